@@ -1,0 +1,193 @@
+"""Files to import: single files, folders, zip and tar archives, in a fixed order and in constant memory.
+
+Nothing is ever unpacked onto the disk. Names inside archives are checked all the same: a path that leaves its root
+would be a wrong key. One member's size, the members' number and their sum are bounded, so that a bomb ends as an
+error or in quarantine, not as a full memory.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import lzma
+import os
+import tarfile
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from backports import zstd
+
+from stellaops.adapters.files.zip_stream import BadZip, entries
+from stellaops.core import digests
+from stellaops.core.digests import Digest
+from stellaops.core.errors import InvalidInput, NotFound
+from stellaops.ingest.ports import Member
+
+MAX_MEMBER = 64 << 20
+MAX_TOTAL = 64 << 30
+MAX_MEMBERS = 20_000_000
+
+_TAR_NAMES = (
+    ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz", ".tar.lzma", ".tar.zst", ".tzst",
+)  # fmt: skip
+
+
+class InputMissing(NotFound):
+    """A path to import does not exist or cannot be read."""
+
+    code = "ERR_IMPORT_INPUT_MISSING"
+    hint = "Check the path and its permissions."
+
+
+class ArchiveDamaged(InvalidInput):
+    """An archive cannot be read to its end."""
+
+    code = "ERR_IMPORT_ARCHIVE_DAMAGED"
+    hint = "Fetch the archive again, then run the same command: documents read so far are kept and not read twice."
+
+
+class ArchiveBomb(InvalidInput):
+    """An archive unpacks to more than any feed holds."""
+
+    code = "ERR_IMPORT_ARCHIVE_BOMB"
+    hint = "If the archive is sound, unpack it and import the folder in parts."
+
+
+class FileInputs:
+    """`ingest.ports.Inputs` over paths, in the order given."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        for path in paths:
+            if not path.exists() or not os.access(path, os.R_OK):
+                raise InputMissing(f"{path} does not exist or cannot be read")
+        self._paths = [path.absolute() for path in paths]
+        self._digests: dict[Path, Digest] = {}
+
+    def fingerprint(self) -> str:
+        """Digest over the names, sizes and times of the files, and over the content of archives."""
+        hasher = hashlib.sha256()
+        for path in self._paths:
+            for file, name in _files(path):
+                state = file.stat()
+                hasher.update(f"{path}\t{name}\t{state.st_size}\t{state.st_mtime_ns}\n".encode("utf-8", "replace"))
+        return digests.of_hash(hasher)
+
+    def members(self, skip: int = 0) -> Iterator[Member]:
+        """See the port. Archives lie flat where they stand: their members' paths do not name them."""
+        total = 0
+        for number, member in enumerate(self._all(skip)):
+            total += len(member.content)
+            if total > MAX_TOTAL or number > MAX_MEMBERS:
+                raise ArchiveBomb(f"{member.container_url} unpacks to more than {total} bytes or {number} files")
+            yield member
+
+    def _all(self, skip: int) -> Iterator[Member]:
+        for path in self._paths:
+            for file, name in _files(path):
+                if not is_archive(file):
+                    if skip > 0:
+                        skip -= 1
+                        continue
+                    yield _plain(file, name)
+                    continue
+                folder = name.rpartition("/")[0]
+                for member in self._archived(file, f"{folder}/" if folder else ""):
+                    if skip > 0:
+                        skip -= 1
+                        continue
+                    yield member
+
+    def _archived(self, file: Path, folder: str) -> Iterator[Member]:
+        if file not in self._digests:
+            with file.open("rb") as content:
+                self._digests[file] = digests.of_file(content)
+        url, digest, size = file.as_uri(), self._digests[file], file.stat().st_size
+        read = _tar_members if file.name.lower().endswith(_TAR_NAMES) else _zip_members
+        for name, content, problem in read(file):
+            trouble = problem or _path_trouble(name)
+            path = folder + (name if not trouble else name.replace("\\", "/").lstrip("/") or "unnamed")
+            if not trouble and is_archive(Path(name)):
+                trouble = "nested-archive: an archive inside an archive is not opened; unpack it first"
+            yield Member(path, b"" if trouble else content, url, digest, size, trouble)
+
+
+def is_archive(file: Path) -> bool:
+    """Whether a file is read as an archive, told from its name."""
+    return file.name.lower().endswith((".zip", *_TAR_NAMES))
+
+
+def _files(root: Path) -> Iterator[tuple[Path, str]]:
+    """The regular files below a root in a fixed order, with paths relative to it. Links are not followed."""
+    if not root.is_dir():
+        yield root, root.name
+        return
+    pending = [root]
+    while pending:
+        folder = pending.pop()
+        with os.scandir(folder) as listing:
+            found = sorted(listing, key=lambda entry: entry.name)
+        for entry in found:
+            if entry.is_file(follow_symlinks=False):
+                yield Path(entry.path), Path(entry.path).relative_to(root).as_posix()
+        pending.extend(
+            Path(entry.path) for entry in reversed(found)
+            if entry.is_dir(follow_symlinks=False) and entry.name != ".git"
+        )  # fmt: skip
+
+
+def _plain(file: Path, name: str) -> Member:
+    size = file.stat().st_size
+    if size > MAX_MEMBER:
+        return Member(name, b"", file.as_uri(), None, size, f"too-large: {size} bytes, the limit is {MAX_MEMBER}")
+    return Member(name, file.read_bytes(), file.as_uri(), None, size)
+
+
+def _zip_members(file: Path) -> Iterator[tuple[str, bytes, str]]:
+    try:
+        for entry in entries(file, limit=MAX_MEMBER):
+            yield entry.name, entry.content, entry.problem
+    except (BadZip, ValueError) as error:
+        raise ArchiveDamaged(f"{file}: {error}") from error
+
+
+def _tar_members(file: Path) -> Iterator[tuple[str, bytes, str]]:
+    try:
+        with _decompressed(file) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+            for info in archive:
+                if info.isdir():
+                    continue
+                if not info.isreg():
+                    yield info.name, b"", "not-a-file: a link or device in an archive"
+                elif info.size > MAX_MEMBER:
+                    yield info.name, b"", f"too-large: {info.size} bytes, the limit is {MAX_MEMBER}"
+                else:
+                    content = archive.extractfile(info)
+                    yield info.name, content.read() if content else b"", ""
+                # tarfile remembers every member; a stream is never gone back in.
+                archive.members = []  # type: ignore[attr-defined]
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, zstd.ZstdError) as error:
+        raise ArchiveDamaged(f"{file}: {error}") from error
+
+
+def _decompressed(file: Path) -> IO[bytes]:
+    with file.open("rb") as content:
+        magic = content.read(6)
+    if magic[:2] == b"\x1f\x8b":
+        return gzip.open(file, "rb")  # type: ignore[return-value]
+    if magic[:3] == b"BZh":
+        return bz2.open(file, "rb")  # type: ignore[return-value]
+    if magic[:6] == b"\xfd7zXZ\0" or magic[:3] == b"]\0\0":
+        return lzma.open(file, "rb")  # type: ignore[return-value]
+    if magic[:4] == b"\x28\xb5\x2f\xfd":
+        return zstd.open(file, "rb")  # type: ignore[return-value]
+    return file.open("rb")
+
+
+def _path_trouble(name: str) -> str:
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or "\0" in name or not path.parts:
+        return "unsafe-path: a path in an archive that leaves its root"
+    return ""

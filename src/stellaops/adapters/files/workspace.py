@@ -1,0 +1,167 @@
+"""Bundles on a file system: grown in a staging place beside their target, flushed to disk, renamed."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from stellaops.core.errors import AlreadyExists
+from stellaops.exports.errors import NoRoom
+
+_LOCK = ".lock"
+
+
+class TargetExists(AlreadyExists):
+    """The directory to write to is there and is not empty."""
+
+    code = "ERR_TARGET_EXISTS"
+    hint = "Name a directory that does not exist, or an empty one."
+
+
+class FileWorkspace:
+    """`exports.ports.Workspace` below one directory.
+
+    <root>/<exportId>/<archiveId>/…   bundle roots
+    <root>/.staging/<runId>/          what grows; its `.lock` is held by the process that works on it
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    @contextmanager
+    def stage(self, run_id: str) -> Iterator[FileStaging]:
+        """See the port."""
+        place = self._root / ".staging" / run_id
+        with _disk_errors(self._root):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            self._sweep()
+            (place / "root").mkdir(parents=True)
+            (place / "scratch").mkdir()
+            lock = os.open(place / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                yield FileStaging(place, self._root)
+            finally:
+                shutil.rmtree(place, ignore_errors=True)
+                os.close(lock)
+
+    def bundle(self, export_id: str, archive_id: str) -> Path | None:
+        """See the port."""
+        path = self._root / export_id / archive_id
+        return path if path.is_dir() else None
+
+    def copy(self, source: Path, target: Path) -> None:
+        """See the port."""
+        with _disk_errors(target):
+            if target.exists() and (not target.is_dir() or any(target.iterdir())):
+                raise TargetExists(f"{target} exists and is not empty")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial = target.parent / f".{target.name}.partial-{os.getpid()}"
+            try:
+                shutil.copytree(source, partial, copy_function=shutil.copyfile)
+                for path in partial.rglob("*"):
+                    path.chmod(0o755 if path.is_dir() else 0o644)
+                _sync_tree(partial)
+                if target.exists():
+                    target.rmdir()
+                partial.rename(target)
+                _sync(target.parent)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+
+    def delete(self, export_id: str, archive_id: str) -> None:
+        """See the port."""
+        with _disk_errors(self._root):
+            path = self._root / export_id / archive_id
+            if path.is_dir():
+                grave = self._root / ".staging" / f"deleted-{archive_id}-{os.getpid()}"
+                grave.parent.mkdir(parents=True, exist_ok=True)
+                path.rename(grave)
+                shutil.rmtree(grave)
+                if not any(path.parent.iterdir()):
+                    path.parent.rmdir()
+
+    def _sweep(self) -> None:
+        """Remove what dead processes left. A live one holds its lock, or has not made it yet and is young."""
+        for place in (self._root / ".staging").iterdir():
+            lock = place / _LOCK
+            try:
+                with lock.open("rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(place, ignore_errors=True)
+            except BlockingIOError:
+                continue
+            except FileNotFoundError:
+                if place.name.startswith("deleted-"):
+                    shutil.rmtree(place, ignore_errors=True)
+
+
+class FileStaging:
+    """`exports.ports.Staging` in a directory."""
+
+    def __init__(self, place: Path, target: Path) -> None:
+        self.root = place / "root"
+        self.scratch = place / "scratch"
+        self._target = target
+
+    def create(self, path: str) -> BinaryIO:
+        """See the port."""
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return file.open("xb")
+
+    def publish(self, export_id: str, archive_id: str) -> Path:
+        """See the port."""
+        target = self._target / export_id / archive_id
+        for path in (self.root, *self.root.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        _sync_tree(self.root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.root.rename(target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            # The same archive is there; only its signatures can differ. Swap, so that readers see one or the other.
+            old = self.scratch / "replaced"
+            target.rename(old)
+            self.root.rename(target)
+        _sync(target.parent)
+        _sync(self._target)
+        return target
+
+
+@contextmanager
+def _disk_errors(where: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reasons = {
+            errno.ENOSPC: "the disk is full",
+            errno.EDQUOT: "the disk quota is used up",
+            errno.EROFS: "the file system is read-only",
+            errno.EACCES: "permission denied",
+            errno.ENOTDIR: "a part of the path is no directory",
+        }
+        if error.errno in reasons:
+            raise NoRoom(f"{error.filename or where}: {reasons[error.errno]}") from error
+        raise
+
+
+def _sync_tree(root: Path) -> None:
+    for path in (*root.rglob("*"), root):
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,128 @@
+"""Zip archives read one entry at a time, in constant memory and without trust in what they claim.
+
+The standard library keeps an object for every entry of the archive; archives of advisories have a million. This
+reader walks the central directory in a sliding view and unpacks only stored and deflated entries: any other method,
+encryption or a broken entry is reported for that entry and stops nothing.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_END = struct.Struct("<4s4H2LH")
+_END64_LOCATOR = struct.Struct("<4sLQL")
+_END64 = struct.Struct("<4sQ2H2L4Q")
+_CENTRAL = struct.Struct("<4s6H3L5H2L")
+_LOCAL_SIZE = 30
+_SATURATED = 0xFFFFFFFF
+
+
+class BadZip(ValueError):
+    """The file as a whole is no readable zip archive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of an archive; `problem` says why `content` is empty."""
+
+    name: str
+    content: bytes
+    problem: str = ""
+
+
+def entries(path: Path, *, limit: int, skip: int = 0) -> Iterator[Entry]:
+    """The files of an archive in the order of its directory; directories are left out.
+
+    Args:
+        limit: the largest unpacked size of one entry.
+        skip: files to pass over without unpacking them.
+
+    Raises:
+        BadZip: no zip archive, or its directory is broken.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        position, count = _directory(data)
+        for _ in range(count):
+            if position + _CENTRAL.size > len(data) or data[position : position + 4] != b"PK\1\2":
+                raise BadZip("the central directory is cut off or damaged")
+            header = _CENTRAL.unpack_from(data, position)
+            end = position + _CENTRAL.size + header[10]
+            name_bytes = data[position + _CENTRAL.size : end]
+            extra = data[end : end + header[11]]
+            position = end + header[11] + header[12]
+            flags, method, crc = header[3], header[4], header[7]
+            name = name_bytes.decode("utf-8" if flags & 0x800 or name_bytes.isascii() else "cp437", "replace")
+            if name.endswith("/"):
+                continue
+            if skip > 0:
+                skip -= 1
+                continue
+            packed, size, offset = _sizes(header, extra)
+            if flags & 1:
+                yield Entry(name, b"", "encrypted: an encrypted archive entry cannot be read")
+            elif (header[15] >> 16) & 0o170000 not in (0, 0o100000):
+                yield Entry(name, b"", "not-a-file: a link or device in an archive")
+            else:
+                yield _unpack(data, name, method, crc, packed, size, offset, limit)
+
+
+def _directory(data: mmap.mmap) -> tuple[int, int]:
+    at = data.rfind(b"PK\5\6", max(0, len(data) - (1 << 16) - _END.size))
+    if at < 0 or at + _END.size > len(data):
+        raise BadZip("no end of central directory: the file is no zip archive, or is cut off")
+    _, _, _, _, count, size, start, _ = _END.unpack_from(data, at)
+    locator = at - _END64_LOCATOR.size
+    if locator >= 0 and data[locator : locator + 4] == b"PK\6\7":
+        place = _END64_LOCATOR.unpack_from(data, locator)[2]
+        if place + _END64.size > len(data) or data[place : place + 4] != b"PK\6\6":
+            raise BadZip("the zip64 directory is damaged")
+        count, size, start = _END64.unpack_from(data, place)[7:10]
+    if start + size > len(data):
+        raise BadZip("the central directory lies outside the file")
+    return start, count
+
+
+def _sizes(header: tuple[int, ...], extra: bytes) -> tuple[int, int, int]:
+    packed, size, offset = header[8], header[9], header[16]
+    while len(extra) >= 4:
+        kind, length = struct.unpack_from("<HH", extra)
+        if kind == 1:
+            numbers = list(struct.unpack_from(f"<{length // 8}Q", extra[4 : 4 + length].ljust(length, b"\0")))
+            size = numbers.pop(0) if size == _SATURATED and numbers else size
+            packed = numbers.pop(0) if packed == _SATURATED and numbers else packed
+            offset = numbers.pop(0) if offset == _SATURATED and numbers else offset
+        extra = extra[4 + length :]
+    return packed, size, offset
+
+
+def _unpack(
+    data: mmap.mmap, name: str, method: int, crc: int, packed: int, size: int, offset: int, limit: int
+) -> Entry:
+    if offset + _LOCAL_SIZE > len(data) or data[offset : offset + 4] != b"PK\3\4":
+        return Entry(name, b"", "damaged: the entry's header is not where the directory says")
+    name_length, extra_length = struct.unpack_from("<HH", data, offset + 26)
+    start = offset + _LOCAL_SIZE + name_length + extra_length
+    if start + packed > len(data):
+        return Entry(name, b"", "damaged: the entry lies outside the file")
+    if size > limit:
+        return Entry(name, b"", f"too-large: {size} bytes unpacked, the limit is {limit}")
+    if method == 0:
+        content = data[start : start + packed]
+    elif method == 8:
+        inflater = zlib.decompressobj(-15)
+        try:
+            content = inflater.decompress(data[start : start + packed], limit + 1)
+        except zlib.error as error:
+            return Entry(name, b"", f"damaged: {error}")
+        if len(content) > limit:
+            return Entry(name, b"", f"too-large: more than {limit} bytes unpacked")
+    else:
+        return Entry(name, b"", f"unsupported: compression method {method}; pack the archive with deflate")
+    if len(content) != size or zlib.crc32(content) != crc:
+        return Entry(name, b"", "damaged: size or checksum of the entry is wrong")
+    return Entry(name, content)

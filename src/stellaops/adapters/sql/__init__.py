@@ -1,0 +1,1 @@
+"""The evidence store and the service store on SQL databases."""

@@ -1,0 +1,233 @@
+"""Reading the evidence for exports: in key order, page by page, in short transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine, Row, and_, case, cast, func, literal, or_, select, text, tuple_
+from sqlalchemy.sql import ColumnElement, Select
+from sqlalchemy.types import Text
+
+from stellaops.adapters.sql import schema
+from stellaops.adapters.sql.engine import reading
+from stellaops.adapters.sql.sources import instant
+from stellaops.advisories import databases
+from stellaops.advisories.severity import Severity
+from stellaops.bundles.content import SnapshotDigest
+from stellaops.bundles.jsonl.shards import Line, raw_line
+from stellaops.bundles.manifest import Source
+from stellaops.bundles.trivy.buckets import bucket_named
+from stellaops.bundles.trivy.values import decode_detail
+from stellaops.bundles.trivy.vulnerability_db import AdvisoryEntry, DataSource, DetailEntry
+from stellaops.exports.ports import Selection, Snapshot
+from stellaops.exports.selectors import TLP_ORDER, Selectors
+from stellaops.ingest.import_documents import microseconds
+from stellaops.ingest.model import SHARED
+
+_PAGE = 2000
+_BODY_PAGE = 500
+
+revision, document = schema.revision, schema.document
+_PLACE = (revision.c.owner, revision.c.source, revision.c.key)
+
+
+class SqlEvidence:
+    """`exports.ports.Evidence`, `RowSource` and `TrivyRows` on an evidence store."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def sequence(self) -> int:
+        """See the port."""
+        with reading(self._engine) as connection:
+            return int(connection.execute(select(schema.head.c.seq)).scalar_one())
+
+    def unfinished(self) -> Sequence[str]:
+        """See the port. A later import that is only staging shows nothing yet and stops nobody."""
+        job, source = schema.job, schema.source
+        statement = (
+            select(job.c.source)
+            .join(source, source.c.name == job.c.source)
+            .where(or_(job.c.state == "applying", and_(job.c.state == "staging", ~source.c.complete)))
+            .order_by(job.c.source)
+        )
+        with reading(self._engine) as connection:
+            return connection.execute(statement).scalars().all()
+
+    def snapshot(self, selection: Selection) -> Snapshot:
+        """See the port."""
+        digest = SnapshotDigest()
+        newest: dict[str, int | None] = {}
+        for row in self._pages(_selected(selection, *_PLACE, revision.c.digest, revision.c.stated_at), _PLACE, _PAGE):
+            digest.add(row[0], row[1], row[2], row[3])
+            known = newest.get(row[1])
+            newest[row[1]] = row[4] if known is None else max(known, row[4] or known)
+        with reading(self._engine) as connection:
+            registry = {row.name: row for row in connection.execute(select(schema.source))}
+        sources = tuple(
+            Source(name, registry[name].database, registry[name].licence, instant(stated))
+            for name, stated in sorted(newest.items())
+        )
+        return Snapshot(digest.digest(), digest.records, sources)
+
+    def raw_lines(self, selection: Selection) -> Iterator[Line]:
+        """See the port: the canonical bytes are copied."""
+        columns = (*_PLACE, revision.c.digest, revision.c.raw_digest, document.c.verbatim, document.c.body)
+        statement = _selected(selection, *columns).join(document, document.c.id == revision.c.id)
+        for owner, source, key, digest, raw_digest, verbatim, body in self._pages(statement, _PLACE, _BODY_PAGE):
+            yield Line(owner, source, key, raw_line(source, key, digest, raw_digest, body, verbatim=verbatim))
+
+    def index_lines(self, selection: Selection) -> Iterator[Line]:
+        """See the port."""
+        index = schema.index_row.alias("line")
+        statement = _selected(selection, *_PLACE, index.c.value).join(index, index.c.revision == revision.c.id)
+        for owner, source, key, value in self._pages(statement, _PLACE, _PAGE):
+            yield Line(owner, source, key, value)
+
+    def advisories(self, selection: Selection) -> Iterator[AdvisoryEntry]:
+        """See the port."""
+        table = schema.trivy_advisory
+        place = (table.c.bucket, table.c.package, table.c.vulnerability, table.c.revision)
+        statement = _selected(selection, *place, table.c.value).join(table, table.c.revision == revision.c.id)
+        for bucket, package, vulnerability, _, value in self._pages(statement, place, _PAGE):
+            yield bucket, package, vulnerability, value
+
+    def details(self, selection: Selection) -> Iterator[DetailEntry]:
+        """See the port. Of one vulnerability: by the database's rank, then by source and key."""
+        table, detail, source = schema.trivy_vulnerability, schema.trivy_detail, schema.source
+        place = (table.c.vulnerability, table.c.revision)
+        statement = (
+            _selected(selection, *place, *_PLACE, source.c.database, detail.c.value)
+            .join(table, table.c.revision == revision.c.id)
+            .join(detail, detail.c.revision == table.c.revision)
+            .join(source, source.c.name == revision.c.source)
+        )
+        group: list[Row[Any]] = []
+        for row in self._pages(statement, place, _BODY_PAGE):
+            if group and group[0][0] != row[0]:
+                yield from _in_merge_order(group)
+                group = []
+            group.append(row)
+        yield from _in_merge_order(group)
+
+    def data_sources(self, selection: Selection) -> dict[str, DataSource]:
+        """See the port. Where two databases write one bucket, the one of the better rank names it."""
+        table, source = schema.trivy_advisory, schema.source
+        pairs = (
+            _selected(selection, table.c.bucket, source.c.database)
+            .join(table, table.c.revision == revision.c.id)
+            .join(source, source.c.name == revision.c.source)
+            .distinct()
+        )
+        with reading(self._engine) as connection:
+            rows = connection.execute(pairs).all()
+        found: dict[str, databases.Database] = {}
+        for bucket, name in rows:
+            database = databases.get(name) or databases.GENERIC
+            if bucket not in found or (database.rank, database.name) < (found[bucket].rank, found[bucket].name):
+                found[bucket] = database
+        return {bucket: _data_source(bucket, database) for bucket, database in found.items()}
+
+    def problems(self, selection: Selection) -> Iterator[str]:
+        """See the port."""
+        table = schema.trivy_problem
+        place = (*_PLACE, table.c.number)
+        statement = _selected(
+            selection, *place, table.c.bucket, table.c.package, table.c.constraint_text, table.c.reason
+        ).join(table, table.c.revision == revision.c.id)
+        for _, source, key, _, bucket, package, constraint, reason in self._pages(statement, place, _PAGE):
+            yield f"{source} {key}: {bucket} {package}: {constraint!r} left out: {reason}"
+
+    def _pages(
+        self, statement: Select[Any], place: Sequence[ColumnElement[Any]], size: int
+    ) -> Iterator[Row[Any]]:
+        """Rows in the order of `place`, whose columns the statement begins with, in pages of their own transactions."""
+        ordered = statement.order_by(*place).limit(size)
+        after: tuple[Any, ...] | None = None
+        while True:
+            page = ordered if after is None else ordered.where(tuple_(*place) > tuple_(*map(literal, after)))
+            with reading(self._engine) as connection:
+                rows = connection.execute(page).all()
+            yield from rows
+            if len(rows) < size:
+                return
+            after = tuple(rows[-1][: len(place)])
+
+
+def _in_merge_order(group: list[Row[Any]]) -> Iterator[DetailEntry]:
+    def order(row: Row[Any]) -> tuple[Any, ...]:
+        database = databases.get(row[5]) or databases.GENERIC
+        return (database.rank, database.name, row[2], row[3], row[4])
+
+    for row in sorted(group, key=order) if len(group) > 1 else group:
+        database = databases.get(row[5]) or databases.GENERIC
+        yield row[0], database.trivy_id, decode_detail(row[6])
+
+
+def _data_source(bucket: str, database: databases.Database) -> DataSource:
+    name = bucket.partition("::")[2] if bucket_named(bucket).language else database.title
+    return DataSource(database.trivy_id, name, database.url)
+
+
+def _selected(selection: Selection, *columns: ColumnElement[Any]) -> Select[Any]:
+    """Revisions of a selection; the index row is joined only where a selector looks into it."""
+    selectors = selection.selectors
+    statement = select(*columns).select_from(revision).where(
+        revision.c.owner.in_([SHARED, selection.tenant]),
+        revision.c.seq_from <= selection.sequence,
+        revision.c.seq_to > selection.sequence,
+        revision.c.tlp.in_(TLP_ORDER[: TLP_ORDER.index(selectors.tlp_at_most) + 1]),
+    )  # fmt: skip
+    if selectors.sources:
+        statement = statement.where(revision.c.source.in_(selectors.sources))
+    if selectors.severity_at_least is not Severity.UNKNOWN:
+        bound: ColumnElement[bool] = revision.c.severity >= int(selectors.severity_at_least)
+        if selectors.keep_unknown_severity:
+            bound = or_(bound, revision.c.severity == int(Severity.UNKNOWN))
+        statement = statement.where(bound)
+    statement = _fetched(statement, revision.c.fetched_at >= _micro(selectors.since), selectors.since)
+    statement = _fetched(statement, revision.c.fetched_at < _micro(selectors.until), selectors.until)
+    return _by_index_row(statement, selectors)
+
+
+def _fetched(statement: Select[Any], bound: ColumnElement[bool], given: datetime | None) -> Select[Any]:
+    return statement if given is None else statement.where(bound)
+
+
+def _micro(given: datetime | None) -> int:
+    return 0 if given is None else microseconds(given)
+
+
+def _by_index_row(statement: Select[Any], selectors: Selectors) -> Select[Any]:
+    packages = (*selectors.packages, *selectors.products)
+    if not (selectors.ecosystems or packages or selectors.ids):
+        return statement
+    index = schema.index_row.alias("chosen")
+    statement = statement.join(index, index.c.revision == revision.c.id)
+    value = cast(index.c.value, Text)
+    if selectors.ecosystems:
+        statement = statement.where(_any_of(value, "$.ecosystems", _ecosystem(selectors.ecosystems)))
+    if packages:
+        statement = statement.where(_any_of(value, "$.packages", lambda item: item.in_(packages)))
+    if selectors.ids:
+        own = func.json_extract(value, "$.id").in_(selectors.ids)
+        alias = _any_of(value, "$.aliases", lambda item: item.in_(selectors.ids))
+        statement = statement.where(or_(own, alias, revision.c.key.in_(selectors.ids)))
+    return statement
+
+
+def _ecosystem(names: tuple[str, ...]) -> Callable[[ColumnElement[Any]], ColumnElement[bool]]:
+    def matches(item: ColumnElement[Any]) -> ColumnElement[bool]:
+        base = case((func.instr(item, ":") > 0, func.substr(item, 1, func.instr(item, ":") - 1)), else_=item)
+        return or_(item.in_(names), base.in_(names))
+
+    return matches
+
+
+def _any_of(
+    value: ColumnElement[Any], path: str, matches: Callable[[ColumnElement[Any]], ColumnElement[bool]]
+) -> ColumnElement[bool]:
+    items = func.json_each(value, path).table_valued("value")
+    return select(text("1")).select_from(items).where(matches(items.c.value)).exists()

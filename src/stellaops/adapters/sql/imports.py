@@ -1,0 +1,432 @@
+"""Staging and applying of imports on SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from backports import zstd
+from sqlalchemy import Connection, Engine, Row, Table, and_, delete, func, insert, select, update
+
+from stellaops.adapters.sql import schema
+from stellaops.adapters.sql.bulk import bulk_insert
+from stellaops.adapters.sql.engine import checkpoint, reading, writing
+from stellaops.adapters.sql.schema import OPEN
+from stellaops.core.digests import sha256
+from stellaops.ingest.import_documents import microseconds
+from stellaops.ingest.model import SHARED, Batch, Container, ImportReport, Job, Record, Rejected, Source
+
+_BLOCK_BYTES = 256 << 10
+_BLOCK_LEVEL = 3
+_APPLY_ROWS = 5000
+
+job_t, staged_t, revision_t = schema.job, schema.staged, schema.revision
+
+# One content wins for a key inside one import, whatever the order in which they come: the newest stated instant,
+# then the smaller digest, then the smaller digest of the raw form.
+_STAGE = """
+INSERT INTO staged (job, owner, key, document, digest, raw_digest, stated_at, withdrawn, severity, tlp, fetched_at,
+                    container, path, file_offset)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (job, owner, key) DO UPDATE SET
+  document = excluded.document, digest = excluded.digest, raw_digest = excluded.raw_digest,
+  stated_at = excluded.stated_at, withdrawn = excluded.withdrawn, severity = excluded.severity, tlp = excluded.tlp,
+  fetched_at = excluded.fetched_at, container = excluded.container, path = excluded.path,
+  file_offset = excluded.file_offset
+WHERE (coalesce(excluded.stated_at, -1), staged.digest, staged.raw_digest)
+    > (coalesce(staged.stated_at, -1), excluded.digest, excluded.raw_digest)
+"""
+
+
+class SqlImports:
+    """`ingest.ports.ImportStore` on an evidence store."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def begin(self, source: Source, fingerprint: str, now: datetime) -> Job:
+        """See the port. An unfinished import of other inputs is given up; what it had applied stays."""
+        with writing(self._engine) as connection:
+            _register(connection, source)
+            pending = connection.execute(
+                select(job_t).where(job_t.c.source == source.name, job_t.c.state != "done")
+            ).all()
+            for row in pending:
+                if row.fingerprint == fingerprint:
+                    connection.execute(update(job_t).where(job_t.c.id == row.id).values(resumed=True))
+                    return Job(row.id, source, row.position)
+                _give_up(connection, row)
+            number = _next_id(connection, job_t)
+            connection.execute(
+                insert(job_t).values(
+                    id=number, source=source.name, fingerprint=fingerprint, state="staging", position=0,
+                    first_document=_next_id(connection, schema.document), started_at=microseconds(now), fetched=0,
+                    ignored=0, added=0, changed=0, withdrawn=0, vanished=0, quarantined=0, resumed=False,
+                )  # fmt: skip
+            )
+            return Job(number, source, 0)
+
+    def stage(self, job: Job, batch: Batch) -> None:
+        """See the port: one transaction."""
+        with writing(self._engine) as connection:
+            containers = _Containers(connection, job.source)
+            self._stage_records(connection, job, batch.records, containers)
+            fresh = _quarantine(connection, job, batch.rejected, containers)
+            connection.execute(
+                update(job_t)
+                .where(job_t.c.id == job.id)
+                .values(
+                    position=batch.position,
+                    fetched=job_t.c.fetched + len(batch.records) + len(batch.rejected),
+                    ignored=job_t.c.ignored + batch.ignored,
+                    quarantined=job_t.c.quarantined + fresh,
+                )
+            )
+
+    def _stage_records(
+        self, connection: Connection, job: Job, records: Sequence[Record], containers: _Containers
+    ) -> None:
+        known = _current(connection, job.source.name, [record.key for record in records])
+        kept = [record for record in records if not _is_known(record, known.get(record.key))]
+        ids = {id(record): number for number, record in enumerate(kept, _next_id(connection, schema.document))}
+        _write_documents(connection, kept, ids)
+        _write_projections(connection, kept, ids)
+        rows = [
+            (
+                job.id, SHARED, r.key, ids.get(id(r)), r.digest, r.raw_digest, r.stated_at, r.withdrawn, r.severity,
+                r.tlp, microseconds(r.container.fetched_at),
+                containers.id_of(r.container) if id(r) in ids else 0, r.path, r.offset,
+            )
+            for r in records
+        ]  # fmt: skip
+        if rows:
+            connection.exec_driver_sql(_STAGE, rows)
+        _resolve(connection, job, records)
+
+    def apply(self, job: Job, *, prune: bool, now: datetime) -> ImportReport:
+        """See the port: transactions of a few thousand rows, each taking the next sequences."""
+        with writing(self._engine) as connection:
+            connection.execute(update(job_t).where(job_t.c.id == job.id).values(state="applying"))
+        while self._apply_some(job):
+            pass
+        if prune:
+            while self._prune_some(job, microseconds(now)):
+                pass
+        report = self._finish(job, prune=prune, now=now)
+        checkpoint(self._engine)
+        return report
+
+    def _apply_some(self, job: Job) -> bool:
+        with writing(self._engine) as connection:
+            after = connection.execute(select(job_t.c.applied_key).where(job_t.c.id == job.id)).scalar_one()
+            rows = connection.execute(_changes(job, after)).all()
+            if not rows:
+                return False
+            changes = [row for row in rows if row.old_digest != row.digest or row.raw_digest < row.old_raw]
+            first = _take_sequences(connection, len(changes))
+            closing, opening = [], []
+            for sequence, row in enumerate(changes, first):
+                if row.old_id is not None:
+                    closing.append((sequence, row.old_id))
+                opening.append(_revision_row(job, row, sequence))
+            if closing:
+                connection.exec_driver_sql("UPDATE revision SET seq_to = ? WHERE id = ?", closing)
+            bulk_insert(connection, revision_t, opening)
+            changed = [row for row in changes if row.old_id is not None and row.old_digest != row.digest]
+            connection.execute(
+                update(job_t)
+                .where(job_t.c.id == job.id)
+                .values(
+                    applied_key=rows[-1].key,
+                    added=job_t.c.added + sum(row.old_id is None for row in changes),
+                    changed=job_t.c.changed + len(changed),
+                    withdrawn=job_t.c.withdrawn + sum(row.withdrawn and not row.old_withdrawn for row in changed),
+                )
+            )
+            return True
+
+    def _prune_some(self, job: Job, now: int) -> bool:
+        seen = select(staged_t.c.key).where(staged_t.c.job == job.id, staged_t.c.key == revision_t.c.key)
+        broken = select(schema.quarantine.c.id).where(
+            schema.quarantine.c.source == job.source.name,
+            schema.quarantine.c.path == revision_t.c.path,
+            schema.quarantine.c.resolved_by.is_(None),
+        )
+        gone = (
+            select(revision_t.c.id, revision_t.c.key, revision_t.c.digest)
+            .where(_current_of(job.source.name), ~seen.exists(), ~broken.exists())
+            .order_by(revision_t.c.key)
+            .limit(_APPLY_ROWS)
+        )
+        with writing(self._engine) as connection:
+            rows = connection.execute(gone).all()
+            first = _take_sequences(connection, len(rows))
+            if rows:
+                closing = [(first + number, row.id) for number, row in enumerate(rows)]
+                connection.exec_driver_sql("UPDATE revision SET seq_to = ? WHERE id = ?", closing)
+            stones = [
+                (sequence, SHARED, job.source.name, row.key, row.digest, now)
+                for (sequence, _), row in zip(closing if rows else [], rows, strict=True)
+            ]
+            bulk_insert(connection, schema.tombstone, stones)
+            count = {"vanished": job_t.c.vanished + len(rows)}
+            connection.execute(update(job_t).where(job_t.c.id == job.id).values(count))
+            return bool(rows)
+
+    def _finish(self, job: Job, *, prune: bool, now: datetime) -> ImportReport:
+        with writing(self._engine) as connection:
+            row = connection.execute(select(job_t).where(job_t.c.id == job.id)).one()
+            keys = connection.execute(
+                select(func.count()).select_from(staged_t).where(staged_t.c.job == job.id)
+            ).scalar_one()
+            rejected = connection.execute(_rejected_count(job)).scalar_one()
+            connection.execute(delete(staged_t).where(staged_t.c.job == job.id))
+            connection.execute(update(job_t).where(job_t.c.id == job.id).values(state="done"))
+            values: dict[str, Any] = {
+                "checked_at": microseconds(now),
+                "complete": True,
+                "vanished": schema.source.c.vanished + row.vanished,
+            }
+            connection.execute(update(schema.source).where(schema.source.c.name == job.source.name).values(values))
+            _drop_orphans(connection, row.first_document)
+            return ImportReport(
+                source=job.source.name,
+                feed=job.source.feed,
+                database=job.source.database,
+                read=row.fetched,
+                added=row.added,
+                changed=row.changed,
+                unchanged=keys - row.added - row.changed,
+                withdrawn=row.withdrawn,
+                vanished=row.vanished,
+                quarantined=rejected,
+                equal_keys=row.fetched - rejected - keys,
+                ignored=row.ignored,
+                sequence=connection.execute(select(schema.head.c.seq)).scalar_one(),
+                resumed=bool(row.resumed),
+            )
+
+
+class _Containers:
+    """Ids of containers, written on first use."""
+
+    def __init__(self, connection: Connection, source: Source) -> None:
+        self._connection = connection
+        self._source = source
+        self._ids: dict[tuple[str, str], int] = {}
+
+    def id_of(self, container: Container) -> int:
+        known = self._ids.get((container.url, container.digest))
+        if known is not None:
+            return known
+        table = schema.container
+        number = _next_id(self._connection, table)
+        self._connection.exec_driver_sql(
+            "INSERT INTO container (id, source, url, digest, size, fetched_at) VALUES (?, ?, ?, ?, ?, ?)",
+            (number, self._source.name, container.url, container.digest, container.size,
+             microseconds(container.fetched_at)),
+        )  # fmt: skip
+        self._ids[container.url, container.digest] = number
+        return number
+
+
+def _register(connection: Connection, source: Source) -> None:
+    table = schema.source
+    if connection.execute(select(table.c.name).where(table.c.name == source.name)).first() is None:
+        connection.execute(
+            insert(table).values(
+                name=source.name, feed=source.feed, database=source.database, licence=source.licence,
+                complete=False, vanished=0,
+            )  # fmt: skip
+        )
+
+
+def _give_up(connection: Connection, row: Row[Any]) -> None:
+    connection.execute(delete(staged_t).where(staged_t.c.job == row.id))
+    connection.execute(update(job_t).where(job_t.c.id == row.id).values(state="done"))
+    _drop_orphans(connection, row.first_document)
+
+
+def _next_id(connection: Connection, table: Table) -> int:
+    return int(connection.execute(select(func.coalesce(func.max(table.c.id), 0) + 1)).scalar_one())
+
+
+def _current_of(source: str) -> Any:
+    return and_(revision_t.c.owner == SHARED, revision_t.c.source == source, revision_t.c.seq_to == OPEN)
+
+
+def _current(connection: Connection, source: str, keys: Sequence[str]) -> dict[str, tuple[str, str]]:
+    found: dict[str, tuple[str, str]] = {}
+    for start in range(0, len(keys), 500):
+        rows = connection.execute(
+            select(revision_t.c.key, revision_t.c.digest, revision_t.c.raw_digest).where(
+                _current_of(source), revision_t.c.key.in_(keys[start : start + 500])
+            )
+        )
+        found.update((row.key, (row.digest, row.raw_digest)) for row in rows)
+    return found
+
+
+def _is_known(record: Record, known: tuple[str, str] | None) -> bool:
+    return known is not None and known[0] == record.digest and known[1] <= record.raw_digest
+
+
+def _write_documents(connection: Connection, records: Sequence[Record], ids: dict[int, int]) -> None:
+    blocks: list[tuple[int, bytes]] = []
+    rows = []
+    number = _next_id(connection, schema.raw_block)
+    pending: list[bytes] = []
+    size = 0
+    for record in records:
+        place: tuple[int | None, int | None] = (None, None)
+        if record.raw != record.body:
+            place = (number + len(blocks), size)
+            pending.append(record.raw)
+            size += len(record.raw)
+        rows.append((ids[id(record)], record.verbatim, record.body, *place, len(record.raw)))
+        if size >= _BLOCK_BYTES:
+            blocks.append((number + len(blocks), zstd.compress(b"".join(pending), _BLOCK_LEVEL)))
+            pending, size = [], 0
+    if pending:
+        blocks.append((number + len(blocks), zstd.compress(b"".join(pending), _BLOCK_LEVEL)))
+    bulk_insert(connection, schema.raw_block, blocks)
+    bulk_insert(connection, schema.document, rows)
+
+
+def _write_projections(connection: Connection, records: Sequence[Record], ids: dict[int, int]) -> None:
+    write_rows(connection, ((ids[id(record)], record) for record in records))
+
+
+def write_rows(connection: Connection, records: Iterable[tuple[int, Any]]) -> None:
+    """Write the projection rows of records under their revision ids; rows that exist stay as they are."""
+    index, advisories, details, vulnerabilities, problems = [], [], [], [], []
+    for number, record in records:
+        index.append((number, record.index_row))
+        rows = record.projection
+        advisories.extend((a.bucket, a.package, a.vulnerability, number, a.value) for a in rows.advisories)
+        if rows.detail is not None:
+            details.append((number, rows.detail))
+            vulnerabilities.extend((name, number) for name in rows.vulnerabilities)
+        problems.extend(
+            (number, place, p.bucket, p.package, p.constraint, p.reason) for place, p in enumerate(rows.problems)
+        )
+    bulk_insert(connection, schema.index_row, index, keep=True)
+    bulk_insert(connection, schema.trivy_advisory, advisories, keep=True)
+    bulk_insert(connection, schema.trivy_detail, details, keep=True)
+    bulk_insert(connection, schema.trivy_vulnerability, vulnerabilities, keep=True)
+    bulk_insert(connection, schema.trivy_problem, problems, keep=True)
+
+
+def _quarantine(connection: Connection, job: Job, rejected: Sequence[Rejected], containers: _Containers) -> int:
+    table = schema.quarantine
+    fresh = 0
+    for item in rejected:
+        digest = sha256(item.raw)
+        same_place = (
+            table.c.source == job.source.name,
+            table.c.path == item.path,
+            table.c.file_offset == item.offset,
+            table.c.resolved_by.is_(None),
+        )
+        known = connection.execute(select(table.c.id, table.c.raw_digest).where(*same_place)).first()
+        if known is not None and known.raw_digest == digest:
+            connection.execute(update(table).where(table.c.id == known.id).values(job=job.id))
+            continue
+        if known is not None:
+            connection.execute(update(table).where(table.c.id == known.id).values(resolved_by=job.id))
+        connection.execute(
+            insert(table).values(
+                id=_next_id(connection, table), source=job.source.name, job=job.id,
+                container=containers.id_of(item.container), path=item.path, file_offset=item.offset,
+                raw_digest=digest, size=len(item.raw), raw=item.raw, reason=item.reason, detail=item.detail[:500],
+                seen_at=microseconds(item.container.fetched_at),
+            )  # fmt: skip
+        )
+        fresh += 1
+    return fresh
+
+
+def _resolve(connection: Connection, job: Job, records: Sequence[Record]) -> None:
+    """What arrives sound leaves the quarantine."""
+    table = schema.quarantine
+    open_entries = connection.execute(
+        select(table.c.id, table.c.path, table.c.file_offset).where(
+            table.c.source == job.source.name, table.c.resolved_by.is_(None)
+        )
+    ).all()
+    if open_entries:
+        arrived = {(record.path, record.offset) for record in records}
+        done = [(job.id, row.id) for row in open_entries if (row.path, row.file_offset) in arrived]
+        if done:
+            connection.exec_driver_sql("UPDATE quarantine SET resolved_by = ? WHERE id = ?", done)
+
+
+def _changes(job: Job, after: str | None) -> Any:
+    old = revision_t.alias("old")
+    return (
+        select(
+            staged_t,
+            old.c.id.label("old_id"),
+            old.c.digest.label("old_digest"),
+            old.c.raw_digest.label("old_raw"),
+            old.c.withdrawn.label("old_withdrawn"),
+        )
+        .select_from(
+            staged_t.outerjoin(
+                old,
+                and_(
+                    old.c.owner == staged_t.c.owner,
+                    old.c.source == job.source.name,
+                    old.c.key == staged_t.c.key,
+                    old.c.seq_to == OPEN,
+                ),
+            )
+        )
+        .where(staged_t.c.job == job.id, staged_t.c.document.is_not(None))
+        .where(staged_t.c.key > after if after is not None else staged_t.c.owner == SHARED)
+        .order_by(staged_t.c.key)
+        .limit(_APPLY_ROWS)
+    )
+
+
+def _take_sequences(connection: Connection, count: int) -> int:
+    """The first of the next sequence numbers; the row stays locked until the transaction ends."""
+    head = schema.head
+    last = connection.execute(update(head).values(seq=head.c.seq + count).returning(head.c.seq)).scalar_one()
+    return int(last) - count + 1
+
+
+def _revision_row(job: Job, row: Row[Any], sequence: int) -> tuple[Any, ...]:
+    return (
+        row.document, row.owner, job.source.name, row.key, row.digest, row.raw_digest, row.stated_at, row.withdrawn,
+        row.severity, row.tlp, row.fetched_at, row.container, row.path, row.file_offset, sequence, OPEN,
+    )  # fmt: skip
+
+
+def _rejected_count(job: Job) -> Any:
+    table = schema.quarantine
+    return select(func.count()).select_from(table).where(table.c.job == job.id, table.c.resolved_by.is_(None))
+
+
+def _drop_orphans(connection: Connection, first: int) -> None:
+    """Remove staged content that lost against another content of its key, or whose import was given up."""
+    table = schema.document
+    waiting = select(staged_t.c.document).where(staged_t.c.document == table.c.id)
+    used = select(revision_t.c.id).where(revision_t.c.id == table.c.id)
+    orphans = connection.execute(
+        select(table.c.id).where(table.c.id >= first, ~used.exists(), ~waiting.exists())
+    ).scalars().all()  # fmt: skip
+    if not orphans:
+        return
+    connection.exec_driver_sql("DELETE FROM document WHERE id = ?", [(number,) for number in orphans])
+    for projection in schema.PROJECTIONS.tables.values():
+        connection.execute(
+            delete(projection).where(projection.c.revision >= first, projection.c.revision.not_in(select(table.c.id)))
+        )
+
+
+def sequence(engine: Engine) -> int:
+    """The current sequence."""
+    with reading(engine) as connection:
+        return int(connection.execute(select(schema.head.c.seq)).scalar_one())

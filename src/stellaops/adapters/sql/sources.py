@@ -1,0 +1,105 @@
+"""The registry of sources on SQL, with the lock that keeps two imports of one source apart."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Engine, and_, case, func, select
+
+from stellaops.adapters.sql import schema
+from stellaops.adapters.sql.engine import reading, translated
+from stellaops.adapters.sql.schema import OPEN
+from stellaops.core.errors import DependencyFailed
+from stellaops.core.timestamps import EPOCH
+from stellaops.ingest.model import SHARED, Source, SourceStatus
+
+
+class SourceBusy(DependencyFailed):
+    """Another process is importing into the source."""
+
+    code = "ERR_IMPORT_SOURCE_BUSY"
+    hint = "Wait for the other import to end."
+
+
+class SqlSources:
+    """`ingest.ports.Sources` on an evidence store."""
+
+    def __init__(self, engine: Engine, locks: Path) -> None:
+        self._engine = engine
+        self._locks = locks
+
+    def find(self, name: str) -> Source | None:
+        """See the port."""
+        table = schema.source
+        with reading(self._engine) as connection:
+            row = connection.execute(select(table).where(table.c.name == name)).first()
+        return Source(row.name, row.feed, row.database, row.licence) if row else None
+
+    def status(self, tenant: str) -> tuple[int, list[SourceStatus]]:
+        """See the port."""
+        revision, source, quarantine = schema.revision, schema.source, schema.quarantine
+        current = (
+            select(
+                revision.c.source,
+                func.count().label("documents"),
+                func.sum(case((revision.c.withdrawn, 1), else_=0)).label("withdrawn"),
+                func.max(revision.c.stated_at).label("updated_at"),
+            )
+            .where(and_(revision.c.owner.in_([SHARED, tenant]), revision.c.seq_to == OPEN))
+            .group_by(revision.c.source)
+        )
+        broken = (
+            select(quarantine.c.source, func.count()).where(quarantine.c.resolved_by.is_(None))
+            .group_by(quarantine.c.source)
+        )  # fmt: skip
+        with reading(self._engine) as connection:
+            sequence = connection.execute(select(schema.head.c.seq)).scalar_one()
+            counts = {row.source: row for row in connection.execute(current)}
+            quarantined = {row[0]: row[1] for row in connection.execute(broken)}
+            rows = connection.execute(select(source).order_by(source.c.name)).all()
+        lines = []
+        for row in rows:
+            count = counts.get(row.name)
+            lines.append(
+                SourceStatus(
+                    source=row.name,
+                    feed=row.feed,
+                    database=row.database,
+                    documents=count.documents if count else 0,
+                    withdrawn=int(count.withdrawn) if count else 0,
+                    vanished=row.vanished,
+                    quarantined=quarantined.get(row.name, 0),
+                    licence=row.licence,
+                    updated_at=instant(count.updated_at) if count else None,
+                    checked_at=instant(row.checked_at),
+                    complete=bool(row.complete),
+                )
+            )
+        return int(sequence), lines
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """See the port. The lock is the kernel's: it ends with the process, however that ends."""
+        with translated(self._locks):
+            self._locks.mkdir(parents=True, exist_ok=True)
+            file = self._locks / f"import-{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock"
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SourceBusy(f"source {name!r} is being imported by another process") from None
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def instant(microseconds: int | None) -> datetime | None:
+    """The store's form of an instant as a datetime."""
+    return None if microseconds is None else EPOCH + timedelta(microseconds=microseconds)

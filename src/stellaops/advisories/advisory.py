@@ -1,0 +1,171 @@
+"""The fields of an advisory that selectors, indexes and scanner databases are made from.
+
+The shape is that of the OSV schema, which all other feeds are mapped to. Types are lenient where real feeds break
+their schema: what has no use here is not looked at, and null stands for absent everywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from stellaops.advisories.severity import Score, Severity, of_word, score
+from stellaops.core import timestamps
+
+_CVE = re.compile(r"CVE-\d{4}-\d{4,}$")
+
+
+class Package(Struct, frozen=True):
+    """The package of an affected entry."""
+
+    ecosystem: str | None = None
+    name: str | None = None
+    purl: str | None = None
+
+
+class Event(Struct, frozen=True):
+    """One bound of a range; exactly one field is set in a well-formed document."""
+
+    introduced: str | None = None
+    fixed: str | None = None
+    last_affected: str | None = None
+    limit: str | None = None
+
+
+class Range(Struct, frozen=True):
+    """A version range: SEMVER, ECOSYSTEM or GIT."""
+
+    type: str | None = None
+    events: list[Event] | None = None
+
+
+class SeverityEntry(Struct, frozen=True):
+    """A CVSS vector, or a vendor's word, with its type."""
+
+    type: str | None = None
+    score: str | float | None = None
+
+
+class Specific(Struct, frozen=True):
+    """What the product reads from `database_specific` and `ecosystem_specific` objects."""
+
+    severity: Any = None
+    cwe_ids: Any = None
+    urgency: Any = None
+    last_known_affected_version_range: Any = None
+
+
+class Affected(Struct, frozen=True):
+    """One affected package."""
+
+    package: Package | None = None
+    ranges: list[Range] | None = None
+    versions: list[str] | None = None
+    severity: list[SeverityEntry] | None = None
+    database_specific: Specific | list[Any] | str | None = None
+    ecosystem_specific: Specific | list[Any] | str | None = None
+
+
+class Reference(Struct, frozen=True):
+    """A link."""
+
+    type: str | None = None
+    url: str | None = None
+
+
+class Advisory(Struct, frozen=True):
+    """One advisory."""
+
+    id: str
+    aliases: list[str] | None = None
+    upstream: list[str] | None = None
+    related: list[str] | None = None
+    published: str | None = None
+    modified: str | None = None
+    withdrawn: str | None = None
+    summary: str | None = None
+    details: str | None = None
+    severity: list[SeverityEntry] | str | None = None
+    affected: list[Affected] | None = None
+    references: list[Reference] | None = None
+    database_specific: Specific | list[Any] | str | None = None
+
+
+def ecosystems(advisory: Advisory) -> list[str]:
+    """Ecosystem names with their suffixes (`AlmaLinux:8`), sorted, each once."""
+    return sorted({a.package.ecosystem for a in advisory.affected or () if a.package and a.package.ecosystem})
+
+
+def names(ids: list[str] | None) -> list[str]:
+    """Ids without the blanks that some feeds leave around them, each once, in the order given."""
+    return list(dict.fromkeys(text for raw in ids or () if (text := raw.strip())))
+
+
+def cve_ids(advisory: Advisory, fields: tuple[str, ...]) -> list[str]:
+    """The CVE ids that an advisory is about, sorted: its own id and the first of the fields that names any."""
+    own = [advisory.id] if _CVE.match(advisory.id) else []
+    for field in fields:
+        found = [name for name in names(getattr(advisory, field)) if _CVE.match(name)]
+        if found:
+            return sorted({*own, *found})
+    return own
+
+
+def stated_instant(advisory: Advisory, fetched_at: datetime) -> datetime | None:
+    """When the document says it was last changed: modified, else published.
+
+    An instant after the fetch, like one in year 1, counts as not stated: upstream clocks do go wrong.
+    """
+    for text in (advisory.modified, advisory.published):
+        instant = timestamps.parse(text) if text else None
+        if instant is not None and instant <= fetched_at:
+            return instant
+    return None
+
+
+def scores(advisory: Advisory) -> list[Score]:
+    """The CVSS vectors that the document states anywhere and that parse: the highest of each version."""
+    entries = list(advisory.severity) if isinstance(advisory.severity, list) else []
+    for affected in advisory.affected or ():
+        entries.extend(affected.severity or ())
+    best: dict[str, Score] = {}
+    for text in dict.fromkeys(entry.score for entry in entries if isinstance(entry.score, str)):
+        found = score(text)
+        if found and (found.version not in best or _order(found) > _order(best[found.version])):
+            best[found.version] = found
+    return [best[version] for version in sorted(best)]
+
+
+def severity_word(advisory: Advisory) -> Severity:
+    """The severity that the document states as a word, wherever its database puts it."""
+    candidates: list[Any] = [advisory.severity]
+    if isinstance(advisory.severity, list):
+        candidates.extend(entry.score for entry in advisory.severity)
+    if isinstance(advisory.database_specific, Specific):
+        candidates.append(advisory.database_specific.severity)
+    for affected in advisory.affected or ():
+        if isinstance(affected.database_specific, Specific):
+            candidates.append(affected.database_specific.severity)
+    stated = max((of_word(word) for word in candidates if isinstance(word, str)), default=Severity.UNKNOWN)
+    # Errata of the Red Hat family have their severity as the first word of the title: "Important: curl update".
+    return stated or of_word((advisory.summary or "").partition(":")[0])
+
+
+def highest_severity(advisory: Advisory) -> Severity:
+    """The highest severity that the document states by word or by score."""
+    return max([severity_word(advisory), *(found.severity for found in scores(advisory))])
+
+
+def cwe_ids(advisory: Advisory) -> list[str]:
+    """CWE ids as `CWE-79`, sorted by number, each once."""
+    specific = advisory.database_specific
+    listed = specific.cwe_ids if isinstance(specific, Specific) else None
+    found = {text.upper() for text in listed or () if isinstance(text, str)} if isinstance(listed, list) else set()
+    return sorted((cwe for cwe in found if re.match(r"CWE-\d+$", cwe)), key=lambda cwe: int(cwe[4:]))
+
+
+def _order(found: Score) -> tuple[int, str]:
+    return found.tenths, found.vector

@@ -1,0 +1,286 @@
+"""The canonical form of an upstream document, made once, at ingest.
+
+JSON and YAML become RFC 8785 JSON. A document that this form would change in value (a duplicate key, an integer
+beyond 2^53, a decimal that its double does not carry exactly, a lone surrogate) keeps its own bytes and travels
+verbatim; `parsed` is then the nearest JSON that readers of its fields can use.
+
+YAML scalars stay strings, so that a version `1.10` or a date is not changed by a loader's guess; only plain nulls
+are null. YAML is read event by event: nesting and alias expansion are bounded here, not by the C stack.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import msgspec
+import rfc8785
+import yaml
+
+MAX_DEPTH = 100
+MAX_YAML_NODES = 1_000_000
+
+_SORTED = msgspec.json.Encoder(order="sorted")
+_LARGEST_EXACT_INTEGER = 2**53
+# An integer that may be beyond 2^53. May also hit inside a string: then the careful path decides, so a false alarm
+# costs time only.
+_LARGE_INTEGER = re.compile(rb"[:,\[]-?[0-9]{16}")
+_NON_BMP = re.compile(rb"[\xf0-\xf4]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_YAML_NULLS = frozenset(("", "~", "null", "Null", "NULL"))
+
+
+class _FloatSeen(Exception):  # noqa: N818 - no error, only the way out of the parser
+    """The document has a number that needs the careful path."""
+
+
+def _stop_at_float(_text: str) -> float:
+    raise _FloatSeen
+
+
+_DECODER = msgspec.json.Decoder(float_hook=_stop_at_float)
+
+
+class Malformed(ValueError):
+    """Bytes that are no document. `reason` is a stable word for the quarantine, the message says what was seen."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Canonical:
+    """One document after canonicalisation.
+
+    Attributes:
+        body: canonical JSON, or the document's own bytes where `verbatim`.
+        verbatim: whether the document keeps its own bytes.
+        parsed: JSON to read fields from; the same object as `body` unless verbatim.
+    """
+
+    body: bytes
+    verbatim: bool
+    parsed: bytes
+
+
+def from_json(raw: bytes) -> Canonical:
+    """Canonical form of a JSON document.
+
+    Raises:
+        Malformed: not UTF-8, not JSON, or nested deeper than MAX_DEPTH.
+    """
+    try:
+        value = _DECODER.decode(raw)
+        body = _SORTED.encode(value)
+        # Sorting and re-encoding never make a document longer than its minified self, and dropping a duplicate key
+        # or normalising an escape makes it shorter: equal length means that nothing was lost.
+        if (
+            len(body) == len(msgspec.json.format(raw, indent=-1))
+            and _LARGE_INTEGER.search(body) is None
+            and (body.isascii() or _NON_BMP.search(body) is None)
+        ):
+            if not _shallow(body):
+                _check_depth(value)
+            return Canonical(body, False, body)
+    except (_FloatSeen, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    return _carefully(raw)
+
+
+def from_yaml(raw: bytes) -> Canonical:
+    """Canonical form of a YAML document.
+
+    Raises:
+        Malformed: not one YAML document, nested deeper than MAX_DEPTH, keys that are no scalars, or aliases that
+            expand beyond MAX_YAML_NODES.
+    """
+    builder = _YamlBuilder()
+    try:
+        value = builder.build(yaml.parse(raw, Loader=yaml.CBaseLoader))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Malformed("not-yaml", " ".join(str(error).split())[:300]) from error
+    return _seal(raw, value, changed=builder.duplicate_key)
+
+
+def _carefully(raw: bytes) -> Canonical:
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Malformed("not-utf-8", str(error)) from error
+    reader = _JsonReader()
+    try:
+        value = reader.read(text)
+    except RecursionError as error:
+        raise Malformed("too-deep", f"more than {MAX_DEPTH} levels of nesting") from error
+    except ValueError as error:
+        raise Malformed("not-json", str(error)[:300]) from error
+    return _seal(raw, value, changed=reader.changed)
+
+
+def _seal(raw: bytes, value: Any, *, changed: bool) -> Canonical:
+    _check_depth(value)
+    if not changed:
+        try:
+            body = rfc8785.dumps(value)
+        except (rfc8785.CanonicalizationError, UnicodeEncodeError):
+            changed = True
+        else:
+            return Canonical(body, False, body)
+    return Canonical(raw, True, _SORTED.encode(_readable(value)))
+
+
+class _JsonReader:
+    """The standard parser with an eye on everything that RFC 8785 would change in value."""
+
+    def __init__(self) -> None:
+        self.changed = False
+
+    def read(self, text: str) -> Any:
+        return json.loads(
+            text,
+            object_pairs_hook=self._object,
+            parse_int=self._integer,
+            parse_float=self._decimal,
+            parse_constant=self._constant,
+        )
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        self.changed |= len(value) != len(pairs)
+        return value
+
+    def _integer(self, digits: str) -> int | str:
+        if len(digits) > 17 or abs(int(digits)) > _LARGEST_EXACT_INTEGER:
+            self.changed = True
+            return digits
+        return int(digits)
+
+    def _decimal(self, digits: str) -> float | str:
+        value = float(digits)
+        try:
+            exact = math.isfinite(value) and Decimal(digits) == Decimal(repr(value))
+        except InvalidOperation:
+            exact = False
+        if exact:
+            return value
+        self.changed = True
+        return digits
+
+    @staticmethod
+    def _constant(word: str) -> Any:
+        raise ValueError(f"{word} is no JSON value")
+
+
+class _YamlBuilder:
+    """Builds a value from parser events with an explicit stack."""
+
+    def __init__(self) -> None:
+        self.duplicate_key = False
+        self._nodes = 0
+        self._anchors: dict[str, tuple[Any, int]] = {}
+
+    def build(self, events: Iterator[Any]) -> Any:
+        """The value of the only document in a stream of events."""
+        value, documents = None, 0
+        for event in events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    raise Malformed("several-documents", "a file must hold one YAML document")
+            elif isinstance(event, yaml.NodeEvent):
+                value = self._node(event, events, 0)
+        if documents == 0:
+            raise Malformed("empty", "no YAML document")
+        return value
+
+    def _node(self, event: Any, events: Iterator[Any], depth: int) -> Any:
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event)
+        self._count(1)
+        before = self._nodes
+        if isinstance(event, yaml.ScalarEvent):
+            plain_null = event.implicit[0] and event.value in _YAML_NULLS
+            value: Any = None if plain_null else event.value
+        elif depth >= MAX_DEPTH:
+            raise Malformed("too-deep", f"more than {MAX_DEPTH} levels of nesting")
+        elif isinstance(event, yaml.SequenceStartEvent):
+            value = self._sequence(events, depth)
+        else:
+            value = self._mapping(events, depth)
+        if event.anchor:
+            self._anchors[event.anchor] = (value, self._nodes - before + 1)
+        return value
+
+    def _sequence(self, events: Iterator[Any], depth: int) -> list[Any]:
+        items = []
+        for event in events:
+            if isinstance(event, yaml.SequenceEndEvent):
+                break
+            items.append(self._node(event, events, depth + 1))
+        return items
+
+    def _mapping(self, events: Iterator[Any], depth: int) -> dict[str, Any]:
+        value: dict[str, Any] = {}
+        for event in events:
+            if isinstance(event, yaml.MappingEndEvent):
+                break
+            if not isinstance(event, yaml.ScalarEvent):
+                raise Malformed("odd-key", "a mapping key that is no scalar")
+            self.duplicate_key |= event.value in value
+            value[event.value] = self._node(next(events), events, depth + 1)
+        return value
+
+    def _alias(self, event: Any) -> Any:
+        if event.anchor not in self._anchors:
+            raise Malformed("not-yaml", f"alias *{event.anchor} names no finished anchor")
+        value, nodes = self._anchors[event.anchor]
+        self._count(nodes)
+        return value
+
+    def _count(self, nodes: int) -> None:
+        self._nodes += nodes
+        if self._nodes > MAX_YAML_NODES:
+            raise Malformed("alias-bomb", f"aliases expand to more than {MAX_YAML_NODES} nodes")
+
+
+def _shallow(body: bytes) -> bool:
+    """Whether the nesting is at most 16 levels, told from the brackets alone; brackets in strings may hide it."""
+    brackets = body.translate(None, _NO_BRACKETS)
+    for _ in range(16):
+        if not brackets:
+            return True
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    return not brackets
+
+
+def _check_depth(value: Any) -> None:
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH + 1:
+            raise Malformed("too-deep", f"more than {MAX_DEPTH} levels of nesting")
+        level = [
+            child
+            for node in level
+            if isinstance(node, dict | list)
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, dict | list)
+        ]
+
+
+def _readable(value: Any) -> Any:
+    """The value with lone surrogates replaced, so that it can be encoded."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_readable(key): _readable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_readable(item) for item in value]
+    return value

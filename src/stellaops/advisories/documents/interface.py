@@ -1,0 +1,52 @@
+"""What every feed offers: tell its documents from other files, cut records out of a file, read their fields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from stellaops.advisories.advisory import Advisory
+from stellaops.advisories.canonical import Canonical
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One record inside a file: where it begins, and its exact bytes."""
+
+    offset: int
+    raw: bytes
+
+
+class Feed(Protocol):
+    """One form of publication."""
+
+    name: str
+
+    def may_hold_documents(self, path: str) -> bool:
+        """Whether a file of this name can hold documents (a licence, an index or a signature cannot)."""
+        ...
+
+    def records(self, path: str, content: bytes) -> Iterable[Slice]:
+        """The records of a file, as exact byte slices.
+
+        Raises:
+            Malformed: the file cannot be cut into records.
+        """
+        ...
+
+    def canonical(self, path: str, raw: bytes) -> Canonical:
+        """The canonical form of one record.
+
+        Raises:
+            Malformed: the bytes are no document.
+        """
+        ...
+
+    def read(self, parsed: bytes) -> Advisory | None:
+        """The fields of a record; None where it is well formed but of another kind (a package list, a setting).
+
+        Raises:
+            Malformed: meant as an advisory, but without what identifies it, or of wrong types.
+        """
+        ...

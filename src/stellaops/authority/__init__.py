@@ -1,0 +1,1 @@
+"""Who may do what, and the keys with which a tenant signs."""

@@ -1,0 +1,139 @@
+"""The one place that pairs ports with adapters."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from stellaops.adapters.files.workspace import FileWorkspace
+from stellaops.adapters.keys.file import FileKeyStore
+from stellaops.adapters.scanners.trivy import StockTrivy
+from stellaops.adapters.sql import schema
+from stellaops.adapters.sql.engine import open_sqlite
+from stellaops.adapters.sql.evidence import SqlEvidence
+from stellaops.adapters.sql.imports import SqlImports
+from stellaops.adapters.sql.migrations import migrate
+from stellaops.adapters.sql.projections import SqlProjections
+from stellaops.adapters.sql.quarantine import SqlQuarantine
+from stellaops.adapters.sql.records import SqlRecords
+from stellaops.adapters.sql.service import SqlProfiles, SqlRuns, open_service
+from stellaops.adapters.sql.sources import SqlSources
+from stellaops.authority.manage_keys import active_signer, trusted_keys
+from stellaops.exports.run_export import Tools
+from stellaops.signing.interface import Signer
+
+
+@dataclass(frozen=True)
+class Local:
+    """Everything that works on one local data directory; each part is opened when it is first needed.
+
+    Attributes:
+        passphrase: gives the passphrase of private keys, None for none.
+        trivy: path of the trivy binary; looked for when None.
+    """
+
+    data_dir: Path
+    passphrase: Callable[[], bytes | None] = lambda: None
+    trivy: str | None = None
+
+    @cached_property
+    def evidence_engine(self) -> Engine:
+        engine = open_sqlite(self.data_dir / "evidence.db")
+        migrate(engine)
+        return engine
+
+    @cached_property
+    def service_engine(self) -> Engine:
+        return open_service(self.data_dir / "service.db")
+
+    @cached_property
+    def sources(self) -> SqlSources:
+        return SqlSources(self.evidence_engine, self.data_dir / "locks")
+
+    @cached_property
+    def imports(self) -> SqlImports:
+        return SqlImports(self.evidence_engine)
+
+    @cached_property
+    def quarantine(self) -> SqlQuarantine:
+        return SqlQuarantine(self.evidence_engine)
+
+    @cached_property
+    def records(self) -> SqlRecords:
+        return SqlRecords(self.evidence_engine)
+
+    @cached_property
+    def evidence(self) -> SqlEvidence:
+        return SqlEvidence(self.evidence_engine)
+
+    @cached_property
+    def runs(self) -> SqlRuns:
+        return SqlRuns(self.service_engine)
+
+    @cached_property
+    def profiles(self) -> SqlProfiles:
+        return SqlProfiles(self.service_engine)
+
+    @cached_property
+    def workspace(self) -> FileWorkspace:
+        return FileWorkspace(self.data_dir / "exports")
+
+    @cached_property
+    def keys(self) -> FileKeyStore:
+        return FileKeyStore(self.data_dir, self.passphrase)
+
+    @cached_property
+    def scanner(self) -> StockTrivy:
+        return StockTrivy(self.trivy)
+
+    @property
+    def export_tools(self) -> Tools:
+        return Tools(
+            evidence=self.evidence,
+            rows=self.evidence,
+            trivy=self.evidence,
+            projections=SqlProjections(self.evidence_engine),
+            runs=self.runs,
+            workspace=self.workspace,
+            keys=_TenantKeys(self.keys),
+            scanner=self.scanner,
+            projection_versions=schema.VERSIONS,
+            now=now,
+        )
+
+
+class _TenantKeys:
+    """`exports.ports.Keys` on a key store."""
+
+    def __init__(self, store: FileKeyStore) -> None:
+        self._store = store
+
+    def signer(self, tenant: str) -> Signer:
+        return active_signer(self._store, self._store, tenant, now=now())
+
+    def trusted(self, tenant: str) -> tuple[tuple[bytes, ...], frozenset[str]]:
+        keys = trusted_keys(self._store, tenant)
+        return keys.pems, keys.revoked
+
+
+def now() -> datetime:
+    """The clock."""
+    return datetime.now(UTC)
+
+
+def new_run_id() -> str:
+    """An id for a run: sorts by time, and cannot be guessed."""
+    return f"run-{now():%Y%m%dt%H%M%S}-{secrets.token_hex(4)}"
+
+
+def default_data_dir() -> Path:
+    """Where data lies when nothing else is said: the user's data home."""
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "stellaops"

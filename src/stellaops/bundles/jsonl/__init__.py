@@ -1,0 +1,1 @@
+"""Row sets as compressed JSON lines."""

@@ -1,0 +1,122 @@
+"""Row sets written as zstd-compressed JSON lines, cut where the content says.
+
+A shard ends before a row whose key hashes to one of 4096: a change then touches one or two shards, whatever comes
+before it. A shard that grows beyond its limit is cut all the same. Each shard is one zstd frame with a checksum,
+written by worker threads: their number does not change the bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import msgspec
+from backports import zstd
+
+from stellaops.bundles import layout
+from stellaops.bundles.content import Content, RowSetDigest
+
+LEVEL = 6
+SHARD_BYTES = 64 << 20
+_FLUSH = 1 << 20
+
+_ENCODER = msgspec.json.Encoder()
+
+ZSTD_OPTIONS = {
+    zstd.CompressionParameter.compression_level: LEVEL,
+    zstd.CompressionParameter.checksum_flag: 1,
+    zstd.CompressionParameter.nb_workers: 2,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row of a row set; `text` has no newline."""
+
+    owner: str
+    source: str
+    key: str
+    text: bytes
+
+
+def write_row_set(name: str, lines: Iterable[Line], open_file: Callable[[str], BinaryIO]) -> Content:
+    """Write a row set, sharded or as one index file by its name, and say what it holds.
+
+    Args:
+        name: of the row set, such as `data/raw/advisories` or `indexes/advisories`.
+        lines: in strictly ascending order of owner, source and key.
+        open_file: gives a file to write by its path in the bundle root; it is closed here.
+
+    Raises:
+        RowsOutOfOrder: the lines are not in order.
+    """
+    digest = RowSetDigest()
+    sharded = layout.is_sharded(name)
+    shard = 0
+    out: _Shard | None = None
+    for line in lines:
+        digest.add(line.owner, line.source, line.key, line.text)
+        if out is not None and sharded and (out.full(len(line.text)) or _cuts(line.key)):
+            out.close()
+            out, shard = None, shard + 1
+        if out is None:
+            out = _Shard(open_file(layout.shard(name, shard) if sharded else layout.index_file(name)))
+        out.write(line.text)
+    if out is None and not sharded:
+        out = _Shard(open_file(layout.index_file(name)))
+    if out is not None:
+        out.close()
+    return Content(name, digest.digest(), digest.records, layout.ROW_SET_TYPE)
+
+
+def raw_line(source: str, key: str, digest: str, raw_digest: str, body: bytes, *, verbatim: bool) -> bytes:
+    """A line of `data/raw/…`: the document's canonical bytes as they are, or a verbatim record in base64."""
+    if verbatim:
+        return b'{"digest":%b,"key":%b,"rawDigest":%b,"source":%b,"verbatim":"%b"}' % (
+            _text(digest), _text(key), _text(raw_digest), _text(source), base64.b64encode(body),
+        )  # fmt: skip
+    return b'{"digest":%b,"document":%b,"key":%b,"rawDigest":%b,"source":%b}' % (
+        _text(digest), body, _text(key), _text(raw_digest), _text(source),
+    )  # fmt: skip
+
+
+class _Shard:
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._compressor = zstd.ZstdCompressor(options=ZSTD_OPTIONS)
+        self._pending: list[bytes] = []
+        self._held = 0
+        self._size = 0
+
+    def full(self, more: int) -> bool:
+        return self._size + more + 1 > SHARD_BYTES
+
+    def write(self, line: bytes) -> None:
+        self._pending.append(line)
+        self._held += len(line) + 1
+        self._size += len(line) + 1
+        if self._held >= _FLUSH:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self._file.write(self._compressor.flush())
+        self._file.close()
+
+    def _flush(self) -> None:
+        if self._pending:
+            self._pending.append(b"")
+            self._file.write(self._compressor.compress(b"\n".join(self._pending)))
+            self._pending, self._held = [], 0
+
+
+def _cuts(key: str) -> bool:
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:2], "big") % 4096 == 0
+
+
+def _text(text: str) -> bytes:
+    return _ENCODER.encode(text)
+

@@ -1,0 +1,99 @@
+"""The names in a bundle root: fixed files, which content lies in which files, and what is signed under which name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+
+MANIFEST = "export.json"
+FILES = "files.json"
+MANIFEST_YAML = "manifest.yaml"
+README = "README.md"
+PROVENANCE = "provenance.json"
+SIGNATURES = "signatures/"
+PROVENANCE_BUNDLE = "signatures/provenance.sigstore.json"
+TRIVY_DB = "trivy/db.bundle"
+TRIVY_SENTINELS = "trivy/sentinels.json"
+
+RENDERED = (MANIFEST_YAML, README)
+"""Files that are a function of `export.json` alone."""
+
+ROW_SET_TYPE = "application/x-ndjson"
+JSON_TYPE = "application/json"
+TRIVY_DB_TYPE = "application/vnd.aquasec.trivy.db.layer.v1.tar+gzip"
+
+LONGEST_LINE = 64 * 1024 * 1024
+"""Bytes of the longest line that a row set may hold, so that a reader's memory has a bound."""
+
+_STEMS = {
+    MANIFEST: "export",
+    FILES: "files",
+    TRIVY_DB: "trivy-db",
+    "trivy/java-db.bundle": "trivy-java-db",
+}
+_SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
+_CONTENT_ID = re.compile(r"[a-z2-7]{26}")
+_CODECS = ((".zst", "zstd"), (".bundle", "gzip"))
+_SHARDED = re.compile(r"data/raw/[a-z]+")
+_INDEX = re.compile(r"indexes/[a-z]+")
+
+
+def is_portable(path: str) -> bool:
+    """Whether a path means the same file on every system: relative, plain ASCII segments, no `.` or `..`."""
+    return len(path) <= 240 and all(_SEGMENT.fullmatch(part) for part in path.split("/"))
+
+
+def is_content_id(text: str) -> bool:
+    """Whether a text has the form of an export id or archive id (`core.digests.content_id`)."""
+    return _CONTENT_ID.fullmatch(text) is not None
+
+
+def codec(path: str) -> str:
+    """How a file is packed, told by its suffix: `zstd`, `gzip` or `none`."""
+    return next((name for suffix, name in _CODECS if path.endswith(suffix)), "none")
+
+
+def signed_stem(path: str) -> str | None:
+    """Name under `signatures/` of the signatures over a file; None where it has none of its own."""
+    return _STEMS.get(path)
+
+
+def signature_paths(path: str) -> tuple[str, str]:
+    """The cosign signature and the Sigstore bundle over a signed file."""
+    stem = _STEMS[path]
+    return f"{SIGNATURES}{stem}.sig", f"{SIGNATURES}{stem}.sigstore.json"
+
+
+def expected_signatures(paths: Iterable[str]) -> frozenset[str]:
+    """All signature files of a bundle root that holds these files; the provenance's only where it is one of them."""
+    held = set(paths)
+    found = {name for path in held if path in _STEMS for name in signature_paths(path)}
+    return frozenset(found | {PROVENANCE_BUNDLE} if PROVENANCE in held else found)
+
+
+def is_sharded(content: str) -> bool:
+    """Whether a content is a row set that is cut into shards."""
+    return bool(_SHARDED.fullmatch(content))
+
+
+def is_row_set(content: str) -> bool:
+    """Whether a content is a set of rows rather than one file."""
+    return is_sharded(content) or bool(_INDEX.fullmatch(content))
+
+
+def shard(content: str, number: int) -> str:
+    """File of a sharded row set's shard, counted from 0."""
+    return f"{content}/{number:05d}.jsonl.zst"
+
+
+def index_file(content: str) -> str:
+    """File of an index, which is not sharded."""
+    return f"{content}.index.jsonl.zst"
+
+
+def files_of(content: str, paths: Collection[str]) -> tuple[str, ...]:
+    """Which of some files hold a content, in reading order."""
+    if is_sharded(content):
+        return tuple(sorted(path for path in paths if path.startswith(f"{content}/")))
+    name = index_file(content) if _INDEX.fullmatch(content) else content
+    return (name,) if name in paths else ()

@@ -1,0 +1,1 @@
+"""The databases of Trivy: the vulnerability database, the Java database, and the bbolt file format."""

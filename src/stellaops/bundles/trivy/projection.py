@@ -1,0 +1,209 @@
+"""The Trivy rows of one advisory: a pure function of the document and of its database.
+
+Rows are made when evidence changes, not at every export. An advisory row stands under (bucket, package,
+vulnerability) and holds the bytes that go into the database when no other document speaks of the same; a detail row
+stands under the vulnerability and holds what the document says of it as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from stellaops.advisories import advisory as fields
+from stellaops.advisories.advisory import Advisory, Affected, Specific
+from stellaops.advisories.databases import Database
+from stellaops.advisories.severity import Severity, of_word
+from stellaops.bundles.trivy.buckets import Bucket, bucket_for, package_key
+from stellaops.bundles.trivy.constraints import problem
+from stellaops.bundles.trivy.ranges import intervals, listed, sort_key
+from stellaops.bundles.trivy.values import Detail, encode_detail, fixed_value, ranges_value
+from stellaops.core import timestamps
+
+VERSION = 1
+"""Version of this projection; another value makes the store rebuild its rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdvisoryRow:
+    """One entry of the database: bucket → package → vulnerability → value (JSON)."""
+
+    bucket: str
+    package: str
+    vulnerability: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A constraint that Trivy could not read; it is reported and never written."""
+
+    bucket: str
+    package: str
+    constraint: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """All rows of one document.
+
+    Attributes:
+        vulnerabilities: the ids that the document is about.
+        detail: what it says of each of them as a whole (`values.Detail`, encoded); None for a withdrawn document.
+    """
+
+    advisories: tuple[AdvisoryRow, ...] = ()
+    vulnerabilities: tuple[str, ...] = ()
+    detail: bytes | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(slots=True)
+class _Entry:
+    """What a document says about one package in one bucket."""
+
+    bucket: Bucket
+    vulnerable: dict[str, None] = field(default_factory=dict)
+    patched: dict[str, None] = field(default_factory=dict)
+    introduced: str = ""
+    fixed: list[str] = field(default_factory=list)
+    unfixed: bool = False
+    severity: Severity = Severity.UNKNOWN
+
+
+def project(advisory: Advisory, database: Database) -> Projection:
+    """The rows of a document; none for a withdrawn one."""
+    if advisory.withdrawn:
+        return Projection()
+    vulnerabilities = fields.cve_ids(advisory, database.cve_fields)
+    if not vulnerabilities:
+        if advisory.id.startswith(database.needs_cve or ("\0",)):
+            return Projection()
+        vulnerabilities = [advisory.id]
+    problems: list[Problem] = []
+    entries = _entries(advisory, database, problems)
+    vendor_ids = _vendor_ids(advisory, vulnerabilities)
+    rows = []
+    for (bucket, package), entry in sorted(entries.items()):
+        value = _value(entry, vendor_ids)
+        if value is not None:
+            rows.extend(AdvisoryRow(bucket, package, name, value) for name in vulnerabilities)
+    detail = encode_detail(_detail(advisory, has_rows=bool(rows)))
+    return Projection(tuple(rows), tuple(vulnerabilities), detail, tuple(problems))
+
+
+def _entries(advisory: Advisory, database: Database, problems: list[Problem]) -> dict[tuple[str, str], _Entry]:
+    entries: dict[tuple[str, str], _Entry] = {}
+    for affected in advisory.affected or ():
+        package = affected.package
+        if package is None or not package.ecosystem or not package.name:
+            continue
+        bucket = bucket_for(package.ecosystem, database)
+        if bucket is None:
+            continue
+        key = package_key(bucket, package.name)
+        if bucket.scheme in _MODULAR:
+            key = _modular(advisory, affected, key)
+        entry = entries.setdefault((bucket.name, key), _Entry(bucket))
+        if bucket.language:
+            _add_ranges(entry, affected, key, problems)
+        else:
+            _add_fixed(entry, affected, key, problems)
+    return entries
+
+
+def _add_ranges(entry: _Entry, affected: Affected, package: str, problems: list[Problem]) -> None:
+    scheme = entry.bucket.scheme
+    spans = intervals(affected, scheme)
+
+    def accept(constraint: str) -> bool:
+        reason = problem(scheme, constraint)
+        if reason is not None:
+            problems.append(Problem(entry.bucket.name, package, constraint, reason))
+        return reason is None
+
+    for span in spans:
+        if accept(span.constraint()):
+            entry.vulnerable[span.constraint()] = None
+            if span.fixed and accept(span.fixed):
+                entry.patched[span.fixed] = None
+    for version in listed(affected, spans, scheme):
+        if accept(f"={version}"):
+            entry.vulnerable[f"={version}"] = None
+
+
+def _add_fixed(entry: _Entry, affected: Affected, package: str, problems: list[Problem]) -> None:
+    scheme = entry.bucket.scheme
+    for span in intervals(affected, scheme):
+        if span.fixed and sort_key(span.fixed, scheme) is None:
+            problems.append(Problem(entry.bucket.name, package, span.fixed, f"not a version of {scheme}"))
+        elif span.fixed:
+            entry.fixed.append(span.fixed)
+            entry.introduced = "" if span.introduced == "0" else span.introduced
+        else:
+            entry.unfixed = True
+    specific = affected.ecosystem_specific
+    if entry.bucket.scheme == "debian" and isinstance(specific, Specific) and isinstance(specific.urgency, str):
+        entry.severity = max(entry.severity, of_word(specific.urgency))
+
+
+def _value(entry: _Entry, vendor_ids: tuple[str, ...]) -> bytes | None:
+    if entry.bucket.language:
+        if not entry.vulnerable:
+            return None
+        return ranges_value(tuple(entry.vulnerable), tuple(entry.patched), vendor_ids)
+    if not entry.fixed and not entry.unfixed:
+        return None
+    fixed = "" if entry.unfixed else max(entry.fixed, key=lambda text: sort_key(text, entry.bucket.scheme) or ())
+    # Only Alpine's detector knows where a vulnerability begins.
+    introduced = entry.introduced if entry.bucket.scheme == "alpine" and len(entry.fixed) == 1 else ""
+    return fixed_value(fixed, introduced, int(entry.severity), vendor_ids)
+
+
+_MODULAR = frozenset(("alma", "rocky"))
+
+
+def _modular(advisory: Advisory, affected: Affected, name: str) -> str:
+    """The key of a package of a module stream, `nodejs:16::npm`.
+
+    Errata of modules name the stream in the title ("Important: nodejs:16 security update") and nowhere else.
+    """
+    fixed = [event.fixed for span in affected.ranges or () for event in span.events or () if event.fixed]
+    if not any(".module_" in version or ".module+" in version for version in fixed):
+        return name
+    words = (advisory.summary or "").rpartition(": ")[2].split()
+    stream = words[0] if words and ":" in words[0] else ""
+    return f"{stream}::{name}" if stream else name
+
+
+def _vendor_ids(advisory: Advisory, vulnerabilities: list[str]) -> tuple[str, ...]:
+    others = {advisory.id, *fields.names(advisory.aliases)}
+    return tuple(sorted(name for name in others if name not in vulnerabilities and not name.startswith("CVE-")))
+
+
+def _detail(advisory: Advisory, *, has_rows: bool) -> Detail:
+    return Detail(
+        title=(advisory.summary or "").strip(),
+        description=(advisory.details or "").strip(),
+        severity=int(fields.severity_word(advisory)),
+        scores={found.version: (found.vector, found.tenths) for found in fields.scores(advisory)},
+        cwe_ids=fields.cwe_ids(advisory),
+        references=sorted(set(_links(advisory))),
+        published=_instant(advisory.published),
+        modified=_instant(advisory.modified),
+        has_rows=has_rows,
+    )
+
+
+def _links(advisory: Advisory) -> Iterator[str]:
+    for reference in advisory.references or ():
+        for line in (reference.url or "").splitlines():
+            if line.strip():
+                yield line.strip()
+
+
+def _instant(text: str | None) -> str | None:
+    instant = timestamps.parse(text) if text else None
+    return timestamps.render(instant) if instant else None
+

@@ -1,0 +1,72 @@
+"""A version that an entry of the database must match, for the entries that a smoke scan looks for."""
+
+from __future__ import annotations
+
+import msgspec
+
+from stellaops.bundles.trivy.buckets import Bucket
+from stellaops.bundles.trivy.ranges import sort_key
+
+
+class _Value(msgspec.Struct, frozen=True):
+    FixedVersion: str = ""
+    AffectedVersion: str = ""
+    VulnerableVersions: list[str] = []
+    PatchedVersions: list[str] = []
+
+
+_VALUES = msgspec.json.Decoder(_Value)
+# Below every version that is really fixed somewhere.
+_LOWEST = {"dpkg": "0.0.0-0", "rpm": "0.0.0-0", "apk": "0.0.0-r0"}
+_APK = frozenset(("alpine", "chainguard", "minimos", "wolfi"))
+_DEB = frozenset(("debian", "echo", "ubuntu"))
+
+
+def vulnerable_version(bucket: Bucket, value: bytes) -> str | None:
+    """A version that the scanner must report by this entry; None where none is plain to see.
+
+    Only bounds that the entry itself names are used: a listed version, an inclusive bound of a range.
+    """
+    entry = _VALUES.decode(value)
+    if not bucket.language:
+        return _below(bucket, entry)
+    for constraint in entry.VulnerableVersions:
+        for part in constraint.split(","):
+            bound = part.strip()
+            version = bound.lstrip("<>= ")
+            if bound.startswith((">=", "<=", "=")) and _clean(version) and version not in entry.PatchedVersions:
+                inside = all(_holds(other.strip(), version, bucket.scheme) for other in constraint.split(","))
+                if inside:
+                    return version
+    return None
+
+
+def _below(bucket: Bucket, entry: _Value) -> str | None:
+    kind = "apk" if bucket.scheme in _APK else "dpkg" if bucket.scheme in _DEB else "rpm"
+    if not entry.FixedVersion or entry.AffectedVersion:
+        return None
+    low, fixed = sort_key(_LOWEST[kind], bucket.scheme), sort_key(entry.FixedVersion, bucket.scheme)
+    return _LOWEST[kind] if low is not None and fixed is not None and low < fixed else None
+
+
+def _holds(bound: str, version: str, scheme: str) -> bool:
+    operator = bound[: len(bound) - len(bound.lstrip("<>="))]
+    key, other = sort_key(version, scheme), sort_key(bound.lstrip("<>= "), scheme)
+    if key is None or other is None:
+        return False
+    match operator:
+        case ">=":
+            return bool(key >= other)
+        case ">":
+            return bool(key > other)
+        case "<=":
+            return bool(key <= other)
+        case "<":
+            return bool(key < other)
+        case _:
+            return bool(key == other)
+
+
+def _clean(version: str) -> bool:
+    """Whether a version passes through a package URL and every comparer as it is."""
+    return bool(version) and version[0].isdigit() and all(c.isalnum() or c in "._" for c in version)

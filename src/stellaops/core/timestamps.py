@@ -1,0 +1,49 @@
+"""Instants as upstream documents state them, and the one form in which the product writes them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_RFC3339 = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,12}))?)?\s*(?:([Zz])|([+-])(\d\d):?(\d\d))?)?$"
+)
+
+
+@lru_cache(maxsize=4096)
+def parse(text: str) -> datetime | None:
+    """The instant that a text states, in UTC; None where it states none.
+
+    Accepts what feeds send: any number of fractional digits (cut to microseconds), any offset, a missing offset
+    (taken as UTC), a date alone. Year 1, which generators write for "not set", states nothing.
+    """
+    found = _RFC3339.match(text.strip())
+    if found is None:
+        return None
+    year, month, day, hour, minute, second, fraction, _zulu, sign, zone_hours, zone_minutes = found.groups()
+    zone: timezone = UTC
+    try:
+        if sign:
+            offset = timedelta(hours=int(zone_hours), minutes=int(zone_minutes))
+            zone = timezone(offset if sign == "+" else -offset)
+        instant = datetime(
+            int(year), int(month), int(day), int(hour or 0), int(minute or 0), min(int(second or 0), 59),
+            int((fraction or "0")[:6].ljust(6, "0")), zone,
+        ).astimezone(UTC)  # fmt: skip
+    except (ValueError, OverflowError):
+        return None
+    return instant if instant.year > 1 else None
+
+
+@lru_cache(maxsize=4096)
+def render(instant: datetime) -> str:
+    """RFC 3339 in UTC with `Z`, with as many fractional digits as needed."""
+    utc = instant.astimezone(UTC)
+    text = utc.strftime("%Y-%m-%dT%H:%M:%S")
+    if len(text) < 20:  # strftime writes years below 1000 without padding on glibc
+        text = text.rjust(19, "0")
+    fraction = f".{utc.microsecond:06d}".rstrip("0") if utc.microsecond else ""
+    return f"{text}{fraction}Z"

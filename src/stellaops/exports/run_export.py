@@ -1,0 +1,289 @@
+"""One run from plan to publication: plan, build, seal, verify, smoke, publish."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from stellaops.bundles import layout, manifest
+from stellaops.bundles.files_manifest import FileEntry
+from stellaops.bundles.manifest import ExportManifest
+from stellaops.bundles.trivy.inspect import read_sentinels
+from stellaops.core import digests, timestamps
+from stellaops.core.errors import StellaError
+from stellaops.exports import selectors as selecting
+from stellaops.exports.build_contents import BUILDERS, Built, Material, toolchain
+from stellaops.exports.errors import (
+    EmptyExport,
+    GateRefused,
+    SigningFailed,
+    SmokeUnavailable,
+    SnapshotUnknown,
+    VerifyFailed,
+    error_code,
+)
+from stellaops.exports.ports import (
+    Evidence,
+    Keys,
+    Projections,
+    RowSource,
+    Runs,
+    Scanner,
+    Selection,
+    Snapshot,
+    Staging,
+    TrivyRows,
+    Workspace,
+)
+from stellaops.exports.profile import Profile, check_schema
+from stellaops.exports.run import Artifact, Run, RunStatus
+from stellaops.kit.report import Report
+from stellaops.kit.sealing import Sealed, seal
+from stellaops.kit.verify import verify_bundle
+from stellaops.signing.interface import Signer
+
+PROJECTIONS: Mapping[str, tuple[str, ...]] = {"json:raw": ("index",), "trivy:db": ("trivy",)}
+"""The projections that each kind of bundle is made from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Everything a run works with."""
+
+    evidence: Evidence
+    rows: RowSource
+    trivy: TrivyRows
+    projections: Projections
+    runs: Runs
+    workspace: Workspace
+    keys: Keys
+    scanner: Scanner
+    projection_versions: Mapping[str, int]
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What to run.
+
+    Attributes:
+        selectors: over those of the profile, name by name.
+        sequence: the snapshot to cut; the newest when None.
+    """
+
+    run_id: str
+    tenant: str
+    profile: Profile
+    selectors: Mapping[str, Any]
+    sequence: int | None = None
+    allow_empty: bool = False
+    replay_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run will do, told before anything is built."""
+
+    selection: Selection
+    snapshot: Snapshot
+    generated_at: datetime
+
+
+Progress = Callable[[str], None]
+
+
+def run_export(request: RunRequest, tools: Tools, progress: Progress = lambda step: None) -> Run:
+    """Run an export to its end. The record is kept, also of a failure, which is raised.
+
+    Raises:
+        StellaError: the reason of the failure; nothing is published then.
+    """
+    wire = selecting.merged(request.profile.spec.selectors, request.selectors)
+    selected = selecting.parse(wire)
+    run = Run(
+        id=request.run_id,
+        tenant=request.tenant,
+        profile=request.profile.name,
+        profile_revision=request.profile.revision,
+        kind=request.profile.kind,
+        selectors=selected.canonical(),
+        status=RunStatus.RUNNING,
+        submitted_at=tools.now(),
+        replay_of=request.replay_of,
+    )
+    tools.runs.save(run)
+    execution = _Execution(request, tools, run, progress)
+    try:
+        execution.execute(selected)
+    except BaseException as error:
+        text = error.what if isinstance(error, StellaError) else f"{type(error).__name__}: {error}"
+        code = "cancelled" if isinstance(error, KeyboardInterrupt) else error_code(error)
+        failed = execution.run.failed(code, text, tools.now())
+        if isinstance(error, KeyboardInterrupt):
+            failed = replace(failed, status=RunStatus.CANCELLED)
+        tools.runs.save(failed)
+        raise
+    return execution.run
+
+
+def plan_export(request: RunRequest, tools: Tools) -> Plan:
+    """What a run would select, without building it.
+
+    Raises:
+        StellaError: the run would fail for this reason.
+    """
+    selected = selecting.parse(selecting.merged(request.profile.spec.selectors, request.selectors))
+    return _plan(request, tools, selected)
+
+
+class _Execution:
+    """One run under way; `run` is always what its record says next."""
+
+    def __init__(self, request: RunRequest, tools: Tools, run: Run, progress: Progress) -> None:
+        self._request = request
+        self._tools = tools
+        self._progress = progress
+        self.run = run
+
+    def execute(self, selected: selecting.Selectors) -> None:
+        tools, profile = self._tools, self._request.profile
+        check_schema(profile.spec)
+        with self._step("plan"):
+            plan = _plan(self._request, tools, selected)
+            signer = _signer(tools, self._request.tenant)
+        self.run = replace(self.run, sequence=plan.selection.sequence, snapshot=plan.snapshot.digest)
+        tools.runs.save(self.run)
+        with tools.workspace.stage(self.run.id) as staging:
+            with self._step("build"):
+                material = Material(profile, plan.selection, plan.generated_at, tools.rows, tools.trivy)
+                built = BUILDERS[profile.kind](material, staging)
+            with self._step("seal"):
+                state = _manifest(self._request, plan, built, tools, selected)
+                sealed = _seal(state, staging, signer)
+            with self._step("verify"):
+                trusted, revoked = tools.keys.trusted(self._request.tenant)
+                report = verify_bundle(staging.root, trusted, revoked=revoked, scratch=staging.scratch)
+                _demand_sound(report, built, plan)
+            with self._step("smoke"):
+                smoke = self._smoke(staging)
+            with self._step("publish"):
+                staging.publish(state.export_id, sealed.files.archive_id)
+        self._succeed(sealed, built, report, smoke)
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        self._progress(name)
+        began = time.monotonic()
+        yield
+        durations = {**self.run.durations, name: round(time.monotonic() - began, 3)}
+        self.run = replace(self.run, durations=durations)
+
+    def _smoke(self, staging: Staging) -> tuple[str, ...]:
+        spec = self._request.profile.spec
+        if spec.kind != "trivy" or spec.smoke == "off":
+            return ()
+        if self._tools.scanner.available() is None:
+            if spec.smoke == "required":
+                raise SmokeUnavailable("the profile demands a smoke scan, and no trivy was found")
+            return ("no smoke scan: no trivy was found",)
+        sentinels = read_sentinels((staging.root / layout.TRIVY_SENTINELS).read_bytes())
+        missing = self._tools.scanner.missing(staging.root / layout.TRIVY_DB, sentinels, staging.scratch)
+        if missing:
+            raise VerifyFailed(f"the smoke scan failed: {'; '.join(missing[:5])}", details=missing)
+        return ()
+
+    def _succeed(self, sealed: Sealed, built: Built, report: Report, smoke: tuple[str, ...]) -> None:
+        state = sealed.manifest
+        artifacts = tuple(
+            Artifact(entry.path.rpartition("/")[2], entry.path, entry.digest, entry.bytes)
+            for entry in sealed.artifacts
+        )
+        self.run = replace(
+            self.run,
+            status=RunStatus.SUCCEEDED,
+            export_id=state.export_id,
+            archive_id=sealed.files.archive_id,
+            rerun_hash=state.rerun_hash,
+            artifacts=artifacts,
+            signatures=sealed.signatures,
+            warnings=built.warnings + smoke,
+            checks=tuple({"id": c.id, "name": c.name, "status": c.status} for c in report.checks),
+            finished_at=self._tools.now(),
+        )
+        self._tools.runs.save(self.run)
+
+
+def _plan(request: RunRequest, tools: Tools, selected: selecting.Selectors) -> Plan:
+    newest = tools.evidence.sequence()
+    sequence = newest if request.sequence is None else request.sequence
+    if not 0 <= sequence <= newest:
+        raise SnapshotUnknown(f"snapshot {sequence} does not exist; the newest is {newest}")
+    unfinished = tools.evidence.unfinished()
+    if unfinished:
+        raise GateRefused(f"an import into {', '.join(unfinished)} is not finished")
+    tools.projections.complete()
+    selection = Selection(request.tenant, sequence, selected)
+    snapshot = tools.evidence.snapshot(selection)
+    if snapshot.records == 0 and not request.allow_empty:
+        raise EmptyExport(f"profile {request.profile.name} selects nothing at snapshot {sequence}")
+    instants = [source.updated_at for source in snapshot.sources if source.updated_at is not None]
+    return Plan(selection, snapshot, max(instants, default=timestamps.EPOCH))
+
+
+def _signer(tools: Tools, tenant: str) -> Signer:
+    try:
+        signer = tools.keys.signer(tenant)
+        signer.sign(b"probe")
+    except StellaError as error:
+        raise SigningFailed(f"the key of tenant {tenant} cannot sign: {error.what}", hint=error.advice) from error
+    return signer
+
+
+def _manifest(
+    request: RunRequest, plan: Plan, built: Built, tools: Tools, selected: selecting.Selectors
+) -> ExportManifest:
+    spec = request.profile.spec
+    return manifest.build(
+        tenant=request.tenant,
+        profile=manifest.Profile(spec.kind, spec.variant, request.profile.name),
+        selectors=selected.canonical(),
+        generated_at=plan.generated_at,
+        snapshot=plan.snapshot.digest,
+        sources=plan.snapshot.sources,
+        policy_snapshot=None,
+        projections={name: tools.projection_versions[name] for name in PROJECTIONS[request.profile.kind]},
+        contents=built.contents,
+    )
+
+
+def _seal(state: ExportManifest, staging: Staging, signer: Signer) -> Sealed:
+    kind = f"{state.profile.kind}:{state.profile.variant}"
+    entries = [_entry(staging.root, path) for path in sorted(staging.root.rglob("*")) if path.is_file()]
+    sealed = seal(state, entries, toolchain(kind), signer)
+    for path, data in sealed.written.items():
+        with staging.create(path) as out:
+            out.write(data)
+    return sealed
+
+
+def _entry(root: Path, path: Path) -> FileEntry:
+    name = path.relative_to(root).as_posix()
+    with path.open("rb") as file:
+        digest = digests.of_file(file)
+    return FileEntry(name, digest, path.stat().st_size, layout.codec(name))
+
+
+def _demand_sound(report: Report, built: Built, plan: Plan) -> None:
+    failed = [f"{check.id} {check.name}: {check.detail}" for check in report.checks if check.status == "failed"]
+    if failed:
+        raise VerifyFailed(f"the bundle does not verify: {failed[0]}", details=failed)
+    for content in built.contents:
+        if layout.is_row_set(content.path) and content.records != plan.snapshot.records:
+            raise VerifyFailed(
+                f"{content.path} has {content.records} records, the store selects {plan.snapshot.records}"
+            )

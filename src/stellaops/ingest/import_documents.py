@@ -1,0 +1,235 @@
+"""Import documents from files: read, canonicalise, project, stage, apply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+
+from stellaops.advisories import advisory as fields
+from stellaops.advisories import databases
+from stellaops.advisories.advisory import Advisory
+from stellaops.advisories.canonical import Canonical, Malformed
+from stellaops.advisories.databases import Database, KeyRule
+from stellaops.advisories.documents.interface import Feed, Slice
+from stellaops.advisories.documents.registry import FEEDS
+from stellaops.advisories.index import DocumentId, index_row
+from stellaops.bundles.trivy.projection import project
+from stellaops.core import digests, timestamps
+from stellaops.core.digests import Digest
+from stellaops.core.errors import InvalidInput
+from stellaops.ingest import aoc
+from stellaops.ingest.model import Batch, Container, ImportReport, Record, Rejected, Source
+from stellaops.ingest.ports import ImportStore, Inputs, Member, Sources
+
+_BATCH_RECORDS = 1000
+_BATCH_BYTES = 8 << 20
+_SAMPLE = 200
+_MICROSECOND = 1_000_000
+
+
+class UnknownForm(InvalidInput):
+    """Nothing in the input is a document of a known feed."""
+
+    code = "ERR_IMPORT_UNKNOWN_FORM"
+    hint = "Point at a folder, archive or file of OSV documents (JSON or YAML)."
+
+
+class UnknownDatabase(InvalidInput):
+    """A database name that the table does not have."""
+
+    code = "ERR_IMPORT_UNKNOWN_DATABASE"
+    hint = "See `stella concelier import --help` or docs/reference/databases.md for the names."
+
+
+class SourceMismatch(InvalidInput):
+    """A source that exists belongs to another database or feed."""
+
+    code = "ERR_IMPORT_SOURCE_MISMATCH"
+    hint = "Import into another source name; a source keeps its database for good."
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """What to import and how.
+
+    Attributes:
+        database: by name; told from the documents when None.
+        prune: the input is the complete listing of the source, so known documents that it lacks have vanished.
+    """
+
+    source: str
+    feed: str | None = None
+    database: str | None = None
+    prune: bool = False
+
+
+def import_documents(
+    request: ImportRequest,
+    inputs: Inputs,
+    *,
+    sources: Sources,
+    store: ImportStore,
+    now: Callable[[], datetime],
+    progress: Callable[[int], None] = lambda read: None,
+) -> ImportReport:
+    """Bring documents into the store. Running it again with the same input changes nothing.
+
+    An import that was interrupted goes on where it was; a record that cannot be read goes to quarantine.
+
+    Raises:
+        UnknownForm: no document at all.
+        UnknownDatabase, SourceMismatch: see there.
+    """
+    with sources.lock(request.source):
+        feed = _feed(request)
+        source, database = _source(request, feed, inputs, sources)
+        job = store.begin(source, inputs.fingerprint(), now())
+        reader = _Reader(feed, database, source, now())
+        for batch in reader.batches(inputs.members(skip=job.position), job.position):
+            store.stage(job, batch)
+            progress(batch.position)
+        return store.apply(job, prune=request.prune, now=now())
+
+
+def _feed(request: ImportRequest) -> Feed:
+    name = request.feed or "osv"
+    if name not in FEEDS:
+        raise InvalidInput(f"feed {name!r} is none of {', '.join(sorted(FEEDS))}")
+    return FEEDS[name]
+
+
+def _source(request: ImportRequest, feed: Feed, inputs: Inputs, sources: Sources) -> tuple[Source, Database]:
+    known = sources.find(request.source)
+    if request.database is not None and databases.get(request.database) is None:
+        names = ", ".join(database.name for database in databases.DATABASES)
+        raise UnknownDatabase(f"database {request.database!r} is none of {names}")
+    if known is None:
+        sample = list(islice(_sample(feed, inputs), _SAMPLE))
+        if not sample:
+            raise UnknownForm(f"no {feed.name.upper()} document in the input of source {request.source!r}")
+        told = databases.get(request.database or "") or databases.tell(sample)
+        return Source(request.source, feed.name, told.name, told.licence), told
+    if (request.database or known.database) != known.database or feed.name != known.feed:
+        raise SourceMismatch(
+            f"source {known.name!r} holds {known.feed} documents of database {known.database!r},"
+            f" not {feed.name} of {request.database!r}"
+        )
+    if next(_sample(feed, inputs), None) is None:
+        raise UnknownForm(f"no {feed.name.upper()} document in the input of source {request.source!r}")
+    database = databases.get(known.database)
+    if database is None:
+        raise SourceMismatch(f"source {known.name!r} belongs to database {known.database!r}, which is not known here")
+    return known, database
+
+
+def _sample(feed: Feed, inputs: Inputs) -> Iterator[tuple[str, list[str]]]:
+    for member in inputs.members():
+        if member.problem or not feed.may_hold_documents(member.path):
+            continue
+        try:
+            for piece in feed.records(member.path, member.content):
+                advisory = feed.read(feed.canonical(member.path, piece.raw).parsed)
+                if advisory is not None:
+                    yield advisory.id, fields.ecosystems(advisory)
+        except Malformed:
+            continue
+
+
+class _Reader:
+    """Turns members into batches of records."""
+
+    def __init__(self, feed: Feed, database: Database, source: Source, fetched_at: datetime) -> None:
+        self._feed = feed
+        self._database = database
+        self._source = source
+        self._fetched_at = fetched_at
+
+    def batches(self, members: Iterator[Member], position: int) -> Iterator[Batch]:
+        batch = Batch(position)
+        for member in members:
+            self._member(member, batch)
+            batch.position += 1
+            if len(batch.records) + len(batch.rejected) >= _BATCH_RECORDS or batch.size >= _BATCH_BYTES:
+                yield batch
+                batch = Batch(batch.position)
+        yield batch
+
+    def _member(self, member: Member, batch: Batch) -> None:
+        if member.problem:
+            container = self._container(member)
+            batch.rejected.append(Rejected(member.path, container, 0, b"", *_split(member.problem)))
+            return
+        if not self._feed.may_hold_documents(member.path):
+            batch.ignored += 1
+            return
+        container = self._container(member)
+        batch.size += len(member.content)
+        try:
+            pieces = self._feed.records(member.path, member.content)
+            for piece in pieces:
+                self._piece(member, container, piece, batch)
+        except Malformed as error:
+            rejected = Rejected(member.path, container, 0, member.content, error.reason, error.detail)
+            batch.rejected.append(rejected)
+
+    def _piece(self, member: Member, container: Container, piece: Slice, batch: Batch) -> None:
+        try:
+            canonical = self._feed.canonical(member.path, piece.raw)
+            advisory = self._feed.read(canonical.parsed)
+            if advisory is None:
+                batch.ignored += 1
+                return
+            record = self._record(member, container, piece, canonical, advisory)
+            aoc.check(record, self._source)
+        except Malformed as error:
+            reason, detail = error.reason, error.detail
+        except aoc.AocViolation as error:
+            reason, detail = error.code, error.what
+        else:
+            batch.records.append(record)
+            return
+        batch.rejected.append(Rejected(member.path, container, piece.offset, piece.raw, reason, detail))
+
+    def _record(
+        self, member: Member, container: Container, piece: Slice, canonical: Canonical, advisory: Advisory
+    ) -> Record:
+        whole = len(piece.raw) == len(member.content) and member.container_digest is None
+        raw_digest = container.digest if whole else digests.sha256(piece.raw)
+        digest = digests.sha256(canonical.body)
+        key = advisory.id if self._database.key_rule is KeyRule.ID else f"{advisory.id}#{member.path}"
+        stated = fields.stated_instant(advisory, self._fetched_at)
+        return Record(
+            key=key,
+            path=member.path,
+            container=container,
+            offset=piece.offset,
+            raw=piece.raw,
+            raw_digest=raw_digest,
+            body=canonical.body,
+            verbatim=canonical.verbatim,
+            digest=digest,
+            stated_at=None if stated is None else microseconds(stated),
+            withdrawn=bool(advisory.withdrawn),
+            severity=int(fields.highest_severity(advisory)),
+            tlp="CLEAR",
+            index_row=index_row(advisory, DocumentId(self._source.name, key, digest)),
+            projection=project(advisory, self._database),
+        )
+
+    def _container(self, member: Member) -> Container:
+        digest = member.container_digest
+        known = Digest(digest) if digest else digests.sha256(member.content)
+        return Container(member.container_url, known, member.container_size, self._fetched_at)
+
+
+def microseconds(instant: datetime) -> int:
+    """Microseconds since 1970, the store's form of an instant."""
+    delta = instant - timestamps.EPOCH
+    return (delta.days * 86_400 + delta.seconds) * _MICROSECOND + delta.microseconds
+
+
+def _split(problem: str) -> tuple[str, str]:
+    reason, _, detail = problem.partition(": ")
+    return reason, detail

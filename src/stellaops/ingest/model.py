@@ -1,0 +1,181 @@
+"""The values that pass between the import use case and the evidence store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from stellaops.bundles.trivy.projection import Projection
+from stellaops.core.digests import Digest
+
+SHARED = ""
+"""Owner of evidence that belongs to all tenants."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A named stream of documents of one database in one form."""
+
+    name: str
+    feed: str
+    database: str
+    licence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What was fetched: a file or an archive."""
+
+    url: str
+    digest: Digest
+    size: int
+    fetched_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One document as it was found, with everything that is extracted from it when it enters.
+
+    Attributes:
+        key: identity within the source, by the database's rule.
+        path: relative to the import root, with archives transparent.
+        raw: the exact byte slice; `offset` is its place in the file at `path`.
+        body: canonical JSON, or the raw bytes where `verbatim`.
+        digest: of `body`; what identifies a revision.
+        stated_at: when the document says it was last changed, in microseconds since 1970; None where not stated.
+        withdrawn: whether the issuer withdrew it.
+        severity: the highest that it states, 0 to 4.
+        tlp: its traffic light marking; CLEAR where it states none.
+        index_row: canonical JSON of its index row.
+        projection: its rows for Trivy databases.
+    """
+
+    key: str
+    path: str
+    container: Container
+    offset: int
+    raw: bytes
+    raw_digest: Digest
+    body: bytes
+    verbatim: bool
+    digest: Digest
+    stated_at: int | None
+    withdrawn: bool
+    severity: int
+    tlp: str
+    index_row: bytes
+    projection: Projection
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A record that cannot be read: kept with its bytes and the reason, stops nothing."""
+
+    path: str
+    container: Container
+    offset: int
+    raw: bytes
+    reason: str
+    detail: str
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction stages.
+
+    Attributes:
+        position: members of the import read so far, with this batch; where a later attempt goes on.
+    """
+
+    position: int = 0
+    records: list[Record] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    ignored: int = 0
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """An import under way; it survives the process.
+
+    Attributes:
+        position: members that earlier attempts have staged.
+    """
+
+    id: int
+    source: Source
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import did. `read` = `added` + `changed` + `unchanged` + `quarantined` + `equal_keys`."""
+
+    source: str
+    feed: str
+    database: str
+    read: int
+    added: int
+    changed: int
+    unchanged: int
+    withdrawn: int
+    vanished: int
+    quarantined: int
+    equal_keys: int
+    ignored: int
+    sequence: int
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """One line of `stella concelier status`."""
+
+    source: str
+    feed: str
+    database: str
+    documents: int
+    withdrawn: int
+    vanished: int
+    quarantined: int
+    licence: str
+    updated_at: datetime | None
+    checked_at: datetime | None
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A quarantined record, as listed."""
+
+    id: int
+    source: str
+    path: str
+    reason: str
+    detail: str
+    raw_digest: str
+    size: int
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A revision with its provenance, as `stella concelier show` prints it."""
+
+    source: str
+    key: str
+    digest: str
+    raw_digest: str
+    verbatim: bool
+    body: bytes
+    path: str
+    offset: int
+    length: int
+    container_url: str
+    container_digest: str
+    fetched_at: datetime
+    licence: str
+    withdrawn: bool
+    sequence_from: int
+    sequence_to: int | None
+    index_row: bytes

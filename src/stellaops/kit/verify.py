@@ -1,0 +1,352 @@
+"""Verification of a bundle root, from nothing but its files and the keys that the receiver trusts.
+
+The numbered steps below are the documentation's. A step that cannot rely on what an earlier one established is skipped,
+so nothing that is not signed by a trusted key is ever parsed, and nothing whose bytes are not those that were signed is
+ever unpacked. Hostile files end in a failed check, never in an exception.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from stellaops.bundles import files_manifest, layout, manifest, provenance, rendering
+from stellaops.bundles.files_manifest import FilesManifest
+from stellaops.bundles.manifest import ExportManifest
+from stellaops.bundles.trivy import inspect
+from stellaops.core import digests
+from stellaops.core.digests import Digest
+from stellaops.core.errors import StellaError
+from stellaops.kit import contents, signatures
+from stellaops.kit.contents import Examined, UnpackedDatabase
+from stellaops.kit.report import Check, Report, Status
+from stellaops.kit.tree import Tree, shown
+from stellaops.signing import cosign_blob, ecdsa_p256
+from stellaops.signing.ecdsa_p256 import BadSignature, PublicKey
+
+_T = TypeVar("_T")
+
+_MOST_PROBLEMS_SHOWN = 5
+
+
+def verify_bundle(
+    root: Path,
+    trusted: Sequence[bytes],
+    *,
+    revoked: Collection[str] = (),
+    scratch: Path | None = None,
+) -> Report:
+    """Check a bundle root by every rule that a bundle has.
+
+    Args:
+        root: the bundle root.
+        trusted: public keys in PEM that the receiver trusts; never taken from the bundle.
+        revoked: key ids that verify nothing, even where they are among the trusted.
+        scratch: a directory with room for an unpacked database; the system's temporary one where None.
+
+    Returns:
+        A report; its verdict is `failed` where any check failed.
+
+    Raises:
+        UnusableKey: a trusted key is no P-256 key in PEM. Nothing in the bundle raises.
+    """
+    keys = tuple(ecdsa_p256.load_public_key(pem) for pem in trusted)
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="stella-verify-") as directory:
+        run = _Run(Tree(root), keys, frozenset(revoked), Path(directory))
+        checks = _checks(run)
+    failed = any(check.status == "failed" for check in checks)
+    known = run.manifest
+    return Report(
+        verdict="failed" if failed else "ok",
+        export_id=known.export_id if known else None,
+        rerun_hash=known.rerun_hash if known else None,
+        checks=checks,
+    )
+
+
+class _Refused(Exception):
+    """A check's problems; never leaves this module."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        found = list(problems)
+        text = "; ".join(found[:_MOST_PROBLEMS_SHOWN])
+        super().__init__(
+            f"{text}; and {len(found) - _MOST_PROBLEMS_SHOWN} more"
+            if len(found) > _MOST_PROBLEMS_SHOWN
+            else text
+        )
+
+
+class _NotApplicable(Exception):
+    """Why a check has nothing to look at in this bundle."""
+
+
+def _refuse_any(problems: Iterable[str]) -> None:
+    found = list(problems)
+    if found:
+        raise _Refused(found)
+
+
+@dataclass(slots=True)
+class _Run:
+    """What the steps have established so far."""
+
+    tree: Tree
+    trusted: tuple[PublicKey, ...]
+    revoked: frozenset[str]
+    scratch: Path
+    raw: bytes = b""
+    key: PublicKey | None = None
+    manifest: ExportManifest | None = None
+    files: FilesManifest | None = None
+    examined: Examined | None = None
+
+
+def _established(value: _T | None) -> _T:
+    """What an earlier step set; `_Step.needs` sees to it that it ran and succeeded."""
+    if value is None:
+        raise RuntimeError("a step ran without what it needs")
+    return value
+
+
+def _signer(run: _Run) -> str:
+    run.raw = run.tree.read(layout.MANIFEST, manifest.LARGEST)
+    key = signatures.signer_of(run.tree, run.raw, run.trusted)
+    if key.key_id in run.revoked:
+        raise _Refused([f"export.json is signed by key {key.key_id}, which is revoked"])
+    run.key = key
+    return f"export.json is signed by key {key.key_id}"
+
+
+def _manifest(run: _Run) -> str:
+    run.manifest = manifest.parse(run.raw)
+    return f"tenant {run.manifest.tenant!a}, {len(run.manifest.contents)} contents"
+
+
+def _export_id(run: _Run) -> str:
+    stated, true = _established(run.manifest).export_id, _established(run.manifest).true_export_id()
+    _refuse_any([f"it states {stated}, its content gives {true}"] if stated != true else [])
+    return stated
+
+
+def _rerun_hash(run: _Run) -> str:
+    stated, true = _established(run.manifest).rerun_hash, _established(run.manifest).true_rerun_hash()
+    _refuse_any([f"it states {stated}, its contents give {true}"] if stated != true else [])
+    return stated
+
+
+def _files_manifest(run: _Run) -> str:
+    raw = run.tree.read(layout.FILES, files_manifest.LARGEST)
+    plain, _ = layout.signature_paths(layout.FILES)
+    signature = run.tree.read(plain, cosign_blob.LARGEST)
+    try:
+        cosign_blob.verify(signature, hashlib.sha256(raw).digest(), _established(run.key))
+    except BadSignature as error:
+        raise _Refused([f"{plain}: {error}"]) from error
+    files = files_manifest.parse(raw)
+    _refuse_any(contents.unexplained(_established(run.manifest), files))
+    run.files = files
+    return f"archive {files.archive_id}, {len(files.files)} files"
+
+
+def _tree(run: _Run) -> str:
+    paths = [layout.FILES, layout.PROVENANCE, *(entry.path for entry in _established(run.files).files)]
+    expected = {*paths, *layout.expected_signatures(paths)}
+    allowed = {
+        "/".join(parts[:end])
+        for path in expected
+        for parts in [path.split("/")]
+        for end in range(1, len(parts))
+    }
+    listing = run.tree.listing()
+    problems = [f"{shown(path)} is no regular file" for path in sorted(listing.others)]
+    problems += [f"{shown(path)} is missing" for path in sorted(expected - listing.files - listing.others)]
+    extra = listing.files - expected | listing.directories - allowed
+    problems += [f"{shown(path)} is explained by nothing" for path in sorted(extra)]
+    _refuse_any(problems)
+    return f"{len(expected)} files, nothing else"
+
+
+def _file_digests(run: _Run) -> str:
+    problems = []
+    for entry in _established(run.files).files:
+        try:
+            digest, size = run.tree.measure(entry.path, entry.bytes)
+        except StellaError as error:
+            problems.append(str(error))
+            continue
+        if (digest, size) != (entry.digest, entry.bytes):
+            problems.append(f"{entry.path} is not the file that was signed")
+    _refuse_any(problems)
+    return f"{sum(entry.bytes for entry in _established(run.files).files)} bytes"
+
+
+def _signatures(run: _Run) -> str:
+    files = _established(run.files)
+    signed: dict[str, Digest] = {entry.path: entry.digest for entry in files.files}
+    signed[layout.MANIFEST] = digests.sha256(run.raw)
+    signed[layout.FILES] = digests.sha256(files.data)
+    _refuse_any(signatures.problems(run.tree, _established(run.key), signed))
+    return f"{sum(layout.signed_stem(path) is not None for path in signed)} files in 2 forms"
+
+
+def _provenance(run: _Run) -> str:
+    statement = run.tree.read(layout.PROVENANCE, provenance.LARGEST)
+    problems = list(signatures.statement_problems(run.tree, _established(run.key), statement))
+    if statement != provenance.build(_established(run.manifest), _established(run.files)):
+        problems.append("provenance.json is not what export.json and files.json give")
+    _refuse_any(problems)
+    return "signed, and what export.json and files.json give"
+
+
+def _documents(run: _Run) -> str:
+    known = _established(run.manifest)
+    rendered = {
+        layout.MANIFEST_YAML: rendering.manifest_yaml(known),
+        layout.README: rendering.readme(known),
+    }
+    _refuse_any(
+        f"{path} is not what export.json gives"
+        for path, data in rendered.items()
+        if run.tree.read(path, len(data) + 1) != data
+    )
+    return "manifest.yaml and README.md are what export.json gives"
+
+
+def _content(run: _Run) -> str:
+    known = _established(run.manifest)
+    examined = contents.examine(run.tree, known, _established(run.files), run.scratch)
+    _refuse_any(examined.problems)
+    run.examined = examined
+    return f"{len(known.contents)} content digests"
+
+
+def _records(run: _Run) -> str:
+    counted = _established(run.examined).records
+    _refuse_any(
+        f"{content.path} has {counted[content.path]} records, export.json states {content.records}"
+        for content in _established(run.manifest).contents
+        if content.path in counted and counted[content.path] != content.records
+    )
+    return f"{sum(counted.values())} records in {len(counted)} contents"
+
+
+def _snapshot(run: _Run) -> str:
+    stated = _established(run.manifest).snapshot
+    found = _established(run.examined).snapshots
+    if not found:
+        raise _NotApplicable("the bundle holds no rows of the evidence")
+    _refuse_any(
+        f"the rows of {path} give {digest}, export.json states {stated}"
+        for path, digest in found.items()
+        if digest != stated
+    )
+    return f"given by the rows of {' and '.join(found)}"
+
+
+def _trivy_metadata(run: _Run) -> str:
+    known = _established(run.manifest)
+    _refuse_any(inspect.metadata_problems(_database(run).metadata, known.generated_at))
+    return "schema 2, times as they must be"
+
+
+def _trivy_database(run: _Run) -> str:
+    with _mapped(_database(run)) as data:
+        survey = inspect.survey(data)
+    problems = list(survey.problems)
+    stated = _established(run.manifest).content(layout.TRIVY_DB)
+    if stated is not None and survey.advisories != stated.records:
+        problems.append(f"it has {survey.advisories} advisories, export.json states {stated.records}")
+    _refuse_any(problems)
+    return f"{survey.advisories} advisories, {survey.vulnerabilities} vulnerabilities, {len(survey.buckets)} buckets"
+
+
+def _trivy_sentinels(run: _Run) -> str:
+    sentinels = _established(run.examined).sentinels
+    stated = _established(run.manifest).content(layout.TRIVY_DB)
+    if not sentinels and stated is not None and stated.records:
+        raise _Refused(["the database has advisories, but there is no sentinel to look for"])
+    with _mapped(_database(run)) as data:
+        _refuse_any(inspect.sentinel_problems(data, sentinels))
+    return f"{len(sentinels)} sentinels found"
+
+
+def _database(run: _Run) -> UnpackedDatabase:
+    database = _established(run.examined).trivy
+    if database is None:
+        raise _NotApplicable("the bundle holds no Trivy database")
+    return database
+
+
+@contextmanager
+def _mapped(database: UnpackedDatabase) -> Iterator[mmap.mmap]:
+    with database.path.open("rb") as file:
+        try:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError as error:
+            raise _Refused(["trivy.db is empty"]) from error
+        with data:
+            yield data
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    id: str
+    name: str
+    check: Callable[[_Run], str]
+    needs: tuple[str, ...]
+
+
+_ALL_BYTES = ("files-manifest", "files", "tree")
+
+STEPS: tuple[_Step, ...] = (
+    _Step("V01", "signer", _signer, ()),
+    _Step("V02", "manifest", _manifest, ("signer",)),
+    _Step("V03", "export-id", _export_id, ("manifest",)),
+    _Step("V04", "rerun-hash", _rerun_hash, ("manifest",)),
+    _Step("V05", "files-manifest", _files_manifest, ("manifest",)),
+    _Step("V06", "tree", _tree, ("files-manifest",)),
+    _Step("V07", "files", _file_digests, ("files-manifest",)),
+    _Step("V08", "signatures", _signatures, ("files-manifest",)),
+    _Step("V09", "provenance", _provenance, ("files-manifest",)),
+    _Step("V10", "documents", _documents, ("manifest",)),
+    _Step("V11", "content", _content, _ALL_BYTES),
+    _Step("V12", "records", _records, ("content",)),
+    _Step("V13", "snapshot", _snapshot, ("content",)),
+    _Step("V14", "trivy-metadata", _trivy_metadata, ("content",)),
+    _Step("V15", "trivy-database", _trivy_database, ("content",)),
+    _Step("V16", "trivy-sentinels", _trivy_sentinels, ("trivy-database",)),
+)
+"""The checks in their order: what each is called, and which earlier ones it relies on."""
+
+
+def _checks(run: _Run) -> tuple[Check, ...]:
+    done: dict[str, Check] = {}
+    for step in STEPS:
+        lacking = next((done[name] for name in step.needs if done[name].status != "ok"), None)
+        if lacking is None:
+            status, detail = _outcome(step, run)
+        else:
+            status = "skipped"
+            detail = lacking.detail if lacking.status == "skipped" else f"{lacking.name} failed"
+        done[step.name] = Check(step.id, step.name, status, detail)
+    return tuple(done.values())
+
+
+def _outcome(step: _Step, run: _Run) -> tuple[Status, str]:
+    try:
+        return "ok", step.check(run)
+    except _NotApplicable as reason:
+        return "skipped", str(reason)
+    except (_Refused, StellaError) as error:
+        return "failed", str(error)
+    except OSError as error:
+        return "failed", f"a file cannot be read or unpacked: {error.strerror}"
+    except Exception as error:  # noqa: BLE001 - whatever hostile bytes provoke must end as a failed check
+        return "failed", f"the check itself stopped: {type(error).__name__}: {ascii(str(error))[:200]}"
