@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,8 +12,9 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from stellaops.adapters.files.workspace import FileWorkspace
-from stellaops.adapters.keys.file import FileKeyStore
+from stellaops.adapters.keys.file import FileKeyStore, passphrase_file
 from stellaops.adapters.scanners.trivy import StockTrivy
+from stellaops.adapters.settings import Settings
 from stellaops.adapters.sql import schema
 from stellaops.adapters.sql.engine import open_sqlite
 from stellaops.adapters.sql.evidence import SqlEvidence
@@ -32,16 +32,18 @@ from stellaops.signing.interface import Signer
 
 @dataclass(frozen=True)
 class Local:
-    """Everything that works on one local data directory; each part is opened when it is first needed.
+    """Everything that works on one local data directory; each part is opened when it is first needed."""
 
-    Attributes:
-        passphrase: gives the passphrase of private keys, None for none.
-        trivy: path of the trivy binary; looked for when None.
-    """
+    settings: Settings
 
-    data_dir: Path
-    passphrase: Callable[[], bytes | None] = lambda: None
-    trivy: str | None = None
+    @property
+    def data_dir(self) -> Path:
+        return self.settings.data_dir
+
+    @cached_property
+    def _passphrase(self) -> Callable[[], bytes | None]:
+        file = self.settings.get("keyPassphraseFile")
+        return passphrase_file(Path(file)) if file else lambda: None
 
     @cached_property
     def evidence_engine(self) -> Engine:
@@ -87,11 +89,18 @@ class Local:
 
     @cached_property
     def keys(self) -> FileKeyStore:
-        return FileKeyStore(self.data_dir, self.passphrase)
+        return FileKeyStore(self.data_dir, self._passphrase)
+
+    def key_store(self, passphrase: Path | None) -> FileKeyStore:
+        return FileKeyStore(self.data_dir, passphrase_file(passphrase)) if passphrase else self.keys
+
+    @cached_property
+    def tenant_keys(self) -> TenantKeys:
+        return TenantKeys(self.keys)
 
     @cached_property
     def scanner(self) -> StockTrivy:
-        return StockTrivy(self.trivy)
+        return StockTrivy(self.settings.get("trivy"))
 
     @property
     def export_tools(self) -> Tools:
@@ -102,14 +111,14 @@ class Local:
             projections=SqlProjections(self.evidence_engine),
             runs=self.runs,
             workspace=self.workspace,
-            keys=_TenantKeys(self.keys),
+            keys=self.tenant_keys,
             scanner=self.scanner,
             projection_versions=schema.VERSIONS,
             now=now,
         )
 
 
-class _TenantKeys:
+class TenantKeys:
     """`exports.ports.Keys` on a key store."""
 
     def __init__(self, store: FileKeyStore) -> None:
@@ -131,9 +140,3 @@ def now() -> datetime:
 def new_run_id() -> str:
     """An id for a run: sorts by time, and cannot be guessed."""
     return f"run-{now():%Y%m%dt%H%M%S}-{secrets.token_hex(4)}"
-
-
-def default_data_dir() -> Path:
-    """Where data lies when nothing else is said: the user's data home."""
-    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return Path(base) / "stellaops"

@@ -163,7 +163,11 @@ def cwe_ids(advisory: Advisory) -> list[str]:
     """CWE ids as `CWE-79`, sorted by number, each once."""
     specific = advisory.database_specific
     listed = specific.cwe_ids if isinstance(specific, Specific) else None
-    found = {text.upper() for text in listed or () if isinstance(text, str)} if isinstance(listed, list) else set()
+    found = (
+        {text.upper() for text in listed or () if isinstance(text, str)}
+        if isinstance(listed, list)
+        else set()
+    )
     return sorted((cwe for cwe in found if re.match(r"CWE-\d+$", cwe)), key=lambda cwe: int(cwe[4:]))
 
 

@@ -1,1 +1,1 @@
-
+"""The command `stella`: parses, calls one use case, presents."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,7 @@ from stellaops.bundles.content import Content
 from stellaops.bundles.jsonl import shards
 from stellaops.bundles.trivy import archive
 from stellaops.bundles.trivy.inspect import write_sentinels
+from stellaops.bundles.trivy.sentinels import choose_sentinels
 from stellaops.bundles.trivy.vulnerability_db import metadata, write_database
 from stellaops.core import digests
 from stellaops.exports.ports import RowSource, Selection, Staging, TrivyRows
@@ -60,15 +62,19 @@ def build_trivy_db(material: Material, staging: Staging) -> Built:
     data_sources = trivy.data_sources(selection)
     scratch = staging.scratch / "trivy.db"
     with scratch.open("w+b") as database:
-        written = write_database(database, trivy.advisories(selection), trivy.details(selection), data_sources)
+        written = write_database(
+            database, trivy.advisories(selection), trivy.details(selection), data_sources
+        )
         size = database.tell()
         database.seek(0)
         with staging.create(layout.TRIVY_DB) as out:
             digest = archive.write_archive(
                 out, database, size, metadata(material.generated_at, material.profile.next_update)
             )
+        with mmap.mmap(database.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            chosen = choose_sentinels(written.candidates, data)
     scratch.unlink()
-    sentinels = write_sentinels(written.sentinels)
+    sentinels = write_sentinels(chosen)
     with staging.create(layout.TRIVY_SENTINELS) as out:
         out.write(sentinels)
     warnings = []
@@ -80,9 +86,7 @@ def build_trivy_db(material: Material, staging: Staging) -> Built:
     return Built(
         (
             Content(layout.TRIVY_DB, digest, written.advisories, layout.TRIVY_DB_TYPE),
-            Content(
-                layout.TRIVY_SENTINELS, digests.sha256(sentinels), len(written.sentinels), layout.JSON_TYPE
-            ),
+            Content(layout.TRIVY_SENTINELS, digests.sha256(sentinels), len(chosen), layout.JSON_TYPE),
         ),
         tuple(warnings),
     )

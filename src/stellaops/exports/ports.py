@@ -162,6 +162,10 @@ class Workspace(Protocol):
         """A staging place, removed at the end whatever happens; what dead processes left goes too."""
         ...
 
+    def is_staged(self, run_id: str) -> bool:
+        """Whether a live process works on a run."""
+        ...
+
     def bundle(self, export_id: str, archive_id: str) -> Path | None:
         """A published bundle root."""
         ...
@@ -197,4 +201,3 @@ class Scanner(Protocol):
     def missing(self, archive: Path, sentinels: Sequence[Sentinel], scratch: Path) -> list[str]:
         """The sentinels that a scan with the database does not find, a sentence each."""
         ...
-

@@ -116,19 +116,23 @@ def run_export(request: RunRequest, tools: Tools, progress: Progress = lambda st
         submitted_at=tools.now(),
         replay_of=request.replay_of,
     )
-    tools.runs.save(run)
-    execution = _Execution(request, tools, run, progress)
-    try:
-        execution.execute(selected)
-    except BaseException as error:
-        text = error.what if isinstance(error, StellaError) else f"{type(error).__name__}: {error}"
-        code = "cancelled" if isinstance(error, KeyboardInterrupt) else error_code(error)
-        failed = execution.run.failed(code, text, tools.now())
-        if isinstance(error, KeyboardInterrupt):
-            failed = replace(failed, status=RunStatus.CANCELLED)
-        tools.runs.save(failed)
-        raise
+    with tools.workspace.stage(run.id) as staging:
+        # From here on the run is known to be alive by its staging place.
+        tools.runs.save(run)
+        execution = _Execution(request, tools, run, staging, progress)
+        try:
+            execution.execute(selected)
+        except BaseException as error:
+            tools.runs.save(_ended(execution.run, error, tools.now()))
+            raise
     return execution.run
+
+
+def _ended(run: Run, error: BaseException, now: datetime) -> Run:
+    text = error.what if isinstance(error, StellaError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, KeyboardInterrupt):
+        return replace(run.failed("cancelled", "interrupted", now), status=RunStatus.CANCELLED)
+    return run.failed(error_code(error), text, now)
 
 
 def plan_export(request: RunRequest, tools: Tools) -> Plan:
@@ -144,9 +148,12 @@ def plan_export(request: RunRequest, tools: Tools) -> Plan:
 class _Execution:
     """One run under way; `run` is always what its record says next."""
 
-    def __init__(self, request: RunRequest, tools: Tools, run: Run, progress: Progress) -> None:
+    def __init__(
+        self, request: RunRequest, tools: Tools, run: Run, staging: Staging, progress: Progress
+    ) -> None:
         self._request = request
         self._tools = tools
+        self._staging = staging
         self._progress = progress
         self.run = run
 
@@ -158,21 +165,21 @@ class _Execution:
             signer = _signer(tools, self._request.tenant)
         self.run = replace(self.run, sequence=plan.selection.sequence, snapshot=plan.snapshot.digest)
         tools.runs.save(self.run)
-        with tools.workspace.stage(self.run.id) as staging:
-            with self._step("build"):
-                material = Material(profile, plan.selection, plan.generated_at, tools.rows, tools.trivy)
-                built = BUILDERS[profile.kind](material, staging)
-            with self._step("seal"):
-                state = _manifest(self._request, plan, built, tools, selected)
-                sealed = _seal(state, staging, signer)
-            with self._step("verify"):
-                trusted, revoked = tools.keys.trusted(self._request.tenant)
-                report = verify_bundle(staging.root, trusted, revoked=revoked, scratch=staging.scratch)
-                _demand_sound(report, built, plan)
-            with self._step("smoke"):
-                smoke = self._smoke(staging)
-            with self._step("publish"):
-                staging.publish(state.export_id, sealed.files.archive_id)
+        staging = self._staging
+        with self._step("build"):
+            material = Material(profile, plan.selection, plan.generated_at, tools.rows, tools.trivy)
+            built = BUILDERS[profile.kind](material, staging)
+        with self._step("seal"):
+            state = _manifest(self._request, plan, built, tools, selected)
+            sealed = _seal(state, staging, signer)
+        with self._step("verify"):
+            trusted, revoked = tools.keys.trusted(self._request.tenant)
+            report = verify_bundle(staging.root, trusted, revoked=revoked, scratch=staging.scratch)
+            _demand_sound(report, built, plan)
+        with self._step("smoke"):
+            smoke = self._smoke(staging)
+        with self._step("publish"):
+            staging.publish(state.export_id, sealed.files.archive_id)
         self._succeed(sealed, built, report, smoke)
 
     @contextmanager
@@ -240,7 +247,9 @@ def _signer(tools: Tools, tenant: str) -> Signer:
         signer = tools.keys.signer(tenant)
         signer.sign(b"probe")
     except StellaError as error:
-        raise SigningFailed(f"the key of tenant {tenant} cannot sign: {error.what}", hint=error.advice) from error
+        raise SigningFailed(
+            f"the key of tenant {tenant} cannot sign: {error.what}", hint=error.advice
+        ) from error
     return signer
 
 
@@ -279,7 +288,9 @@ def _entry(root: Path, path: Path) -> FileEntry:
 
 
 def _demand_sound(report: Report, built: Built, plan: Plan) -> None:
-    failed = [f"{check.id} {check.name}: {check.detail}" for check in report.checks if check.status == "failed"]
+    failed = [
+        f"{check.id} {check.name}: {check.detail}" for check in report.checks if check.status == "failed"
+    ]
     if failed:
         raise VerifyFailed(f"the bundle does not verify: {failed[0]}", details=failed)
     for content in built.contents:

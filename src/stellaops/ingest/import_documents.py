@@ -73,10 +73,15 @@ def import_documents(
     store: ImportStore,
     now: Callable[[], datetime],
     progress: Callable[[int], None] = lambda read: None,
+    demand_documents: bool = True,
 ) -> ImportReport:
     """Bring documents into the store. Running it again with the same input changes nothing.
 
     An import that was interrupted goes on where it was; a record that cannot be read goes to quarantine.
+
+    Args:
+        progress: told how many files were read so far.
+        demand_documents: refuse inputs in which nothing is a document.
 
     Raises:
         UnknownForm: no document at all.
@@ -84,7 +89,7 @@ def import_documents(
     """
     with sources.lock(request.source):
         feed = _feed(request)
-        source, database = _source(request, feed, inputs, sources)
+        source, database = _source(request, feed, inputs, sources, demand_documents=demand_documents)
         job = store.begin(source, inputs.fingerprint(), now())
         reader = _Reader(feed, database, source, now())
         for batch in reader.batches(inputs.members(skip=job.position), job.position):
@@ -100,7 +105,9 @@ def _feed(request: ImportRequest) -> Feed:
     return FEEDS[name]
 
 
-def _source(request: ImportRequest, feed: Feed, inputs: Inputs, sources: Sources) -> tuple[Source, Database]:
+def _source(
+    request: ImportRequest, feed: Feed, inputs: Inputs, sources: Sources, *, demand_documents: bool
+) -> tuple[Source, Database]:
     known = sources.find(request.source)
     if request.database is not None and databases.get(request.database) is None:
         names = ", ".join(database.name for database in databases.DATABASES)
@@ -116,11 +123,13 @@ def _source(request: ImportRequest, feed: Feed, inputs: Inputs, sources: Sources
             f"source {known.name!r} holds {known.feed} documents of database {known.database!r},"
             f" not {feed.name} of {request.database!r}"
         )
-    if next(_sample(feed, inputs), None) is None:
+    if demand_documents and next(_sample(feed, inputs), None) is None:
         raise UnknownForm(f"no {feed.name.upper()} document in the input of source {request.source!r}")
     database = databases.get(known.database)
     if database is None:
-        raise SourceMismatch(f"source {known.name!r} belongs to database {known.database!r}, which is not known here")
+        raise SourceMismatch(
+            f"source {known.name!r} belongs to database {known.database!r}, which is not known here"
+        )
     return known, database
 
 

@@ -72,7 +72,9 @@ class FileInputs:
         for path in self._paths:
             for file, name in _files(path):
                 state = file.stat()
-                hasher.update(f"{path}\t{name}\t{state.st_size}\t{state.st_mtime_ns}\n".encode("utf-8", "replace"))
+                hasher.update(
+                    f"{path}\t{name}\t{state.st_size}\t{state.st_mtime_ns}\n".encode("utf-8", "replace")
+                )
         return digests.of_hash(hasher)
 
     def members(self, skip: int = 0) -> Iterator[Member]:
@@ -81,7 +83,9 @@ class FileInputs:
         for number, member in enumerate(self._all(skip)):
             total += len(member.content)
             if total > MAX_TOTAL or number > MAX_MEMBERS:
-                raise ArchiveBomb(f"{member.container_url} unpacks to more than {total} bytes or {number} files")
+                raise ArchiveBomb(
+                    f"{member.container_url} unpacks to more than {total} bytes or {number} files"
+                )
             yield member
 
     def _all(self, skip: int) -> Iterator[Member]:
@@ -141,7 +145,9 @@ def _files(root: Path) -> Iterator[tuple[Path, str]]:
 def _plain(file: Path, name: str) -> Member:
     size = file.stat().st_size
     if size > MAX_MEMBER:
-        return Member(name, b"", file.as_uri(), None, size, f"too-large: {size} bytes, the limit is {MAX_MEMBER}")
+        return Member(
+            name, b"", file.as_uri(), None, size, f"too-large: {size} bytes, the limit is {MAX_MEMBER}"
+        )
     return Member(name, file.read_bytes(), file.as_uri(), None, size)
 
 

@@ -51,6 +51,17 @@ class FileWorkspace:
                 shutil.rmtree(place, ignore_errors=True)
                 os.close(lock)
 
+    def is_staged(self, run_id: str) -> bool:
+        """See the port: a live process holds the lock of the run's place."""
+        try:
+            with (self._root / ".staging" / run_id / _LOCK).open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except FileNotFoundError:
+            return False
+        return False
+
     def bundle(self, export_id: str, archive_id: str) -> Path | None:
         """See the port."""
         path = self._root / export_id / archive_id

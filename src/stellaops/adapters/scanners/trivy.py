@@ -25,6 +25,7 @@ OFFLINE = (
     "--skip-vex-repo-update", "--quiet", "--no-progress",
 )  # fmt: skip
 _TIMEOUT_SECONDS = 300
+_ANY_UUID = "00000000-0000-4000-8000-000000000000"
 
 _PURL_TYPES = {
     "bitnami": "bitnami", "cargo": "cargo", "cocoapods": "cocoapods", "composer": "composer", "conan": "conan",
@@ -124,7 +125,12 @@ class StockTrivy:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("TRIVY_")}
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False, env=environment
+                command,
+                capture_output=True,
+                text=True,
+                timeout=_TIMEOUT_SECONDS,
+                check=False,
+                env=environment,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise TrivyFailed(f"{' '.join(command)}: {error}") from error
@@ -189,8 +195,10 @@ def _component(sentinel: Sentinel) -> dict[str, Any]:
     if bucket.language:
         path = name.replace(":", "/") if bucket.scheme == "maven" else name
         purl = f"pkg:{_PURL_TYPES[bucket.scheme]}/{quote(path, safe='/')}@{quote(sentinel.version, safe='')}"
+        # Trivy reads no Julia package without a uuid; which one does not matter to a match.
+        purl += f"?uuid={_ANY_UUID}" if bucket.scheme == "julia" else ""
     else:
         kind, namespace = _DISTRIBUTIONS[bucket.scheme]
-        release = bucket.name.rpartition(" ")[2]
-        purl = f"pkg:{kind}/{namespace}/{quote(name, safe='')}@{quote(sentinel.version, safe='')}?distro={namespace}-{release}"
+        distro = f"{namespace}-{bucket.name.rpartition(' ')[2]}"
+        purl = f"pkg:{kind}/{namespace}/{quote(name, safe='')}@{quote(sentinel.version, safe='')}?distro={distro}"
     return {"type": "library", "bom-ref": purl, "name": name, "version": sentinel.version, "purl": purl}

@@ -9,7 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, Table
 
 
-def bulk_insert(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], *, keep: bool = False) -> None:
+def bulk_insert(
+    connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], *, keep: bool = False
+) -> None:
     """Insert rows given as tuples in column order.
 
     Args:

@@ -26,7 +26,9 @@ class StoreReadOnly(MissingPrerequisite):
     """The store cannot be written."""
 
     code = "ERR_STORE_READ_ONLY"
-    hint = "Give the user that runs stella write permission on the data directory, or choose another --data-dir."
+    hint = (
+        "Give the user that runs stella write permission on the data directory, or choose another --data-dir."
+    )
 
 
 class StoreBusy(DependencyFailed):
@@ -113,7 +115,13 @@ def translated(where: object) -> Iterator[None]:
     """Driver errors as errors of ours that say what to do."""
     try:
         yield
-    except (DatabaseError, sqlite3.DatabaseError, PermissionError, FileExistsError, NotADirectoryError) as error:
+    except (
+        DatabaseError,
+        sqlite3.DatabaseError,
+        PermissionError,
+        FileExistsError,
+        NotADirectoryError,
+    ) as error:
         raise _ours(error, where) from error
     except OSError as error:
         if error.errno == 28:

@@ -60,7 +60,9 @@ class SqlEvidence:
         """See the port."""
         digest = SnapshotDigest()
         newest: dict[str, int | None] = {}
-        for row in self._pages(_selected(selection, *_PLACE, revision.c.digest, revision.c.stated_at), _PLACE, _PAGE):
+        for row in self._pages(
+            _selected(selection, *_PLACE, revision.c.digest, revision.c.stated_at), _PLACE, _PAGE
+        ):
             digest.add(row[0], row[1], row[2], row[3])
             known = newest.get(row[1])
             newest[row[1]] = row[4] if known is None else max(known, row[4] or known)
@@ -76,13 +78,17 @@ class SqlEvidence:
         """See the port: the canonical bytes are copied."""
         columns = (*_PLACE, revision.c.digest, revision.c.raw_digest, document.c.verbatim, document.c.body)
         statement = _selected(selection, *columns).join(document, document.c.id == revision.c.id)
-        for owner, source, key, digest, raw_digest, verbatim, body in self._pages(statement, _PLACE, _BODY_PAGE):
+        for owner, source, key, digest, raw_digest, verbatim, body in self._pages(
+            statement, _PLACE, _BODY_PAGE
+        ):
             yield Line(owner, source, key, raw_line(source, key, digest, raw_digest, body, verbatim=verbatim))
 
     def index_lines(self, selection: Selection) -> Iterator[Line]:
         """See the port."""
         index = schema.index_row.alias("line")
-        statement = _selected(selection, *_PLACE, index.c.value).join(index, index.c.revision == revision.c.id)
+        statement = _selected(selection, *_PLACE, index.c.value).join(
+            index, index.c.revision == revision.c.id
+        )
         for owner, source, key, value in self._pages(statement, _PLACE, _PAGE):
             yield Line(owner, source, key, value)
 
@@ -126,7 +132,10 @@ class SqlEvidence:
         found: dict[str, databases.Database] = {}
         for bucket, name in rows:
             database = databases.get(name) or databases.GENERIC
-            if bucket not in found or (database.rank, database.name) < (found[bucket].rank, found[bucket].name):
+            if bucket not in found or (database.rank, database.name) < (
+                found[bucket].rank,
+                found[bucket].name,
+            ):
                 found[bucket] = database
         return {bucket: _data_source(bucket, database) for bucket, database in found.items()}
 

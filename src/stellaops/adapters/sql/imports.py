@@ -60,9 +60,21 @@ class SqlImports:
             number = _next_id(connection, job_t)
             connection.execute(
                 insert(job_t).values(
-                    id=number, source=source.name, fingerprint=fingerprint, state="staging", position=0,
-                    first_document=_next_id(connection, schema.document), started_at=microseconds(now), fetched=0,
-                    ignored=0, added=0, changed=0, withdrawn=0, vanished=0, quarantined=0, resumed=False,
+                    id=number,
+                    source=source.name,
+                    fingerprint=fingerprint,
+                    state="staging",
+                    position=0,
+                    first_document=_next_id(connection, schema.document),
+                    started_at=microseconds(now),
+                    fetched=0,
+                    ignored=0,
+                    added=0,
+                    changed=0,
+                    withdrawn=0,
+                    vanished=0,
+                    quarantined=0,
+                    resumed=False,
                 )  # fmt: skip
             )
             return Job(number, source, 0)
@@ -89,7 +101,9 @@ class SqlImports:
     ) -> None:
         known = _current(connection, job.source.name, [record.key for record in records])
         kept = [record for record in records if not _is_known(record, known.get(record.key))]
-        ids = {id(record): number for number, record in enumerate(kept, _next_id(connection, schema.document))}
+        ids = {
+            id(record): number for number, record in enumerate(kept, _next_id(connection, schema.document))
+        }
         _write_documents(connection, kept, ids)
         _write_projections(connection, kept, ids)
         rows = [
@@ -141,7 +155,8 @@ class SqlImports:
                     applied_key=rows[-1].key,
                     added=job_t.c.added + sum(row.old_id is None for row in changes),
                     changed=job_t.c.changed + len(changed),
-                    withdrawn=job_t.c.withdrawn + sum(row.withdrawn and not row.old_withdrawn for row in changed),
+                    withdrawn=job_t.c.withdrawn
+                    + sum(row.withdrawn and not row.old_withdrawn for row in changed),
                 )
             )
             return True
@@ -188,7 +203,9 @@ class SqlImports:
                 "complete": True,
                 "vanished": schema.source.c.vanished + row.vanished,
             }
-            connection.execute(update(schema.source).where(schema.source.c.name == job.source.name).values(values))
+            connection.execute(
+                update(schema.source).where(schema.source.c.name == job.source.name).values(values)
+            )
             _drop_orphans(connection, row.first_document)
             return ImportReport(
                 source=job.source.name,
@@ -236,8 +253,12 @@ def _register(connection: Connection, source: Source) -> None:
     if connection.execute(select(table.c.name).where(table.c.name == source.name)).first() is None:
         connection.execute(
             insert(table).values(
-                name=source.name, feed=source.feed, database=source.database, licence=source.licence,
-                complete=False, vanished=0,
+                name=source.name,
+                feed=source.feed,
+                database=source.database,
+                licence=source.licence,
+                complete=False,
+                vanished=0,
             )  # fmt: skip
         )
 
@@ -309,7 +330,8 @@ def write_rows(connection: Connection, records: Iterable[tuple[int, Any]]) -> No
             details.append((number, rows.detail))
             vulnerabilities.extend((name, number) for name in rows.vulnerabilities)
         problems.extend(
-            (number, place, p.bucket, p.package, p.constraint, p.reason) for place, p in enumerate(rows.problems)
+            (number, place, p.bucket, p.package, p.constraint, p.reason)
+            for place, p in enumerate(rows.problems)
         )
     bulk_insert(connection, schema.index_row, index, keep=True)
     bulk_insert(connection, schema.trivy_advisory, advisories, keep=True)
@@ -318,7 +340,9 @@ def write_rows(connection: Connection, records: Iterable[tuple[int, Any]]) -> No
     bulk_insert(connection, schema.trivy_problem, problems, keep=True)
 
 
-def _quarantine(connection: Connection, job: Job, rejected: Sequence[Rejected], containers: _Containers) -> int:
+def _quarantine(
+    connection: Connection, job: Job, rejected: Sequence[Rejected], containers: _Containers
+) -> int:
     table = schema.quarantine
     fresh = 0
     for item in rejected:
@@ -337,9 +361,17 @@ def _quarantine(connection: Connection, job: Job, rejected: Sequence[Rejected], 
             connection.execute(update(table).where(table.c.id == known.id).values(resolved_by=job.id))
         connection.execute(
             insert(table).values(
-                id=_next_id(connection, table), source=job.source.name, job=job.id,
-                container=containers.id_of(item.container), path=item.path, file_offset=item.offset,
-                raw_digest=digest, size=len(item.raw), raw=item.raw, reason=item.reason, detail=item.detail[:500],
+                id=_next_id(connection, table),
+                source=job.source.name,
+                job=job.id,
+                container=containers.id_of(item.container),
+                path=item.path,
+                file_offset=item.offset,
+                raw_digest=digest,
+                size=len(item.raw),
+                raw=item.raw,
+                reason=item.reason,
+                detail=item.detail[:500],
                 seen_at=microseconds(item.container.fetched_at),
             )  # fmt: skip
         )
@@ -422,7 +454,9 @@ def _drop_orphans(connection: Connection, first: int) -> None:
     connection.exec_driver_sql("DELETE FROM document WHERE id = ?", [(number,) for number in orphans])
     for projection in schema.PROJECTIONS.tables.values():
         connection.execute(
-            delete(projection).where(projection.c.revision >= first, projection.c.revision.not_in(select(table.c.id)))
+            delete(projection).where(
+                projection.c.revision >= first, projection.c.revision.not_in(select(table.c.id))
+            )
         )
 
 

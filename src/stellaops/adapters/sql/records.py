@@ -24,7 +24,12 @@ class SqlRecords:
 
     def find(self, identifier: str, tenant: str) -> Sequence[StoredRecord]:
         """See the port. The vulnerability rows make the look-up by CVE quick; the index rows know every alias."""
-        revision, document, container, source = schema.revision, schema.document, schema.container, schema.source
+        revision, document, container, source = (
+            schema.revision,
+            schema.document,
+            schema.container,
+            schema.source,
+        )
         index, vulnerability = schema.index_row, schema.trivy_vulnerability
         value = cast(index.c.value, Text)
         aliases = func.json_each(value, "$.aliases").table_valued("value")

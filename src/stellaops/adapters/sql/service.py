@@ -155,10 +155,14 @@ class SqlProfiles:
         with writing(self._engine) as connection:
             connection.execute(
                 insert(profile_t).values(
-                    tenant=profile.tenant, name=profile.name, number=int(profile.revision[1:]),
-                    spec=msgspec.json.encode(profile.spec), labels=msgspec.json.encode(dict(profile.labels)),
+                    tenant=profile.tenant,
+                    name=profile.name,
+                    number=int(profile.revision[1:]),
+                    spec=msgspec.json.encode(profile.spec),
+                    labels=msgspec.json.encode(dict(profile.labels)),
                     created_at=microseconds(profile.created_at) if profile.created_at else 0,
-                    created_by=profile.created_by, reason=profile.reason,
+                    created_by=profile.created_by,
+                    reason=profile.reason,
                 )  # fmt: skip
             )
 
@@ -203,12 +207,24 @@ def _profile(row: Any) -> Profile:
 def _encode(run: Run) -> bytes:
     return msgspec.json.encode(
         _Record(
-            profile_revision=run.profile_revision, kind=run.kind, selectors=run.selectors,
-            submitted_at=run.submitted_at, sequence=run.sequence, snapshot=run.snapshot, export_id=run.export_id,
-            archive_id=run.archive_id, rerun_hash=run.rerun_hash, error_code=run.error_code, error=run.error,
+            profile_revision=run.profile_revision,
+            kind=run.kind,
+            selectors=run.selectors,
+            submitted_at=run.submitted_at,
+            sequence=run.sequence,
+            snapshot=run.snapshot,
+            export_id=run.export_id,
+            archive_id=run.archive_id,
+            rerun_hash=run.rerun_hash,
+            error_code=run.error_code,
+            error=run.error,
             artifacts=[(a.name, a.path, a.sha256, a.bytes) for a in run.artifacts],
-            signatures=list(run.signatures), durations=run.durations, warnings=list(run.warnings),
-            checks=list(run.checks), finished_at=run.finished_at, replay_of=run.replay_of,
+            signatures=list(run.signatures),
+            durations=run.durations,
+            warnings=list(run.warnings),
+            checks=list(run.checks),
+            finished_at=run.finished_at,
+            replay_of=run.replay_of,
         )  # fmt: skip
     )
 

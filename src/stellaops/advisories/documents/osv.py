@@ -15,13 +15,23 @@ _LINES = (".jsonl", ".ndjson")
 _YAML = (".yaml", ".yml")
 # Files of these names belong to the repositories and buckets that documents come in.
 _NO_DOCUMENTS = frozenset(
-    ("index.json", "package.json", "package-lock.json", "composer.json", "manifest.json", "all.json", "tsconfig.json")
+    (
+        "index.json",
+        "package.json",
+        "package-lock.json",
+        "composer.json",
+        "manifest.json",
+        "all.json",
+        "tsconfig.json",
+    )
 )
 _MAX_ID = 256
 _ADVISORIES = msgspec.json.Decoder(Advisory)
 _ANYTHING = msgspec.json.Decoder()
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
-_TELLTALES = frozenset(("affected", "aliases", "details", "summary", "schema_version", "modified", "withdrawn"))
+_TELLTALES = frozenset(
+    ("affected", "aliases", "details", "summary", "schema_version", "modified", "withdrawn")
+)
 
 
 class OsvFeed:
@@ -32,7 +42,9 @@ class OsvFeed:
     def may_hold_documents(self, path: str) -> bool:
         """JSON and YAML files, except the well-known names of indexes and hidden files."""
         base = path.rpartition("/")[2].lower()
-        return base.endswith(_JSON + _LINES + _YAML) and not base.startswith(".") and base not in _NO_DOCUMENTS
+        return (
+            base.endswith(_JSON + _LINES + _YAML) and not base.startswith(".") and base not in _NO_DOCUMENTS
+        )
 
     def records(self, path: str, content: bytes) -> Iterable[Slice]:
         """The file itself, or the elements of its JSON array, or its lines."""
@@ -56,7 +68,9 @@ class OsvFeed:
             reason = "no-id" if "`id`" in str(error) and "missing" in str(error) else "schema"
             raise Malformed(reason, str(error)) from error
         if not advisory.id.strip() or len(advisory.id) > _MAX_ID or advisory.id != advisory.id.strip():
-            raise Malformed("no-id", f"the id {advisory.id[:80]!r} is empty, too long or has blanks around it")
+            raise Malformed(
+                "no-id", f"the id {advisory.id[:80]!r} is empty, too long or has blanks around it"
+            )
         return advisory
 
 

@@ -119,4 +119,3 @@ def _cuts(key: str) -> bool:
 
 def _text(text: str) -> bytes:
     return _ENCODER.encode(text)
-

@@ -103,7 +103,9 @@ def _distribution(base: str, release: str) -> Bucket | None:  # noqa: C901, PLR0
         case "Rocky Linux":
             return _release("rocky", "rocky {}", r"(\d+)(?:\.\d+)*$", release)
         case "Photon OS":
-            return _release("photon", "Photon OS {}", r"(\d+\.\d+)$", release if "." in release else f"{release}.0")
+            return _release(
+                "photon", "Photon OS {}", r"(\d+\.\d+)$", release if "." in release else f"{release}.0"
+            )
         case "Azure Linux":
             if release.partition(".")[0] in ("1", "2"):
                 return _release("azure", "CBL-Mariner {}.0", r"(\d+)(?:\.0)?$", release)

@@ -15,7 +15,8 @@ from stellaops.advisories.advisory import Advisory, Affected, Specific
 from stellaops.advisories.databases import Database
 from stellaops.advisories.severity import Severity, of_word
 from stellaops.bundles.trivy.buckets import Bucket, bucket_for, package_key
-from stellaops.bundles.trivy.constraints import problem
+from stellaops.bundles.trivy.constraints import misreading, problem
+from stellaops.bundles.trivy.constraints.spelling import spelling
 from stellaops.bundles.trivy.ranges import intervals, listed, sort_key
 from stellaops.bundles.trivy.values import Detail, encode_detail, fixed_value, ranges_value
 from stellaops.core import timestamps
@@ -93,7 +94,9 @@ def project(advisory: Advisory, database: Database) -> Projection:
     return Projection(tuple(rows), tuple(vulnerabilities), detail, tuple(problems))
 
 
-def _entries(advisory: Advisory, database: Database, problems: list[Problem]) -> dict[tuple[str, str], _Entry]:
+def _entries(
+    advisory: Advisory, database: Database, problems: list[Problem]
+) -> dict[tuple[str, str], _Entry]:
     entries: dict[tuple[str, str], _Entry] = {}
     for affected in advisory.affected or ():
         package = affected.package
@@ -118,19 +121,21 @@ def _add_ranges(entry: _Entry, affected: Affected, package: str, problems: list[
     spans = intervals(affected, scheme)
 
     def accept(constraint: str) -> bool:
-        reason = problem(scheme, constraint)
+        reason = problem(scheme, constraint) or misreading(scheme, constraint)
         if reason is not None:
             problems.append(Problem(entry.bucket.name, package, constraint, reason))
         return reason is None
 
     for span in spans:
-        if accept(span.constraint()):
-            entry.vulnerable[span.constraint()] = None
-            if span.fixed and accept(span.fixed):
-                entry.patched[span.fixed] = None
+        accepted = [constraint for constraint in span.constraints(scheme) if accept(constraint)]
+        entry.vulnerable.update(dict.fromkeys(accepted))
+        fixed = spelling(scheme, span.fixed) if span.fixed else ""
+        if accepted and fixed and accept(fixed):
+            entry.patched[fixed] = None
     for version in listed(affected, spans, scheme):
-        if accept(f"={version}"):
-            entry.vulnerable[f"={version}"] = None
+        constraint = f"={spelling(scheme, version)}"
+        if accept(constraint):
+            entry.vulnerable[constraint] = None
 
 
 def _add_fixed(entry: _Entry, affected: Affected, package: str, problems: list[Problem]) -> None:
@@ -144,7 +149,11 @@ def _add_fixed(entry: _Entry, affected: Affected, package: str, problems: list[P
         else:
             entry.unfixed = True
     specific = affected.ecosystem_specific
-    if entry.bucket.scheme == "debian" and isinstance(specific, Specific) and isinstance(specific.urgency, str):
+    if (
+        entry.bucket.scheme == "debian"
+        and isinstance(specific, Specific)
+        and isinstance(specific.urgency, str)
+    ):
         entry.severity = max(entry.severity, of_word(specific.urgency))
 
 
@@ -155,7 +164,9 @@ def _value(entry: _Entry, vendor_ids: tuple[str, ...]) -> bytes | None:
         return ranges_value(tuple(entry.vulnerable), tuple(entry.patched), vendor_ids)
     if not entry.fixed and not entry.unfixed:
         return None
-    fixed = "" if entry.unfixed else max(entry.fixed, key=lambda text: sort_key(text, entry.bucket.scheme) or ())
+    fixed = (
+        "" if entry.unfixed else max(entry.fixed, key=lambda text: sort_key(text, entry.bucket.scheme) or ())
+    )
     # Only Alpine's detector knows where a vulnerability begins.
     introduced = entry.introduced if entry.bucket.scheme == "alpine" and len(entry.fixed) == 1 else ""
     return fixed_value(fixed, introduced, int(entry.severity), vendor_ids)
@@ -179,7 +190,9 @@ def _modular(advisory: Advisory, affected: Affected, name: str) -> str:
 
 def _vendor_ids(advisory: Advisory, vulnerabilities: list[str]) -> tuple[str, ...]:
     others = {advisory.id, *fields.names(advisory.aliases)}
-    return tuple(sorted(name for name in others if name not in vulnerabilities and not name.startswith("CVE-")))
+    return tuple(
+        sorted(name for name in others if name not in vulnerabilities and not name.startswith("CVE-"))
+    )
 
 
 def _detail(advisory: Advisory, *, has_rows: bool) -> Detail:
@@ -206,4 +219,3 @@ def _links(advisory: Advisory) -> Iterator[str]:
 def _instant(text: str | None) -> str | None:
     instant = timestamps.parse(text) if text else None
     return timestamps.render(instant) if instant else None
-

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from stellaops.advisories.advisory import Affected, Event, Specific
+from stellaops.bundles.trivy.constraints.merge import ANY_VERSION
+from stellaops.bundles.trivy.constraints.spelling import spelling
 from stellaops.matching.versions.interface import InvalidVersion, Key
 from stellaops.matching.versions.registry import scheme_of
 
@@ -21,17 +23,18 @@ class Interval:
     fixed: str = ""
     last_affected: str = ""
 
-    def constraint(self) -> str:
-        """The interval as a constraint; an interval without bounds is `>=0`."""
-        start = "" if self.introduced in _FROM_THE_START else self.introduced
-        if start and start == self.last_affected:
-            return f"={start}"
+    def constraints(self, scheme: str) -> tuple[str, ...]:
+        """The interval as constraints of which a vulnerable version matches one; versions in the comparer's spelling."""
+        start = "" if self.introduced in _FROM_THE_START else spelling(scheme, self.introduced)
+        last = spelling(scheme, self.last_affected) if self.last_affected else ""
+        if start and start == last:
+            return (f"={start}",)
         parts = [f">={start}"] if start else []
         if self.fixed:
-            parts.append(f"<{self.fixed}")
-        elif self.last_affected:
-            parts.append(f"<={self.last_affected}")
-        return ", ".join(parts) or ">=0"
+            parts.append(f"<{spelling(scheme, self.fixed)}")
+        elif last:
+            parts.append(f"<={last}")
+        return (", ".join(parts),) if parts else ANY_VERSION
 
 
 def intervals(affected: Affected, scheme: str) -> list[Interval]:

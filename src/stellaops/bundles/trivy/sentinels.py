@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import msgspec
 
+from stellaops.bundles.trivy.bolt.pages import Data
+from stellaops.bundles.trivy.bolt.reader import BoltReader
 from stellaops.bundles.trivy.buckets import Bucket
+from stellaops.bundles.trivy.constraints import version_problem
+from stellaops.bundles.trivy.inspect import Sentinel
 from stellaops.bundles.trivy.ranges import sort_key
 
 
@@ -34,11 +40,39 @@ def vulnerable_version(bucket: Bucket, value: bytes) -> str | None:
         for part in constraint.split(","):
             bound = part.strip()
             version = bound.lstrip("<>= ")
-            if bound.startswith((">=", "<=", "=")) and _clean(version) and version not in entry.PatchedVersions:
+            if (
+                bound.startswith((">=", "<=", "="))
+                and _clean(version)
+                and version not in entry.PatchedVersions
+            ):
                 inside = all(_holds(other.strip(), version, bucket.scheme) for other in constraint.split(","))
-                if inside:
+                if inside and version_problem(bucket.scheme, version) is None:
                     return version
     return None
+
+
+def choose_sentinels(candidates: Mapping[str, Sequence[Sentinel]], data: Data) -> list[Sentinel]:
+    """One sentinel for each bucket that has one, sorted.
+
+    Where two buckets of an ecosystem speak of one id for one package, Trivy lets the bytewise last bucket decide: an
+    entry that is so overruled is no sentinel.
+    """
+    reader = BoltReader(data)
+    names = [name.decode() for name, _ in reader.buckets()]
+    chosen = []
+    for bucket, found in sorted(candidates.items()):
+        ecosystem, colons, _ = bucket.partition("::")
+        later = [name for name in names if colons and name.startswith(f"{ecosystem}::") and name > bucket]
+        for sentinel in found:
+            if not any(_holds_entry(reader, name, sentinel) for name in later):
+                chosen.append(sentinel)
+                break
+    return chosen
+
+
+def _holds_entry(reader: BoltReader, bucket: str, sentinel: Sentinel) -> bool:
+    package = reader.at(bucket.encode(), sentinel.package.encode())
+    return package is not None and package.get(sentinel.id.encode()) is not None
 
 
 def _below(bucket: Bucket, entry: _Value) -> str | None:

@@ -24,9 +24,12 @@ _LARGEST = 2**64 - 1
 _RANGE_NOTATION = re.compile(r"[\[(]")
 _WILDCARDS = ("x", "X", "*")
 
-_NUMBER = r"[0-9]{1,18}"
-_ORDINARY_PART = rf"(?:[<>]=?|=)? ?{_NUMBER}(?:\.{_NUMBER}){{2}}"
-_ORDINARY = re.compile(rf"{_ORDINARY_PART}(?:, {_ORDINARY_PART})?")
+# Plain numbers, most of what there is, need no closer look: up to three parse everywhere, and only three are read as
+# they stand everywhere.
+_PLAIN = r"(?:[<>]=?|=)? ?[0-9]{{1,18}}(?:\.[0-9]{{1,18}}){{{least},2}}"
+_PARSES, _READS_WELL = (
+    re.compile(rf"{plain}(?:, {plain})?") for plain in (_PLAIN.format(least=0), _PLAIN.format(least=2))
+)
 
 
 class UnknownComparer(InvalidInput):
@@ -51,7 +54,7 @@ def problem(ecosystem: str, constraint: str) -> str | None:
         UnknownComparer: there is no such ecosystem.
     """
     comparer = _comparer(ecosystem)
-    return None if _ORDINARY.fullmatch(constraint) else _problem(comparer.name, constraint)
+    return None if _PARSES.fullmatch(constraint) else _problem(comparer.name, constraint)
 
 
 def misreading(ecosystem: str, constraint: str) -> str | None:
@@ -61,7 +64,7 @@ def misreading(ecosystem: str, constraint: str) -> str | None:
         UnknownComparer: there is no such ecosystem.
     """
     comparer = _comparer(ecosystem)
-    if _ORDINARY.fullmatch(constraint) or problem(ecosystem, constraint) is not None:
+    if _READS_WELL.fullmatch(constraint) or problem(ecosystem, constraint) is not None:
         return None
     return _misreading(comparer.name, constraint)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 from stellaops.matching.versions import bitnami, npm, pep440
 from stellaops.matching.versions.interface import InvalidVersion
 
-_TRIPLES = {"bitnami": bitnami.SCHEME, "npm": npm.SCHEME}
+_TRIPLES: dict[str, Callable[[str], npm.Triple]] = {"bitnami": bitnami.SCHEME.parse, "npm": npm.SCHEME.parse}
 
 
 @lru_cache(maxsize=65536)
@@ -21,7 +22,7 @@ def spelling(ecosystem: str, version: str) -> str:
         if ecosystem == "pip":
             return pep440.SCHEME.parse(version).normal
         if ecosystem in _TRIPLES:
-            parsed = _TRIPLES[ecosystem].parse(version)
+            parsed = _TRIPLES[ecosystem](version)
             suffix = "-" + ".".join(parsed.suffix) if parsed.suffix else ""
             return ".".join(map(str, parsed.release)) + suffix + (f"+{parsed.build}" if parsed.build else "")
     except InvalidVersion:

@@ -1,0 +1,193 @@
+"""What every command shares: the global options, accepted anywhere on the line, and errors with their exit codes."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from stellaops.adapters import settings
+from stellaops.adapters.settings import Settings
+from stellaops.bootstrap import Local
+from stellaops.cli.output import FORMATS, Output
+from stellaops.core.errors import (
+    DependencyFailed,
+    InvalidInput,
+    MissingPrerequisite,
+    NotFound,
+    NotPermitted,
+    NotTrusted,
+    QuotaExceeded,
+    StellaError,
+)
+
+EXIT_CODES: tuple[tuple[type[StellaError], int, str], ...] = (
+    (InvalidInput, 2, "bad input"),
+    (NotPermitted, 3, "not authenticated or not allowed"),
+    (NotFound, 4, "not found"),
+    (MissingPrerequisite, 5, "something it needs is missing"),
+    (NotTrusted, 6, "not trusted, or verification failed"),
+    (QuotaExceeded, 10, "worth retrying: a quota"),
+    (DependencyFailed, 10, "worth retrying: another system"),
+)
+UNEXPECTED = 1
+INTERRUPTED = 130
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+@dataclass
+class App:
+    """What the global options say; handed to every command."""
+
+    data_dir: str | None = None
+    tenant_flag: str | None = None
+    format: str | None = None
+    trace: bool = False
+    no_color: bool = False
+    verbose: int = 0
+    quiet: bool = False
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings with the command line over them."""
+        return settings.load({"dataDir": self.data_dir, "tenant": self.tenant_flag})
+
+    @cached_property
+    def local(self) -> Local:
+        """The local data directory."""
+        return Local(self.settings)
+
+    @property
+    def tenant(self) -> str:
+        """The tenant that is meant."""
+        return self.settings.tenant
+
+    @cached_property
+    def out(self) -> Output:
+        """Where results go."""
+        return Output(self.format, no_color=self.no_color, quiet=self.quiet)
+
+
+_NAMES = {
+    "data_dir": "data_dir", "tenant": "tenant_flag", "format": "format", "trace": "trace", "no_color": "no_color",
+    "verbose": "verbose", "quiet": "quiet",
+}  # fmt: skip
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    app = context.ensure_object(App)
+    if value not in (None, False, 0):
+        setattr(app, _NAMES[parameter.name or ""], value)
+    return value
+
+
+def _global_options() -> list[click.Option]:
+    def option(*names: str, **more: Any) -> click.Option:
+        return click.Option(names, expose_value=False, callback=_remember, is_eager=True, **more)
+
+    return [
+        option("--data-dir", metavar="DIR", help="The data directory (STELLA_DATA_DIR)."),
+        option("--tenant", metavar="NAME", help="The tenant (STELLA_TENANT; default: default)."),
+        option(
+            "--format",
+            type=click.Choice(FORMATS),
+            help="Form of the result; a table on a terminal, else JSON.",
+        ),
+        option("--trace", is_flag=True, help="Show the trace of an error."),
+        option("--no-color", is_flag=True, help="No colours (also NO_COLOR)."),
+        option("-v", "--verbose", count=True, help="Say more."),
+        option("-q", "--quiet", is_flag=True, help="Say less: no progress, no notes."),
+    ]
+
+
+class StellaCommand(click.Command):
+    """A command that takes the global options too."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.own_params = list(self.params)
+        self.params = [*self.params, *_global_options()]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Own options first, the global ones in a section of their own."""
+        _write_options(self, self.own_params, ctx, formatter)
+
+
+class StellaGroup(click.Group):
+    """A group whose commands take the global options, as it does itself."""
+
+    command_class = StellaCommand
+    group_class = type
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.own_params = list(self.params)
+        self.params = [*self.params, *_global_options()]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Own options, the global ones, then the commands."""
+        _write_options(self, self.own_params, ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+def _write_options(
+    command: click.Command, own: list[click.Parameter], ctx: click.Context, formatter: click.HelpFormatter
+) -> None:
+    shared = [parameter for parameter in command.get_params(ctx) if parameter not in own]
+    for title, parameters in (("Options", own), ("Global options", shared)):
+        rows = [record for parameter in parameters if (record := parameter.get_help_record(ctx))]
+        if rows:
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+pass_app = click.make_pass_decorator(App, ensure=True)
+
+
+def run(command: click.Command, arguments: list[str] | None = None) -> NoReturn:
+    """Run a command line to its exit code; errors end here and nowhere else."""
+    app = App()
+    try:
+        command.main(arguments, prog_name="stella", standalone_mode=False, obj=app)
+    except StellaError as error:
+        sys.exit(_report(error, app))
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except Exception as error:  # noqa: BLE001 - the last line of defence; the trace is one flag away
+        sys.exit(_report(_internal(error), app, error))
+    sys.exit(0)
+
+
+def _report(error: StellaError, app: App, cause: BaseException | None = None) -> int:
+    if app.trace:
+        traceback.print_exception(cause or error, file=sys.stderr)
+    click.echo(f"error {error.code}: {error.what}", err=True)
+    if len(error.details) > 1:
+        for detail in error.details[:20]:
+            click.echo(f"  - {detail}", err=True)
+    click.echo(f"→ {error.advice}", err=True)
+    return exit_code(error)
+
+
+def _internal(error: BaseException) -> StellaError:
+    return StellaError(f"unexpected {type(error).__name__}: {error}")
+
+
+def exit_code(error: StellaError) -> int:
+    """The exit code of an error, by its category."""
+    return next((code for category, code, _ in EXIT_CODES if isinstance(error, category)), UNEXPECTED)

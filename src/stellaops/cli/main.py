@@ -1,0 +1,98 @@
+"""The entry point: the root command and its groups."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import click
+from click.shell_completion import get_completion_class
+
+from stellaops import __version__
+from stellaops.adapters import settings
+from stellaops.cli.authority import authority
+from stellaops.cli.concelier import concelier
+from stellaops.cli.export import export
+from stellaops.cli.frame import EXIT_CODES, App, StellaGroup, pass_app, run
+from stellaops.cli.trivy import trivy
+from stellaops.core.errors import InvalidInput
+
+
+@click.group(cls=StellaGroup, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+@click.version_option(__version__, prog_name="stella")
+def stella() -> None:
+    """Turn advisories into signed, reproducible vulnerability databases and bundles.
+
+    \b
+    A first export:
+      stella concelier import ./advisories --source ghsa
+      stella export run submit --profile trivy:db
+      stella export verify latest
+
+    Everything lies in one data directory (--data-dir); no server and no network are needed.
+    """
+
+
+@stella.group(cls=StellaGroup)
+def config() -> None:
+    """Settings and where they come from."""
+
+
+@config.command("show")
+@pass_app
+def config_show(app: App) -> None:
+    """Print every setting with its value and origin."""
+    values = app.settings.values
+    wire = {
+        "file": str(settings.settings_file()),
+        "settings": {name: {"value": each.value, "origin": each.origin} for name, each in values.items()},
+    }
+    rows = [
+        (name, values[name].value, values[name].origin, variable, meaning)
+        for name, variable, meaning in settings.describe()
+    ]
+    app.out.rows(wire, ("setting", "value", "origin", "variable", "meaning"), rows)
+
+
+@config.command("check")
+@pass_app
+def config_check(app: App) -> None:
+    """Check the settings file and the environment; every problem is listed."""
+    app.out.value(
+        {"verdict": "ok", "file": str(settings.settings_file()), "settings": len(app.settings.values)}
+    )
+
+
+@stella.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script of a shell.
+
+    \b
+      eval "$(stella completion bash)"
+    """
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise InvalidInput(f"no completion for {shell}")
+    click.echo(kind(stella, {}, "stella", "_STELLA_COMPLETE").source())
+
+
+@stella.command("exit-codes")
+@pass_app
+def exit_codes(app: App) -> None:
+    """List the exit codes that scripts can rely on."""
+    rows: list[tuple[int, str]] = [(0, "ok"), (1, "unexpected")]
+    rows += sorted({(code, meaning) for _, code, meaning in EXIT_CODES})
+    app.out.rows([{"code": code, "meaning": meaning} for code, meaning in rows], ("code", "meaning"), rows)
+
+
+for group in (concelier, export, trivy, authority):
+    stella.add_command(group)
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command line; never returns."""
+    # Imports and exports make millions of small objects that live for a moment; what is loaded by now stays.
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+    run(stella, arguments)

@@ -1,0 +1,63 @@
+"""`stella trivy`: our databases in stock Trivy."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from stellaops.bootstrap import now
+from stellaops.cli.frame import App, StellaGroup, pass_app
+from stellaops.cli.trust import trusted_keys
+from stellaops.exports import use_trivy
+
+_KEYS = click.option(
+    "--key", "keys", multiple=True, type=click.Path(path_type=Path), help="A public key that you trust."
+)
+
+
+@click.group(cls=StellaGroup)
+def trivy() -> None:
+    """Give a signed database to stock Trivy."""
+
+
+@trivy.command("import")
+@click.argument("bundle", metavar="DB.BUNDLE", type=click.Path(path_type=Path))
+@click.option("--cache-dir", required=True, type=click.Path(path_type=Path), help="Trivy's cache directory.")
+@click.option(
+    "--signature", type=click.Path(path_type=Path, exists=True), help="Its .sig, when it stands alone."
+)
+@_KEYS
+@pass_app
+def import_(app: App, bundle: Path, cache_dir: Path, signature: Path | None, keys: tuple[Path, ...]) -> None:
+    """Verify a database and load it into a Trivy cache.
+
+    \b
+      stella trivy import export/trivy/db.bundle --cache-dir ~/.cache/trivy --key export-center.pub
+      trivy fs --skip-db-update --offline-scan .
+
+    The signed export must stand around the file; alone it needs --key and --signature.
+    """
+    trusted, revoked = trusted_keys(app, keys)
+    use_trivy.demand_trusted(bundle, trusted, revoked, signature)
+    use_trivy.import_database(bundle, cache_dir, app.local.scanner, now=now())
+    app.out.value(
+        {"cacheDir": str(cache_dir.absolute()), "database": str(cache_dir.absolute() / "db" / "trivy.db")}
+    )
+    app.out.note(f"next: trivy fs --skip-db-update --offline-scan --cache-dir {cache_dir} .")
+
+
+@trivy.command()
+@click.argument("bundle", metavar="DB.BUNDLE", type=click.Path(path_type=Path))
+@_KEYS
+@pass_app
+def smoke(app: App, bundle: Path, keys: tuple[Path, ...]) -> None:
+    """Verify a database and let stock Trivy look for its sentinels: one known finding in every bucket."""
+    trusted, revoked = trusted_keys(app, keys)
+    root = use_trivy.demand_trusted(bundle, trusted, revoked)
+    version = app.local.scanner.program() and app.local.scanner.available()
+    assert root is not None  # noqa: S101 - without a signature file the export is demanded
+    with tempfile.TemporaryDirectory(prefix="stella-smoke-") as scratch, app.out.progress("scanning"):
+        found = use_trivy.smoke(root, app.local.scanner, Path(scratch))
+    app.out.value({"verdict": "ok", "trivy": version, "sentinels": found})

@@ -1,0 +1,84 @@
+"""Runs after their end: find, verify, copy out, remove."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from stellaops.core.errors import MissingPrerequisite
+from stellaops.exports.errors import RunNotFound
+from stellaops.exports.ports import Keys, Runs, Workspace
+from stellaops.exports.run import Run, RunStatus
+from stellaops.kit.report import Report
+from stellaops.kit.verify import verify_bundle
+
+
+class BundleGone(MissingPrerequisite):
+    """The run's bundle is not kept any more, or the run made none."""
+
+    code = "ERR_EXPORT_BUNDLE_GONE"
+    hint = "Replay the run with `stella export run replay`: the same snapshot gives the same export."
+
+
+def find_run(tenant: str, run_id: str, runs: Runs) -> Run:
+    """A run by its id, or the newest successful one by `latest` or `latest:<profile>`.
+
+    Raises:
+        RunNotFound: there is none.
+    """
+    word, _, profile = run_id.partition(":")
+    if word == "latest":
+        found = runs.list(tenant, profile or None, RunStatus.SUCCEEDED.value)
+        if found:
+            return found[0]
+    run = runs.get(tenant, run_id)
+    if run is None:
+        raise RunNotFound(f"tenant {tenant} has no run {run_id!r}")
+    return run
+
+
+def bundle_of(run: Run, workspace: Workspace) -> Path:
+    """The bundle root of a run.
+
+    Raises:
+        BundleGone: there is none.
+    """
+    found = workspace.bundle(run.export_id, run.archive_id) if run.export_id and run.archive_id else None
+    if found is None:
+        raise BundleGone(f"run {run.id} ({run.status.value}) has no bundle")
+    return found
+
+
+def verify_run(run: Run, workspace: Workspace, keys: Keys) -> Report:
+    """Verify a run's bundle with the tenant's own keys."""
+    trusted, revoked = keys.trusted(run.tenant)
+    return verify_bundle(bundle_of(run, workspace), trusted, revoked=revoked)
+
+
+def download(run: Run, target: Path, workspace: Workspace) -> None:
+    """Copy a bundle root to a directory that becomes the bundle root, all or nothing."""
+    workspace.copy(bundle_of(run, workspace), target)
+
+
+def delete_run(run: Run, runs: Runs, workspace: Workspace) -> list[str]:
+    """Remove a run's record, and its bundle where no other run has the same; what was removed."""
+    removed = [f"run {run.id}"]
+    if run.export_id and run.archive_id:
+        others = [
+            other
+            for other in runs.list(run.tenant)
+            if other.id != run.id and (other.export_id, other.archive_id) == (run.export_id, run.archive_id)
+        ]
+        if not others:
+            workspace.delete(run.export_id, run.archive_id)
+            removed.append(f"bundle {run.export_id}/{run.archive_id}")
+    runs.delete(run.tenant, run.id)
+    return removed
+
+
+def close_interrupted(tenant: str, runs: Runs, workspace: Workspace) -> None:
+    """Mark runs as failed whose process died: their staging place is not held by anyone."""
+    for run in runs.list(tenant, status=RunStatus.RUNNING.value):
+        if not workspace.is_staged(run.id):
+            text = "the process ended before the run did; submit it again"
+            runs.save(replace(run, status=RunStatus.FAILED, error_code="internal", error=text))
