@@ -38,6 +38,7 @@ class Local:
 
     @property
     def data_dir(self) -> Path:
+        """The data directory."""
         return self.settings.data_dir
 
     @cached_property
@@ -47,63 +48,78 @@ class Local:
 
     @cached_property
     def evidence_engine(self) -> Engine:
+        """The evidence store, brought to this release's schema."""
         engine = open_sqlite(self.data_dir / "evidence.db")
         migrate(engine)
         return engine
 
     @cached_property
     def service_engine(self) -> Engine:
+        """The service store."""
         return open_service(self.data_dir / "service.db")
 
     @cached_property
     def sources(self) -> SqlSources:
+        """The registry of sources."""
         return SqlSources(self.evidence_engine, self.data_dir / "locks")
 
     @cached_property
     def imports(self) -> SqlImports:
+        """Staging and applying of imports."""
         return SqlImports(self.evidence_engine)
 
     @cached_property
     def quarantine(self) -> SqlQuarantine:
+        """Records that could not be read."""
         return SqlQuarantine(self.evidence_engine)
 
     @cached_property
     def records(self) -> SqlRecords:
+        """Look-ups of single documents."""
         return SqlRecords(self.evidence_engine)
 
     @cached_property
     def evidence(self) -> SqlEvidence:
+        """The evidence as exports read it."""
         return SqlEvidence(self.evidence_engine)
 
     @cached_property
     def runs(self) -> SqlRuns:
+        """Records of runs."""
         return SqlRuns(self.service_engine)
 
     @cached_property
     def profiles(self) -> SqlProfiles:
+        """Stored profiles."""
         return SqlProfiles(self.service_engine)
 
     @cached_property
     def workspace(self) -> FileWorkspace:
+        """Where bundles lie."""
         return FileWorkspace(self.data_dir / "exports")
 
     @cached_property
     def keys(self) -> FileKeyStore:
+        """Signing keys."""
         return FileKeyStore(self.data_dir, self._passphrase)
 
     def key_store(self, passphrase: Path | None) -> FileKeyStore:
+        """The keys, with the passphrase from another file where one is given."""
         return FileKeyStore(self.data_dir, passphrase_file(passphrase)) if passphrase else self.keys
 
     @cached_property
     def tenant_keys(self) -> TenantKeys:
+        """Keys as exports use them."""
         return TenantKeys(self.keys)
 
     @cached_property
     def scanner(self) -> StockTrivy:
+        """Stock Trivy."""
         return StockTrivy(self.settings.get("trivy"))
 
     @property
     def export_tools(self) -> Tools:
+        """Everything that a run works with."""
         return Tools(
             evidence=self.evidence,
             rows=self.evidence,
@@ -125,9 +141,11 @@ class TenantKeys:
         self._store = store
 
     def signer(self, tenant: str) -> Signer:
+        """See the port."""
         return active_signer(self._store, self._store, tenant, now=now())
 
     def trusted(self, tenant: str) -> tuple[tuple[bytes, ...], frozenset[str]]:
+        """See the port."""
         keys = trusted_keys(self._store, tenant)
         return keys.pems, keys.revoked
 

@@ -146,9 +146,11 @@ def severity_word(advisory: Advisory) -> Severity:
         candidates.extend(entry.score for entry in advisory.severity)
     if isinstance(advisory.database_specific, Specific):
         candidates.append(advisory.database_specific.severity)
-    for affected in advisory.affected or ():
-        if isinstance(affected.database_specific, Specific):
-            candidates.append(affected.database_specific.severity)
+    candidates.extend(
+        affected.database_specific.severity
+        for affected in advisory.affected or ()
+        if isinstance(affected.database_specific, Specific)
+    )
     stated = max((of_word(word) for word in candidates if isinstance(word, str)), default=Severity.UNKNOWN)
     # Errata of the Red Hat family have their severity as the first word of the title: "Important: curl update".
     return stated or of_word((advisory.summary or "").partition(":")[0])

@@ -35,7 +35,7 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _YAML_NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 
 
-class _FloatSeen(Exception):  # noqa: N818 - no error, only the way out of the parser
+class _FloatSeen(Exception):
     """The document has a number that needs the careful path."""
 
 

@@ -91,4 +91,4 @@ def score(vector: str) -> Score | None:
 
 
 def _tenths(value: Decimal | float | None) -> int:
-    return int(round(Decimal(str(value or 0)) * 10))
+    return round(Decimal(str(value or 0)) * 10)

@@ -52,9 +52,9 @@ def concelier() -> None:
 )
 @pass_app
 def import_(
-    app: App, paths: tuple[Path, ...], source: str, feed: str | None, database: str | None, prune: bool
+    app: App, *, paths: tuple[Path, ...], source: str, feed: str | None, database: str | None, prune: bool
 ) -> None:
-    """Import files, folders, zip or tar archives (any compression).
+    r"""Import files, folders, zip or tar archives (any compression).
 
     \b
       stella concelier import pypa.zip --source pypa
@@ -81,26 +81,23 @@ def import_(
 def status(app: App) -> None:
     """Show every source: how many documents, how fresh, what was set aside."""
     sequence, lines = app.local.sources.status(app.tenant)
-    wire = {
-        "sequence": sequence,
-        "sources": [
-            {
-                "source": line.source,
-                "feed": line.feed,
-                "database": line.database,
-                "documents": line.documents,
-                "statements": 0,
-                "withdrawn": line.withdrawn,
-                "vanished": line.vanished,
-                "quarantined": line.quarantined,
-                "licence": line.licence,
-                "updatedAt": timestamps.render(line.updated_at) if line.updated_at else None,
-                "checkedAt": timestamps.render(line.checked_at) if line.checked_at else None,
-                "complete": line.complete,
-            }
-            for line in lines
-        ],
-    }
+    sources: list[dict[str, Any]] = [
+        {
+            "source": line.source,
+            "feed": line.feed,
+            "database": line.database,
+            "documents": line.documents,
+            "statements": 0,
+            "withdrawn": line.withdrawn,
+            "vanished": line.vanished,
+            "quarantined": line.quarantined,
+            "licence": line.licence,
+            "updatedAt": timestamps.render(line.updated_at) if line.updated_at else None,
+            "checkedAt": timestamps.render(line.checked_at) if line.checked_at else None,
+            "complete": line.complete,
+        }
+        for line in lines
+    ]
     names = (
         "source",
         "database",
@@ -111,7 +108,8 @@ def status(app: App) -> None:
         "updatedAt",
         "complete",
     )
-    app.out.rows(wire, names, [[source[name] for name in names] for source in wire["sources"]])
+    wire = {"sequence": sequence, "sources": sources}
+    app.out.rows(wire, names, [[source[name] for name in names] for source in sources])
     app.out.line(f"sequence {sequence}")
 
 
@@ -141,7 +139,7 @@ def quarantine_show(app: App, entry: int, raw: bool) -> None:
     """Show one entry, or its bytes."""
     found, content = app.local.quarantine.raw(entry)
     if raw:
-        click.get_binary_stream("stdout").write(content)
+        click.echo(content, nl=False)
         return
     app.out.value(_quarantined(found))
 
@@ -170,34 +168,34 @@ def show(app: App, identifier: str, raw: bool) -> None:
         raise RecordNotFound(f"no document has {identifier!r} as id, alias or key")
     if raw:
         for record in found:
-            click.get_binary_stream("stdout").write(app.local.records.raw(record.source, record.key) or b"")
+            click.echo(app.local.records.raw(record.source, record.key) or b"", nl=False)
         return
     wire = [_stored(record) for record in found]
     if app.out.form != "table":
         app.out.value(wire)
         return
-    for record in wire:
-        index = record["index"]
+    for stored in wire:
+        index, provenance, document = stored["index"], stored["provenance"], stored["document"]
         app.out.value(
-            record,
+            stored,
             [
                 ("id", index["id"]),
-                ("source", record["source"]),
+                ("source", stored["source"]),
                 ("aliases", index["aliases"]),
                 ("severity", index["severity"]),
                 ("published", index["published"]),
                 ("modified", index["modified"]),
                 ("withdrawn", index["withdrawn"]),
                 ("packages", index["packages"]),
-                ("digest", record["digest"]),
-                ("from", record["provenance"]["containerUrl"]),
-                ("path", record["provenance"]["path"]),
-                ("fetched", record["provenance"]["fetchedAt"]),
-                ("licence", record["provenance"]["licence"]),
-                ("sequence", record["sequence"]),
+                ("digest", stored["digest"]),
+                ("from", provenance["containerUrl"]),
+                ("path", provenance["path"]),
+                ("fetched", provenance["fetchedAt"]),
+                ("licence", provenance["licence"]),
+                ("sequence", stored["sequence"]),
                 (
                     "summary",
-                    record["document"].get("summary") if isinstance(record["document"], dict) else None,
+                    document.get("summary") if isinstance(document, dict) else None,
                 ),
             ],
         )

@@ -160,9 +160,9 @@ def run() -> None:
 @click.option("--wait", is_flag=True, help="Wait for the end; a local run always does.")
 @pass_app
 def run_submit(
-    app: App, profile: str, selectors: tuple[str, ...], snapshot: int | None, allow_empty: bool, wait: bool
+    app: App, *, profile: str, selectors: tuple[str, ...], snapshot: int | None, allow_empty: bool, wait: bool
 ) -> None:
-    """Cut a snapshot into a bundle: build, sign, verify, publish.
+    r"""Cut a snapshot into a bundle: build, sign, verify, publish.
 
     \b
       stella export run submit --profile trivy:db

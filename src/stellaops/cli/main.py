@@ -21,7 +21,7 @@ from stellaops.core.errors import InvalidInput
 @click.group(cls=StellaGroup, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
 @click.version_option(__version__, prog_name="stella")
 def stella() -> None:
-    """Turn advisories into signed, reproducible vulnerability databases and bundles.
+    r"""Turn advisories into signed, reproducible vulnerability databases and bundles.
 
     \b
     A first export:
@@ -66,7 +66,7 @@ def config_check(app: App) -> None:
 @stella.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the completion script of a shell.
+    r"""Print the completion script of a shell.
 
     \b
       eval "$(stella completion bash)"

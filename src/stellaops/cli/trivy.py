@@ -31,7 +31,7 @@ def trivy() -> None:
 @_KEYS
 @pass_app
 def import_(app: App, bundle: Path, cache_dir: Path, signature: Path | None, keys: tuple[Path, ...]) -> None:
-    """Verify a database and load it into a Trivy cache.
+    r"""Verify a database and load it into a Trivy cache.
 
     \b
       stella trivy import export/trivy/db.bundle --cache-dir ~/.cache/trivy --key export-center.pub
@@ -56,7 +56,8 @@ def smoke(app: App, bundle: Path, keys: tuple[Path, ...]) -> None:
     """Verify a database and let stock Trivy look for its sentinels: one known finding in every bucket."""
     trusted, revoked = trusted_keys(app, keys)
     root = use_trivy.demand_trusted(bundle, trusted, revoked)
-    version = app.local.scanner.program() and app.local.scanner.available()
+    app.local.scanner.program()  # its absence is an error of its own
+    version = app.local.scanner.available()
     assert root is not None  # noqa: S101 - without a signature file the export is demanded
     with tempfile.TemporaryDirectory(prefix="stella-smoke-") as scratch, app.out.progress("scanning"):
         found = use_trivy.smoke(root, app.local.scanner, Path(scratch))

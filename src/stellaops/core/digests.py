@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable
-from typing import BinaryIO, NewType
+from io import BufferedReader
+from typing import NewType
 
 Digest = NewType("Digest", str)
 """`sha256:` and 64 lower-case hexadecimal digits."""
@@ -35,7 +36,7 @@ def parse(text: str) -> Digest:
     return Digest(text)
 
 
-def of_file(file: BinaryIO) -> Digest:
+def of_file(file: BufferedReader) -> Digest:
     """Digest of a file's bytes from its present position on, read in pieces."""
     return Digest(PREFIX + hashlib.file_digest(file, "sha256").hexdigest())
 

@@ -52,7 +52,7 @@ def create_profile(
     name = document.metadata.name
     if name in {profile.name for profile in list_profiles(tenant, profiles)}:
         raise AlreadyExists(f"tenant {tenant} has a profile {name!r} already")
-    profile = _revision(tenant, document, 1, now, by, "created")
+    profile = _revision(tenant, document, 1, now=now, by=by, reason="created")
     profiles.add(profile)
     return profile
 
@@ -73,7 +73,7 @@ def update_profile(
         raise InvalidProfile("a change needs its reason")
     if current.spec == document.spec and dict(current.labels) == document.metadata.labels:
         return current
-    profile = _revision(tenant, document, int(current.revision[1:]) + 1, now, by, reason)
+    profile = _revision(tenant, document, int(current.revision[1:]) + 1, now=now, by=by, reason=reason)
     profiles.add(profile)
     return profile
 
@@ -104,7 +104,7 @@ def delete_profile(tenant: str, name: str, profiles: Profiles) -> None:
 
 
 def _revision(
-    tenant: str, document: ProfileDocument, number: int, now: datetime, by: str, reason: str
+    tenant: str, document: ProfileDocument, number: int, *, now: datetime, by: str, reason: str
 ) -> Profile:
     return Profile(
         name=document.metadata.name,

@@ -94,7 +94,9 @@ class Profile:
 def built_in(tenant: str) -> tuple[Profile, ...]:
     """The profiles that every tenant has from the start."""
     return tuple(
-        Profile(name=kind, tenant=tenant, revision="r0", spec=Spec(*kind.split(":"))) for kind in KINDS
+        Profile(name=name, tenant=tenant, revision="r0", spec=Spec(kind=kind, variant=variant))
+        for name in KINDS
+        for kind, _, variant in [name.partition(":")]
     )
 
 

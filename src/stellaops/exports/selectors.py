@@ -15,6 +15,7 @@ TLP_ORDER = ("CLEAR", "GREEN", "AMBER", "AMBER+STRICT", "RED")
 
 _LISTS = {"sources", "ecosystems", "packages", "ids", "products", "tenants"}
 _INSTANTS = {"since", "until"}
+_SEVERITIES = tuple(word for word in Severity.__members__ if word != "UNKNOWN")
 _NAMES = sorted(_LISTS | _INSTANTS | {"severityAtLeast", "severityUnknown", "tlpAtMost"})
 
 
@@ -72,37 +73,46 @@ def parse(wire: Mapping[str, Any]) -> Selectors:
     problems: list[str] = []
     values: dict[str, Any] = {}
     for name, value in wire.items():
-        if name in _LISTS:
-            items = [value] if isinstance(value, str) else value
-            if not isinstance(items, Sequence) or not all(isinstance(item, str) and item for item in items):
-                problems.append(f"{name}: a list of texts is needed, not {value!r}")
-            else:
-                values[name] = tuple(sorted(set(items)))
-        elif name in _INSTANTS:
-            instant = timestamps.parse(_single(value))
-            if instant is None:
-                problems.append(f"{name}: {value!r} is no instant (such as 2024-10-01T00:00:00Z)")
-            values[name] = instant
-        elif name == "severityAtLeast":
-            word = _single(value).upper()
-            if word not in Severity.__members__ or word == "UNKNOWN":
-                problems.append(f"{name}: {value!r} is none of low, medium, high, critical")
-            else:
-                values["severity_at_least"] = Severity[word]
-        elif name == "severityUnknown":
-            if _single(value) not in ("keep", "drop"):
-                problems.append(f"{name}: {value!r} is neither keep nor drop")
-            values["keep_unknown_severity"] = _single(value) != "drop"
-        elif name == "tlpAtMost":
-            marking = _single(value).upper().removeprefix("TLP:")
-            if marking not in TLP_ORDER:
-                problems.append(f"{name}: {value!r} is none of {', '.join(TLP_ORDER)}")
-            values["tlp_at_most"] = marking
-        else:
-            problems.append(f"{name}: not a selector; there are {', '.join(_NAMES)}")
+        try:
+            values.update(_read(name, value))
+        except ValueError as error:
+            problems.append(f"{name}: {error}")
     if problems:
         raise InvalidSelector("; ".join(problems), details=problems)
     return Selectors(**values)
+
+
+def _read(name: str, value: Any) -> dict[str, Any]:
+    """The fields that one selector sets; ValueError says what is wrong with its value."""
+    if name in _LISTS:
+        return {name: _texts(value)}
+    text = value if isinstance(value, str) else ""
+    match name:
+        case "since" | "until":
+            instant = timestamps.parse(text)
+            if instant is None:
+                raise ValueError(f"{value!r} is no instant (such as 2024-10-01T00:00:00Z)")
+            return {name: instant}
+        case "severityAtLeast":
+            return {"severity_at_least": Severity[_one_of(text.upper(), _SEVERITIES)]}
+        case "severityUnknown":
+            return {"keep_unknown_severity": _one_of(text, ("keep", "drop")) == "keep"}
+        case "tlpAtMost":
+            return {"tlp_at_most": _one_of(text.upper().removeprefix("TLP:"), TLP_ORDER)}
+    raise ValueError(f"not a selector; there are {', '.join(_NAMES)}")
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, Sequence) or not all(isinstance(item, str) and item for item in items):
+        raise ValueError(f"a list of texts is needed, not {value!r}")
+    return tuple(sorted(set(items)))
+
+
+def _one_of(text: str, known: Sequence[str]) -> str:
+    if text not in known:
+        raise ValueError(f"{text!r} is none of {', '.join(known)}")
+    return text
 
 
 def parse_pairs(texts: Sequence[str]) -> dict[str, Any]:
@@ -134,7 +144,3 @@ def parse_pairs(texts: Sequence[str]) -> dict[str, Any]:
 def merged(profile: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
     """A profile's selectors with those of one request over them, name by name."""
     return {**profile, **request}
-
-
-def _single(value: Any) -> str:
-    return value if isinstance(value, str) else ""

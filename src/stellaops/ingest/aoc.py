@@ -61,7 +61,7 @@ def check(record: Record, source: Source) -> None:
     container = record.container
     if not (source.name and source.licence and container.url and container.digest and record.path):
         raise MissingProvenance(f"{record.path or record.key} has no complete provenance")
-    if record.offset < 0 or record.offset + len(record.raw) > container.size and not _archived(record):
+    if record.offset < 0 or (record.offset + len(record.raw) > container.size and not _archived(record)):
         raise MergedRecord(f"{record.path} is no slice of {container.url}")
     if record.verbatim and record.body != record.raw:
         raise AocViolation(f"{record.path} would be stored changed")

@@ -106,8 +106,8 @@ class FileInputs:
 
     def _archived(self, file: Path, folder: str) -> Iterator[Member]:
         if file not in self._digests:
-            with file.open("rb") as content:
-                self._digests[file] = digests.of_file(content)
+            with file.open("rb") as packed:
+                self._digests[file] = digests.of_file(packed)
         url, digest, size = file.as_uri(), self._digests[file], file.stat().st_size
         read = _tar_members if file.name.lower().endswith(_TAR_NAMES) else _zip_members
         for name, content, problem in read(file):
@@ -184,9 +184,9 @@ def _decompressed(file: Path) -> IO[bytes]:
     if magic[:2] == b"\x1f\x8b":
         return gzip.open(file, "rb")  # type: ignore[return-value]
     if magic[:3] == b"BZh":
-        return bz2.open(file, "rb")  # type: ignore[return-value]
+        return bz2.open(file, "rb")
     if magic[:6] == b"\xfd7zXZ\0" or magic[:3] == b"]\0\0":
-        return lzma.open(file, "rb")  # type: ignore[return-value]
+        return lzma.open(file, "rb")
     if magic[:4] == b"\x28\xb5\x2f\xfd":
         return zstd.open(file, "rb")  # type: ignore[return-value]
     return file.open("rb")

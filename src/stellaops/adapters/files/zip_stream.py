@@ -35,12 +35,11 @@ class Entry:
     problem: str = ""
 
 
-def entries(path: Path, *, limit: int, skip: int = 0) -> Iterator[Entry]:
+def entries(path: Path, *, limit: int) -> Iterator[Entry]:
     """The files of an archive in the order of its directory; directories are left out.
 
     Args:
         limit: the largest unpacked size of one entry.
-        skip: files to pass over without unpacking them.
 
     Raises:
         BadZip: no zip archive, or its directory is broken.
@@ -59,16 +58,16 @@ def entries(path: Path, *, limit: int, skip: int = 0) -> Iterator[Entry]:
             name = name_bytes.decode("utf-8" if flags & 0x800 or name_bytes.isascii() else "cp437", "replace")
             if name.endswith("/"):
                 continue
-            if skip > 0:
-                skip -= 1
-                continue
             packed, size, offset = _sizes(header, extra)
             if flags & 1:
                 yield Entry(name, b"", "encrypted: an encrypted archive entry cannot be read")
             elif (header[15] >> 16) & 0o170000 not in (0, 0o100000):
                 yield Entry(name, b"", "not-a-file: a link or device in an archive")
             else:
-                yield _unpack(data, name, method, crc, packed, size, offset, limit)
+                try:
+                    yield Entry(name, _unpack(data, _Place(method, crc, packed, size, offset), limit))
+                except _Unreadable as error:
+                    yield Entry(name, b"", str(error))
 
 
 def _directory(data: mmap.mmap) -> tuple[int, int]:
@@ -100,29 +99,47 @@ def _sizes(header: tuple[int, ...], extra: bytes) -> tuple[int, int, int]:
     return packed, size, offset
 
 
-def _unpack(
-    data: mmap.mmap, name: str, method: int, crc: int, packed: int, size: int, offset: int, limit: int
-) -> Entry:
+class _Unreadable(ValueError):
+    """Why one entry cannot be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What the directory says of an entry."""
+
+    method: int
+    crc: int
+    packed: int
+    size: int
+    offset: int
+
+
+def _unpack(data: mmap.mmap, place: _Place, limit: int) -> bytes:
+    packed = _packed_bytes(data, place)
+    if place.size > limit:
+        raise _Unreadable(f"too-large: {place.size} bytes unpacked, the limit is {limit}")
+    if place.method == 0:
+        content = packed
+    elif place.method == 8:
+        try:
+            content = zlib.decompressobj(-15).decompress(packed, limit + 1)
+        except zlib.error as error:
+            raise _Unreadable(f"damaged: {error}") from error
+    else:
+        raise _Unreadable(f"unsupported: compression method {place.method}; pack the archive with deflate")
+    if len(content) > limit:
+        raise _Unreadable(f"too-large: more than {limit} bytes unpacked")
+    if len(content) != place.size or zlib.crc32(content) != place.crc:
+        raise _Unreadable("damaged: size or checksum of the entry is wrong")
+    return content
+
+
+def _packed_bytes(data: mmap.mmap, place: _Place) -> bytes:
+    offset = place.offset
     if offset + _LOCAL_SIZE > len(data) or data[offset : offset + 4] != b"PK\3\4":
-        return Entry(name, b"", "damaged: the entry's header is not where the directory says")
+        raise _Unreadable("damaged: the entry's header is not where the directory says")
     name_length, extra_length = struct.unpack_from("<HH", data, offset + 26)
     start = offset + _LOCAL_SIZE + name_length + extra_length
-    if start + packed > len(data):
-        return Entry(name, b"", "damaged: the entry lies outside the file")
-    if size > limit:
-        return Entry(name, b"", f"too-large: {size} bytes unpacked, the limit is {limit}")
-    if method == 0:
-        content = data[start : start + packed]
-    elif method == 8:
-        inflater = zlib.decompressobj(-15)
-        try:
-            content = inflater.decompress(data[start : start + packed], limit + 1)
-        except zlib.error as error:
-            return Entry(name, b"", f"damaged: {error}")
-        if len(content) > limit:
-            return Entry(name, b"", f"too-large: more than {limit} bytes unpacked")
-    else:
-        return Entry(name, b"", f"unsupported: compression method {method}; pack the archive with deflate")
-    if len(content) != size or zlib.crc32(content) != crc:
-        return Entry(name, b"", "damaged: size or checksum of the entry is wrong")
-    return Entry(name, content)
+    if start + place.packed > len(data):
+        raise _Unreadable("damaged: the entry lies outside the file")
+    return data[start : start + place.packed]

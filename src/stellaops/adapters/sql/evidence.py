@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, Row, and_, case, cast, func, literal, or_, select, text, tuple_
+from sqlalchemy import Engine, and_, case, cast, func, literal, or_, select, text, tuple_
 from sqlalchemy.sql import ColumnElement, Select
 from sqlalchemy.types import Text
 
@@ -110,7 +110,7 @@ class SqlEvidence:
             .join(detail, detail.c.revision == table.c.revision)
             .join(source, source.c.name == revision.c.source)
         )
-        group: list[Row[Any]] = []
+        group: list[tuple[Any, ...]] = []
         for row in self._pages(statement, place, _BODY_PAGE):
             if group and group[0][0] != row[0]:
                 yield from _in_merge_order(group)
@@ -151,7 +151,7 @@ class SqlEvidence:
 
     def _pages(
         self, statement: Select[Any], place: Sequence[ColumnElement[Any]], size: int
-    ) -> Iterator[Row[Any]]:
+    ) -> Iterator[tuple[Any, ...]]:
         """Rows in the order of `place`, whose columns the statement begins with, in pages of their own transactions."""
         ordered = statement.order_by(*place).limit(size)
         after: tuple[Any, ...] | None = None
@@ -159,14 +159,14 @@ class SqlEvidence:
             page = ordered if after is None else ordered.where(tuple_(*place) > tuple_(*map(literal, after)))
             with reading(self._engine) as connection:
                 rows = connection.execute(page).all()
-            yield from rows
+            yield from map(tuple, rows)
             if len(rows) < size:
                 return
             after = tuple(rows[-1][: len(place)])
 
 
-def _in_merge_order(group: list[Row[Any]]) -> Iterator[DetailEntry]:
-    def order(row: Row[Any]) -> tuple[Any, ...]:
+def _in_merge_order(group: list[tuple[Any, ...]]) -> Iterator[DetailEntry]:
+    def order(row: tuple[Any, ...]) -> tuple[Any, ...]:
         database = databases.get(row[5]) or databases.GENERIC
         return (database.rank, database.name, row[2], row[3], row[4])
 

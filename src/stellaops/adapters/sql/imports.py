@@ -75,7 +75,7 @@ class SqlImports:
                     vanished=0,
                     quarantined=0,
                     resumed=False,
-                )  # fmt: skip
+                )
             )
             return Job(number, source, 0)
 
@@ -259,7 +259,7 @@ def _register(connection: Connection, source: Source) -> None:
                 licence=source.licence,
                 complete=False,
                 vanished=0,
-            )  # fmt: skip
+            )
         )
 
 
@@ -321,7 +321,11 @@ def _write_projections(connection: Connection, records: Sequence[Record], ids: d
 
 def write_rows(connection: Connection, records: Iterable[tuple[int, Any]]) -> None:
     """Write the projection rows of records under their revision ids; rows that exist stay as they are."""
-    index, advisories, details, vulnerabilities, problems = [], [], [], [], []
+    index: list[tuple[Any, ...]] = []
+    advisories: list[tuple[Any, ...]] = []
+    details: list[tuple[Any, ...]] = []
+    vulnerabilities: list[tuple[Any, ...]] = []
+    problems: list[tuple[Any, ...]] = []
     for number, record in records:
         index.append((number, record.index_row))
         rows = record.projection
@@ -373,7 +377,7 @@ def _quarantine(
                 reason=item.reason,
                 detail=item.detail[:500],
                 seen_at=microseconds(item.container.fetched_at),
-            )  # fmt: skip
+            )
         )
         fresh += 1
     return fresh

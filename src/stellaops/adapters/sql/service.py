@@ -163,7 +163,7 @@ class SqlProfiles:
                     created_at=microseconds(profile.created_at) if profile.created_at else 0,
                     created_by=profile.created_by,
                     reason=profile.reason,
-                )  # fmt: skip
+                )
             )
 
     def history(self, tenant: str, name: str) -> Sequence[Profile]:
@@ -225,7 +225,7 @@ def _encode(run: Run) -> bytes:
             checks=list(run.checks),
             finished_at=run.finished_at,
             replay_of=run.replay_of,
-        )  # fmt: skip
+        )
     )
 
 

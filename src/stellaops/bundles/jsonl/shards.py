@@ -25,7 +25,7 @@ _FLUSH = 1 << 20
 
 _ENCODER = msgspec.json.Encoder()
 
-ZSTD_OPTIONS = {
+ZSTD_OPTIONS: dict[int, int] = {
     zstd.CompressionParameter.compression_level: LEVEL,
     zstd.CompressionParameter.checksum_flag: 1,
     zstd.CompressionParameter.nb_workers: 2,

@@ -41,8 +41,7 @@ def write_archive(out: BinaryIO, database: BinaryIO, size: int, metadata: bytes)
             yield chunk
         yield _padding(size) + bytes(2 * _BLOCK)
 
-    for piece in _pieces(tar()):
-        out.write(deflate.gzip_compress(piece, LEVEL))
+    out.writelines(deflate.gzip_compress(piece, LEVEL) for piece in _pieces(tar()))
     return members_digest({METADATA: digests.sha256(metadata), DATABASE: digests.of_hash(hasher)})
 
 

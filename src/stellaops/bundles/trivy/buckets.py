@@ -88,7 +88,7 @@ def package_key(bucket: Bucket, name: str) -> str:
     return lowered.replace("_", "-") if bucket.scheme == "pip" else lowered
 
 
-def _distribution(base: str, release: str) -> Bucket | None:  # noqa: C901, PLR0911 - one line a distribution
+def _distribution(base: str, release: str) -> Bucket | None:  # noqa: C901, PLR0911, PLR0912 - one case a distribution
     match base:
         case "Debian":
             return _release("debian", "debian {}", r"(\d+)(?:\.\d+)*$", release)

@@ -85,7 +85,7 @@ def project(advisory: Advisory, database: Database) -> Projection:
     problems: list[Problem] = []
     entries = _entries(advisory, database, problems)
     vendor_ids = _vendor_ids(advisory, vulnerabilities)
-    rows = []
+    rows: list[AdvisoryRow] = []
     for (bucket, package), entry in sorted(entries.items()):
         value = _value(entry, vendor_ids)
         if value is not None:

@@ -24,7 +24,7 @@ class Interval:
     last_affected: str = ""
 
     def constraints(self, scheme: str) -> tuple[str, ...]:
-        """The interval as constraints of which a vulnerable version matches one; versions in the comparer's spelling."""
+        """The interval as constraints of which a vulnerable version matches one, in the comparer's spelling."""
         start = "" if self.introduced in _FROM_THE_START else spelling(scheme, self.introduced)
         last = spelling(scheme, self.last_affected) if self.last_affected else ""
         if start and start == last:

@@ -38,16 +38,16 @@ class Detail(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class _Ranges(msgspec.Struct, frozen=True, omit_defaults=True):
-    VulnerableVersions: list[str] = []  # noqa: N815 - Trivy's field names
-    PatchedVersions: list[str] = []  # noqa: N815
-    VendorIDs: list[str] = []  # noqa: N815
+    VulnerableVersions: list[str] = []
+    PatchedVersions: list[str] = []
+    VendorIDs: list[str] = []
 
 
 class _Fixed(msgspec.Struct, frozen=True, omit_defaults=True):
     FixedVersion: str = ""
     AffectedVersion: str = ""
     Severity: int = 0
-    VendorIDs: list[str] = []  # noqa: N815
+    VendorIDs: list[str] = []
 
 
 _DETAILS = msgspec.json.Decoder(Detail)
@@ -76,7 +76,7 @@ def decode_detail(value: bytes) -> Detail:
 
 
 def merge_ranges(scheme: str, values: Sequence[bytes]) -> bytes:
-    """One advisory of a language package from several documents': vulnerable ranges united, contradicted fixes dropped."""
+    """One advisory of a language package from several: ranges united, contradicted fixes dropped."""
     parts = [_RANGES.decode(value) for value in values]
     merged = merge(scheme, [Statement(tuple(p.VulnerableVersions), tuple(p.PatchedVersions)) for p in parts])
     vendor_ids = sorted({name for part in parts for name in part.VendorIDs})
@@ -84,7 +84,7 @@ def merge_ranges(scheme: str, values: Sequence[bytes]) -> bytes:
 
 
 def merge_fixed(scheme: str, values: Sequence[bytes]) -> bytes:
-    """One advisory of a distribution's package from several: vulnerable up to the highest fix; unfixed if any says so."""
+    """One advisory of a distribution's package from several: up to the highest fix; unfixed if any says so."""
     parts = [_FIXED.decode(value) for value in values]
     fixed = [part.FixedVersion for part in parts]
     highest = "" if "" in fixed else max(fixed, key=lambda text: (sort_key(text, scheme) or (), text))
