@@ -1,4 +1,4 @@
-"""Generate `docs/reference/` from the code: errors, command line, databases.
+"""Generate `docs/reference/` from the code: errors, exit codes, command line, settings, databases.
 
 `docs.py` writes the pages; `docs.py --check` compares them with the code and fails where they differ. Each page is a
 pure function of the code, so the same code makes the same bytes whatever the terminal or the locale.
@@ -10,14 +10,21 @@ import argparse
 import importlib
 import inspect
 import pkgutil
+import re
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
 
 import stellaops
+from stellaops.adapters import settings
+from stellaops.advisories.databases import DATABASES
+from stellaops.cli.frame import EXIT_CODES, INTERRUPTED, UNEXPECTED, StellaCommand, StellaGroup, exit_code
+from stellaops.cli.main import stella
 from stellaops.core.errors import StellaError
+from stellaops.exports.errors import ERROR_CODES
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -63,17 +70,75 @@ def category(error: type[StellaError]) -> type[StellaError]:
     return line[-2] if len(line) > 1 else line[-1]
 
 
+def known_errors() -> list[type[StellaError]]:
+    """The product's own error classes; tests and tools may derive some too."""
+    load_everything()
+    found = (error for error in error_classes() if error.__module__.startswith("stellaops."))
+    return sorted(found, key=lambda error: (error.code, error.__qualname__))
+
+
 def errors_page() -> str:
     """Every error that the product raises on purpose, by code."""
-    load_everything()
-    # Tests and tools may derive classes too; the page is about the product's.
-    known = [error for error in error_classes() if error.__module__.startswith("stellaops.")]
-    rows = sorted(
-        (f"`{error.code}`", summary(error), f"`{category(error).__name__}`", error.hint) for error in known
+    rows = (
+        (f"`{error.code}`", summary(error), str(exit_code(error("…"))), error.hint)
+        for error in known_errors()
     )
     return (
-        f"{NOTE}# Errors\n\nThe category decides the exit code and whether another attempt is worth it.\n\n"
-        + table(("Code", "When", "Category", "What to do now"), rows)
+        f"{NOTE}# Errors\n\n"
+        "An error is two lines on standard error: `error CODE: what happened` and `→ what to do now`. Between them\n"
+        "stand all problems of one input, where there are several. `--trace` adds the trace. See also\n"
+        "[exit codes](exit-codes.md) and, from symptom to cause, [troubleshooting](../operate/troubleshooting.md).\n\n"
+        + table(("Code", "When", "Exit", "What to do now"), rows)
+    )
+
+
+def exit_codes_page() -> str:
+    """What scripts can rely on: exit codes, and the short words of failed runs."""
+    meanings: dict[int, list[str]] = {0: ["ok"], UNEXPECTED: ["unexpected: please report it"]}
+    for _, code, meaning in EXIT_CODES:
+        meanings.setdefault(code, []).append(meaning)
+    meanings[INTERRUPTED] = ["interrupted by Ctrl-C"]
+    codes = {error.code: exit_code(error("…")) for error in known_errors()}
+    words = sorted((word, f"`{code}`", str(codes[code])) for code, word in ERROR_CODES.items())
+    words += [("adapter", "any other", "by its code"), ("internal", "unexpected, or the process died", "1")]
+    return (
+        f"{NOTE}# Exit codes\n\n"
+        + table(("Code", "Meaning"), ((str(code), "; ".join(meanings[code])) for code in sorted(meanings)))
+        + "\nThe [error](errors.md) on standard error says more. `stella export verify` exits 6 without an error\n"
+        "where its report says `failed`.\n\n"
+        "## Failed runs\n\n"
+        "`stella export run show` names the reason of a failed run in `errorCode`. The command that ran it exited\n"
+        "with the code beside it.\n\n"
+        + table(("`errorCode`", "Error", "Exit"), ((f"`{word}`", *rest) for word, *rest in words))
+    )
+
+
+def settings_page() -> str:
+    """Every setting: its name in the file, its variable, its option, its default."""
+    options = {"dataDir": "`--data-dir`", "tenant": "`--tenant`"}
+    # A base that stands for the home directory of whoever reads the page.
+    defaults = settings.load({}, {"XDG_DATA_HOME": "~/.local/share", "STELLA_CONFIG": "none"}).values
+    rows = (
+        (
+            f"`{name}`",
+            f"`{variable}`",
+            options.get(name, "-"),
+            f"`{defaults[name].value}`" if defaults[name].value else "-",
+            meaning,
+        )
+        for name, variable, meaning in settings.describe()
+    )
+    return (
+        f"{NOTE}# Settings\n\n"
+        "A setting comes from its default, the settings file, the environment or the command line: the later\n"
+        "overrules the earlier. `stella config show` prints every value and where it comes from, `stella config\n"
+        "check` finds what is wrong. Unknown names in the file are errors.\n\n"
+        + table(("In the file", "Variable", "Option", "Default", "Meaning"), rows)
+        + "\nThe file is `~/.config/stellaops/config.yaml` (`XDG_CONFIG_HOME` moves it), or the one that\n"
+        "`STELLA_CONFIG` names:\n\n"
+        "```yaml\ndataDir: /srv/stella\ntrivy: /usr/local/bin/trivy\n```\n\n"
+        "Beside these, `NO_COLOR` turns colours off, `XDG_DATA_HOME` moves the default data directory, and\n"
+        "`_STELLA_COMPLETE` belongs to `stella completion`. `TRIVY_…` variables do not reach the smoke scan.\n"
     )
 
 
@@ -90,41 +155,67 @@ def commands(
                 yield from commands(below, word, context)
 
 
-def parameter_rows(command: click.Command, context: click.Context) -> Iterator[tuple[str, str]]:
-    """Name and meaning of each option of a command."""
-    for parameter in command.get_params(context):
+def parameter_rows(
+    parameters: Iterable[click.Parameter], context: click.Context
+) -> Iterator[tuple[str, str]]:
+    """Name and meaning of options; arguments stand in the usage line."""
+    for parameter in parameters:
         record = parameter.get_help_record(context)
-        if record is not None and "--help" not in parameter.opts:
+        if record is not None and isinstance(parameter, click.Option) and "--help" not in parameter.opts:
             yield f"`{record[0]}`", record[1]
+
+
+def own_parameters(command: click.Command, context: click.Context) -> list[click.Parameter]:
+    """A command's parameters without the global ones."""
+    if isinstance(command, StellaCommand | StellaGroup):
+        return command.own_params
+    return command.get_params(context)
+
+
+def help_text(command: click.Command) -> str:
+    """A command's help as Markdown: indented lines of a block that keeps its lines are commands."""
+    text = inspect.cleandoc(command.help or command.short_help or "")
+    return "\n\n".join(map(help_paragraph, text.split("\n\n")))
+
+
+def help_paragraph(text: str) -> str:
+    """One paragraph of a help text."""
+    kept = re.sub(r"\A(?:\x08|\\b)\n", "", text)
+    if kept == text:
+        return text
+    lines = kept.split("\n")
+    head = [line for line in lines if not line.startswith("  ")]
+    code = textwrap.dedent("\n".join(line for line in lines if line.startswith("  ")))
+    return "\n\n".join([*head, f"```\n{code}\n```"])
 
 
 def command_section(context: click.Context, command: click.Command) -> str:
     """One command: usage, what it does, its options."""
     path = context.command_path
     usage = " ".join((path, *command.collect_usage_pieces(context)))
-    text = inspect.cleandoc(command.help or command.short_help or "").replace("\b\n", "")
-    parts = [f"{'#' * min(path.count(' ') + 2, 4)} {path}", f"```\n{usage}\n```", text]
-    rows = list(parameter_rows(command, context))
+    parts = [f"{'#' * min(path.count(' ') + 2, 4)} {path}", f"```\n{usage}\n```", help_text(command)]
+    rows = list(parameter_rows(own_parameters(command, context), context))
     if rows:
         parts.append(table(("Option", "Meaning"), rows).rstrip())
     return "\n\n".join(part for part in parts if part)
 
 
-def command_page(root: click.Command) -> str:
-    """A page on a tree of commands."""
-    sections = [command_section(context, command) for context, command in commands(root, "stella")]
-    return f"{NOTE}# Command line\n\n" + "\n\n".join(sections) + "\n"
-
-
 def cli_page() -> str:
     """The command line, command by command."""
-    module = importlib.import_module("stellaops.cli.main")
-    return command_page(next(item for item in vars(module).values() if isinstance(item, click.Group)))
+    context = click.Context(stella, info_name="stella", terminal_width=200, max_content_width=200)
+    own = stella.own_params
+    shared = [parameter for parameter in stella.get_params(context) if parameter not in own]
+    sections = "\n\n".join(command_section(inner, command) for inner, command in commands(stella, "stella"))
+    return (
+        f"{NOTE}# Command line\n\nThese options are accepted anywhere on the line, by every command:\n\n"
+        + table(("Option", "Meaning"), parameter_rows(shared, context))
+        + "\nSee also [settings](settings.md), [exit codes](exit-codes.md) and [errors](errors.md).\n\n"
+        + f"{sections}\n"
+    )
 
 
 def databases_page() -> str:
     """What hangs on the database that a source belongs to."""
-    databases = importlib.import_module("stellaops.advisories.databases").DATABASES
     rows = (
         (
             f"`{item.name}`",
@@ -137,7 +228,7 @@ def databases_page() -> str:
             str(item.rank),
             item.licence,
         )
-        for item in databases
+        for item in DATABASES
     )
     head = (
         "Database",
@@ -156,7 +247,13 @@ def databases_page() -> str:
     )
 
 
-PAGES = {"errors.md": errors_page, "cli.md": cli_page, "databases.md": databases_page}
+PAGES = {
+    "errors.md": errors_page,
+    "exit-codes.md": exit_codes_page,
+    "cli.md": cli_page,
+    "settings.md": settings_page,
+    "databases.md": databases_page,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -17,7 +17,6 @@ from benchmarks import bolt_go
 from stellaops.bundles.trivy.bolt.check import check
 from stellaops.bundles.trivy.bolt.reader import BoltReader
 from stellaops.bundles.trivy.bolt.writer import BoltWriter, BucketHandle
-from tests.support import tools
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +25,8 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     try:
         return bolt_go.build(tmp_path_factory.mktemp("peer"))
     except bolt_go.Unavailable as reason:
-        tools.missing(str(reason))
+        # The peer comes from two optional Debian packages: what it finds is a bonus, in CI too.
+        pytest.skip(str(reason))
 
 
 def packages(writer: BoltWriter, count: int) -> Iterator[tuple[bytes, BucketHandle]]:

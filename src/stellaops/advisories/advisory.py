@@ -126,39 +126,52 @@ def stated_instant(advisory: Advisory, fetched_at: datetime) -> datetime | None:
     return None
 
 
-def scores(advisory: Advisory) -> list[Score]:
-    """The CVSS vectors that the document states anywhere and that parse: the highest of each version."""
-    entries = list(advisory.severity) if isinstance(advisory.severity, list) else []
+class Assessment(Struct, frozen=True):
+    """How severe a document says its vulnerabilities are.
+
+    Attributes:
+        scores: the CVSS vectors that parse: the highest of each version.
+        word: the severity stated as a word, wherever the database puts it.
+        highest: the higher of both.
+    """
+
+    scores: tuple[Score, ...] = ()
+    word: Severity = Severity.UNKNOWN
+    highest: Severity = Severity.UNKNOWN
+
+
+def assess(advisory: Advisory) -> Assessment:
+    """Read severities from everywhere a document may state them."""
+    words: list[Any] = []
+    vectors: list[Any] = []
+    if isinstance(advisory.severity, list):
+        vectors.extend(entry.score for entry in advisory.severity)
+    else:
+        words.append(advisory.severity)
+    if isinstance(advisory.database_specific, Specific):
+        words.append(advisory.database_specific.severity)
     for affected in advisory.affected or ():
-        entries.extend(affected.severity or ())
+        if affected.severity:
+            vectors.extend(entry.score for entry in affected.severity)
+        specific = affected.database_specific
+        if specific is not None and isinstance(specific, Specific) and specific.severity:
+            words.append(specific.severity)
+    scores = _highest(vectors)
+    word = max(
+        (of_word(text) for text in (*words, *vectors) if isinstance(text, str)), default=Severity.UNKNOWN
+    )
+    # Errata of the Red Hat family have their severity as the first word of the title: "Important: curl update".
+    word = word or of_word((advisory.summary or "").partition(":")[0])
+    return Assessment(scores, word, max([word, *(found.severity for found in scores)]))
+
+
+def _highest(vectors: list[Any]) -> tuple[Score, ...]:
     best: dict[str, Score] = {}
-    for text in dict.fromkeys(entry.score for entry in entries if isinstance(entry.score, str)):
+    for text in dict.fromkeys(vector for vector in vectors if isinstance(vector, str)):
         found = score(text)
         if found and (found.version not in best or _order(found) > _order(best[found.version])):
             best[found.version] = found
-    return [best[version] for version in sorted(best)]
-
-
-def severity_word(advisory: Advisory) -> Severity:
-    """The severity that the document states as a word, wherever its database puts it."""
-    candidates: list[Any] = [advisory.severity]
-    if isinstance(advisory.severity, list):
-        candidates.extend(entry.score for entry in advisory.severity)
-    if isinstance(advisory.database_specific, Specific):
-        candidates.append(advisory.database_specific.severity)
-    candidates.extend(
-        affected.database_specific.severity
-        for affected in advisory.affected or ()
-        if isinstance(affected.database_specific, Specific)
-    )
-    stated = max((of_word(word) for word in candidates if isinstance(word, str)), default=Severity.UNKNOWN)
-    # Errata of the Red Hat family have their severity as the first word of the title: "Important: curl update".
-    return stated or of_word((advisory.summary or "").partition(":")[0])
-
-
-def highest_severity(advisory: Advisory) -> Severity:
-    """The highest severity that the document states by word or by score."""
-    return max([severity_word(advisory), *(found.severity for found in scores(advisory))])
+    return tuple(best[version] for version in sorted(best))
 
 
 def cwe_ids(advisory: Advisory) -> list[str]:

@@ -14,7 +14,6 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -24,13 +23,17 @@ import yaml
 
 MAX_DEPTH = 100
 MAX_YAML_NODES = 1_000_000
+MAX_YAML_CHARACTERS = 64 << 20
 
 _SORTED = msgspec.json.Encoder(order="sorted")
 _LARGEST_EXACT_INTEGER = 2**53
-# An integer that may be beyond 2^53. May also hit inside a string: then the careful path decides, so a false alarm
-# costs time only.
-_LARGE_INTEGER = re.compile(rb"[:,\[]-?[0-9]{16}")
+# Sixteen digits in a row may be an integer beyond 2^53. They may also stand in a string: then the careful path decides,
+# so a false alarm costs time only.
+_DIGITS_AS_ZERO = bytes(48 if 48 <= byte < 58 else 32 for byte in range(256))
+_SIXTEEN_DIGITS = b"0" * 16
 _NON_BMP = re.compile(rb"[\xf0-\xf4]")
+# Escapes that change in the canonical form, and white space before a colon.
+_UNUSUAL = (b"\\u", b" :", b"\n:", b"\t:", b"\r:")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _YAML_NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 
@@ -55,8 +58,7 @@ class Malformed(ValueError):
         self.detail = detail
 
 
-@dataclass(frozen=True, slots=True)
-class Canonical:
+class Canonical(msgspec.Struct, frozen=True):
     """One document after canonicalisation.
 
     Attributes:
@@ -79,14 +81,12 @@ def from_json(raw: bytes) -> Canonical:
     try:
         value = _DECODER.decode(raw)
         body = _SORTED.encode(value)
-        # Sorting and re-encoding never make a document longer than its minified self, and dropping a duplicate key
-        # or normalising an escape makes it shorter: equal length means that nothing was lost.
         if (
-            len(body) == len(msgspec.json.format(raw, indent=-1))
-            and _LARGE_INTEGER.search(body) is None
+            _every_key_kept(raw, body)
+            and _SIXTEEN_DIGITS not in body.translate(_DIGITS_AS_ZERO)
             and (body.isascii() or _NON_BMP.search(body) is None)
         ):
-            if not _shallow(body):
+            if body.count(b"{") + body.count(b"[") > MAX_DEPTH and not _shallow(body):
                 _check_depth(value)
             return Canonical(body, False, body)
     except (_FloatSeen, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -99,7 +99,7 @@ def from_yaml(raw: bytes) -> Canonical:
 
     Raises:
         Malformed: not one YAML document, nested deeper than MAX_DEPTH, keys that are no scalars, or aliases that
-            expand beyond MAX_YAML_NODES.
+            expand beyond MAX_YAML_NODES or MAX_YAML_CHARACTERS.
     """
     builder = _YamlBuilder()
     try:
@@ -184,7 +184,8 @@ class _YamlBuilder:
     def __init__(self) -> None:
         self.duplicate_key = False
         self._nodes = 0
-        self._anchors: dict[str, tuple[Any, int]] = {}
+        self._characters = 0
+        self._anchors: dict[str, tuple[Any, int, int]] = {}
 
     def build(self, events: Iterator[Any]) -> Any:
         """The value of the only document in a stream of events."""
@@ -203,8 +204,8 @@ class _YamlBuilder:
     def _node(self, event: Any, events: Iterator[Any], depth: int) -> Any:
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
-        self._count(1)
-        before = self._nodes
+        before = self._nodes, self._characters
+        self._count(1, len(event.value) if isinstance(event, yaml.ScalarEvent) else 0)
         if isinstance(event, yaml.ScalarEvent):
             plain_null = event.implicit[0] and event.value in _YAML_NULLS
             value: Any = None if plain_null else event.value
@@ -215,7 +216,7 @@ class _YamlBuilder:
         else:
             value = self._mapping(events, depth)
         if event.anchor:
-            self._anchors[event.anchor] = (value, self._nodes - before + 1)
+            self._anchors[event.anchor] = (value, self._nodes - before[0], self._characters - before[1])
         return value
 
     def _sequence(self, events: Iterator[Any], depth: int) -> list[Any]:
@@ -234,20 +235,35 @@ class _YamlBuilder:
             if not isinstance(event, yaml.ScalarEvent):
                 raise Malformed("odd-key", "a mapping key that is no scalar")
             self.duplicate_key |= event.value in value
+            self._count(0, len(event.value))
+            if event.anchor:
+                self._anchors[event.anchor] = (event.value, 1, len(event.value))
             value[event.value] = self._node(next(events), events, depth + 1)
         return value
 
     def _alias(self, event: Any) -> Any:
         if event.anchor not in self._anchors:
             raise Malformed("not-yaml", f"alias *{event.anchor} names no finished anchor")
-        value, nodes = self._anchors[event.anchor]
-        self._count(nodes)
+        value, nodes, characters = self._anchors[event.anchor]
+        self._count(nodes, characters)
         return value
 
-    def _count(self, nodes: int) -> None:
+    def _count(self, nodes: int, characters: int) -> None:
         self._nodes += nodes
-        if self._nodes > MAX_YAML_NODES:
-            raise Malformed("alias-bomb", f"aliases expand to more than {MAX_YAML_NODES} nodes")
+        self._characters += characters
+        if self._nodes > MAX_YAML_NODES or self._characters > MAX_YAML_CHARACTERS:
+            limits = f"{MAX_YAML_NODES} nodes or {MAX_YAML_CHARACTERS} characters"
+            raise Malformed("alias-bomb", f"aliases expand to more than {limits}")
+
+
+def _every_key_kept(raw: bytes, body: bytes) -> bool:
+    """Whether no duplicate key was dropped on the way from a document without floats to its sorted form."""
+    if not any(sign in raw for sign in _UNUSUAL):
+        # A key ends with `":` in both forms, and a string that holds these two characters has them in both.
+        return raw.count(b'":') == body.count(b'":')
+    # Sorting never makes a document longer than its minified self; dropping a key or normalising an escape makes it
+    # shorter.
+    return len(body) == len(msgspec.json.format(raw, indent=-1))
 
 
 def _shallow(body: bytes) -> bool:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 
 from stellaops.advisories import advisory as fields
 from stellaops.advisories.advisory import Advisory
 from stellaops.advisories.packages import purls
+from stellaops.advisories.severity import Severity
 from stellaops.core import timestamps
 from stellaops.core.digests import Digest
 
@@ -16,8 +15,7 @@ VERSION = 1
 """Version of this projection; another value makes the store rebuild its rows."""
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentId:
+class DocumentId(msgspec.Struct, frozen=True):
     """Where an index row points."""
 
     source: str
@@ -44,7 +42,7 @@ class IndexRow(msgspec.Struct, frozen=True):
 _ENCODER = msgspec.json.Encoder()
 
 
-def index_row(advisory: Advisory, document: DocumentId) -> bytes:
+def index_row(advisory: Advisory, document: DocumentId, severity: Severity) -> bytes:
     """Canonical JSON of the index row, without a newline.
 
     `severity` is a word. Instants are the stated ones brought to UTC; null where none is stated, except that an
@@ -60,7 +58,7 @@ def index_row(advisory: Advisory, document: DocumentId) -> bytes:
             modified=_instant(advisory.modified),
             packages=purls(advisory),
             published=_instant(advisory.published),
-            severity=fields.highest_severity(advisory).name,
+            severity=severity.name,
             source=document.source,
             withdrawn=_instant(advisory.withdrawn) or (advisory.withdrawn or None),
         )

@@ -45,15 +45,18 @@ class MergedRecord(AocViolation):
 class _TopLevel(msgspec.Struct):
     """Nothing but the reserved names, so that a look costs little."""
 
-    stellaops: msgspec.Raw | None = None
-    stella: msgspec.Raw | None = None
+    stellaops: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    stella: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 _TOP = msgspec.json.Decoder(_TopLevel)
 
 
-def check(record: Record, source: Source) -> None:
+def check(record: Record, source: Source, parsed: bytes) -> None:
     """Refuse a record that breaks the contract.
+
+    Args:
+        parsed: JSON of the record, also where its body is its own bytes.
 
     Raises:
         AocViolation: by the rule that is broken.
@@ -65,9 +68,9 @@ def check(record: Record, source: Source) -> None:
         raise MergedRecord(f"{record.path} is no slice of {container.url}")
     if record.verbatim and record.body != record.raw:
         raise AocViolation(f"{record.path} would be stored changed")
-    if not record.verbatim and b'"stella' in record.body:
-        top = _TOP.decode(record.body)
-        if top.stellaops is not None or top.stella is not None:
+    if b'"stella' in parsed:
+        top = _TOP.decode(parsed)
+        if top.stellaops is not msgspec.UNSET or top.stella is not msgspec.UNSET:
             raise DerivedField(f"{record.path} has a field {' or '.join(_RESERVED)}")
 
 

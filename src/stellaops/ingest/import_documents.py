@@ -123,7 +123,7 @@ def _source(
             f"source {known.name!r} holds {known.feed} documents of database {known.database!r},"
             f" not {feed.name} of {request.database!r}"
         )
-    if demand_documents and next(_sample(feed, inputs), None) is None:
+    if demand_documents and not _holds_records(feed, inputs):
         raise UnknownForm(f"no {feed.name.upper()} document in the input of source {request.source!r}")
     database = databases.get(known.database)
     if database is None:
@@ -134,16 +134,34 @@ def _source(
 
 
 def _sample(feed: Feed, inputs: Inputs) -> Iterator[tuple[str, list[str]]]:
+    for advisory in _attempts(feed, inputs):
+        if advisory is not None:
+            yield advisory.id, fields.ecosystems(advisory)
+
+
+def _holds_records(feed: Feed, inputs: Inputs) -> bool:
+    """Whether there is anything to import or to quarantine: broken documents of a known source are not nothing."""
+    return any(True for _ in _attempts(feed, inputs))
+
+
+def _attempts(feed: Feed, inputs: Inputs) -> Iterator[Advisory | None]:
+    """The advisories of some inputs; None for each that is broken, nothing for what is no advisory."""
     for member in inputs.members():
         if member.problem or not feed.may_hold_documents(member.path):
             continue
         try:
-            for piece in feed.records(member.path, member.content):
-                advisory = feed.read(feed.canonical(member.path, piece.raw).parsed)
-                if advisory is not None:
-                    yield advisory.id, fields.ecosystems(advisory)
+            pieces = feed.records(member.path, member.content)
         except Malformed:
+            yield None
             continue
+        for piece in pieces:
+            try:
+                advisory = feed.read(feed.canonical(member.path, piece.raw).parsed)
+            except Malformed:
+                yield None
+            else:
+                if advisory is not None:
+                    yield advisory
 
 
 class _Reader:
@@ -154,6 +172,8 @@ class _Reader:
         self._database = database
         self._source = source
         self._fetched_at = fetched_at
+        self._fetched_us = microseconds(fetched_at)
+        self._archive: Container | None = None
 
     def batches(self, members: Iterator[Member], position: int) -> Iterator[Batch]:
         batch = Batch(position)
@@ -180,8 +200,8 @@ class _Reader:
             for piece in pieces:
                 self._piece(member, container, piece, batch)
         except Malformed as error:
-            rejected = Rejected(member.path, container, 0, member.content, error.reason, error.detail)
-            batch.rejected.append(rejected)
+            whole = member.offset, member.content
+            batch.rejected.append(Rejected(member.path, container, *whole, error.reason, error.detail))
 
     def _piece(self, member: Member, container: Container, piece: Slice, batch: Batch) -> None:
         try:
@@ -191,7 +211,7 @@ class _Reader:
                 batch.ignored += 1
                 return
             record = self._record(member, container, piece, canonical, advisory)
-            aoc.check(record, self._source)
+            aoc.check(record, self._source, canonical.parsed)
         except Malformed as error:
             reason, detail = error.reason, error.detail
         except aoc.AocViolation as error:
@@ -199,7 +219,8 @@ class _Reader:
         else:
             batch.records.append(record)
             return
-        batch.rejected.append(Rejected(member.path, container, piece.offset, piece.raw, reason, detail))
+        offset = member.offset + piece.offset
+        batch.rejected.append(Rejected(member.path, container, offset, piece.raw, reason, detail))
 
     def _record(
         self, member: Member, container: Container, piece: Slice, canonical: Canonical, advisory: Advisory
@@ -208,12 +229,13 @@ class _Reader:
         raw_digest = container.digest if whole else digests.sha256(piece.raw)
         digest = digests.sha256(canonical.body)
         key = advisory.id if self._database.key_rule is KeyRule.ID else f"{advisory.id}#{member.path}"
+        assessment = fields.assess(advisory)
         stated = fields.stated_instant(advisory, self._fetched_at)
         return Record(
             key=key,
             path=member.path,
             container=container,
-            offset=piece.offset,
+            offset=member.offset + piece.offset,
             raw=piece.raw,
             raw_digest=raw_digest,
             body=canonical.body,
@@ -221,16 +243,22 @@ class _Reader:
             digest=digest,
             stated_at=None if stated is None else microseconds(stated),
             withdrawn=bool(advisory.withdrawn),
-            severity=int(fields.highest_severity(advisory)),
+            severity=int(assessment.highest),
             tlp="CLEAR",
-            index_row=index_row(advisory, DocumentId(self._source.name, key, digest)),
-            projection=project(advisory, self._database),
+            index_row=index_row(advisory, DocumentId(self._source.name, key, digest), assessment.highest),
+            projection=project(advisory, self._database, assessment),
         )
 
     def _container(self, member: Member) -> Container:
-        digest = member.container_digest
-        known = Digest(digest) if digest else digests.sha256(member.content)
-        return Container(member.container_url, known, member.container_size, self._fetched_at)
+        if member.container_digest is None:
+            digest = digests.sha256(member.content)
+            return Container(member.container_url, digest, member.container_size, self._fetched_us)
+        known = self._archive
+        if known is None or (known.url, known.digest) != (member.container_url, member.container_digest):
+            digest = Digest(member.container_digest)
+            known = Container(member.container_url, digest, member.container_size, self._fetched_us)
+            self._archive = known
+        return known
 
 
 def microseconds(instant: datetime) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from msgspec import Struct
+
 from stellaops.bundles.trivy.projection import Projection
 from stellaops.core.digests import Digest
 
@@ -22,18 +24,16 @@ class Source:
     licence: str
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
-    """What was fetched: a file or an archive."""
+class Container(Struct, frozen=True):
+    """What was fetched, a file or an archive, and when, in microseconds since 1970."""
 
     url: str
     digest: Digest
     size: int
-    fetched_at: datetime
+    fetched_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """One document as it was found, with everything that is extracted from it when it enters.
 
     Attributes:

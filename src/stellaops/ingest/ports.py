@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+
+from msgspec import Struct
 
 from stellaops.ingest.model import (
     Batch,
@@ -19,8 +20,7 @@ from stellaops.ingest.model import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True):
     """One file of an import, out of a folder or out of an archive.
 
     Attributes:
@@ -28,6 +28,7 @@ class Member:
         content: its bytes; empty where `problem` says why they could not be had.
         container_url: where the enclosing container stands.
         container_digest: None when the member is itself the container (a plain file).
+        offset: where `content` begins in the file at `path`, when it is a part of it (a record tried again).
     """
 
     path: str
@@ -36,6 +37,7 @@ class Member:
     container_digest: str | None
     container_size: int
     problem: str = ""
+    offset: int = 0
 
 
 class Inputs(Protocol):

@@ -56,11 +56,26 @@ def test_cut_short_or_followed_by_anything_is_refused(
     pack: Callable[[bytes], bytes], unpack: Unpack, data: bytes, place: int, extra: bytes
 ) -> None:
     whole = pack(data)
-    for wrong in (whole[: place % len(whole)], whole + extra, whole + whole):
+    for wrong in (whole[: place % len(whole)], whole + extra):
         with pytest.raises(BadPacking):
             list(unpack([wrong], 10_000))
     with pytest.raises(BadPacking):
         list(unpack([whole, extra], 10_000))
+
+
+def test_zstd_is_one_frame_and_gzip_any_number_of_members() -> None:
+    frame = zstd.compress(b"one")
+    with pytest.raises(BadPacking, match="something follows"):
+        list(packed.unzstd([frame, frame], 100))
+    member = gzip.compress(b"one", mtime=0)
+    for chunks in ([member, member], [member + member], [bytes([byte]) for byte in member + member]):
+        assert b"".join(packed.gunzip(chunks, 100)) == b"oneone"
+
+
+@given(data=st.binary(max_size=3000), level=st.integers(0, 9))
+def test_gzip_output_that_fills_a_piece_exactly_is_complete(data: bytes, level: int) -> None:
+    whole = bytes(2 * packed.CHUNK) + data
+    assert b"".join(packed.gunzip([gzip.compress(whole, level)], 10 * packed.CHUNK)) == whole
 
 
 @given(lines=st.lists(st.binary(max_size=30).map(lambda line: line.replace(b"\n", b""))), sizes=_PIECES)

@@ -16,7 +16,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Self
 
 from backports import zstd
 
@@ -29,6 +29,19 @@ from stellaops.ingest.ports import Member
 MAX_MEMBER = 64 << 20
 MAX_TOTAL = 64 << 30
 MAX_MEMBERS = 20_000_000
+
+# Headers that describe the next member, and the most that a sound one holds.
+_DESCRIBING = frozenset(
+    (
+        tarfile.XHDTYPE,
+        tarfile.XGLTYPE,
+        tarfile.SOLARIS_XHDTYPE,
+        tarfile.GNUTYPE_LONGNAME,
+        tarfile.GNUTYPE_LONGLINK,
+    )
+)
+_MAX_DESCRIPTION = 1 << 20
+_MAX_PADDING = 16 << 20
 
 _TAR_NAMES = (
     ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz", ".tar.lzma", ".tar.zst", ".tzst",
@@ -46,7 +59,7 @@ class ArchiveDamaged(InvalidInput):
     """An archive cannot be read to its end."""
 
     code = "ERR_IMPORT_ARCHIVE_DAMAGED"
-    hint = "Fetch the archive again, then run the same command: documents read so far are kept and not read twice."
+    hint = "Fetch the archive again, then run the same command; nothing of the damaged one was made visible."
 
 
 class ArchiveBomb(InvalidInput):
@@ -63,11 +76,13 @@ class FileInputs:
         for path in paths:
             if not path.exists() or not os.access(path, os.R_OK):
                 raise InputMissing(f"{path} does not exist or cannot be read")
+            if not path.is_file() and not path.is_dir():
+                raise InputMissing(f"{path} is neither a file nor a folder")
         self._paths = [path.absolute() for path in paths]
         self._digests: dict[Path, Digest] = {}
 
     def fingerprint(self) -> str:
-        """Digest over the names, sizes and times of the files, and over the content of archives."""
+        """Digest over the names, sizes and times of the files."""
         hasher = hashlib.sha256()
         for path in self._paths:
             for file, name in _files(path):
@@ -111,8 +126,9 @@ class FileInputs:
         url, digest, size = file.as_uri(), self._digests[file], file.stat().st_size
         read = _tar_members if file.name.lower().endswith(_TAR_NAMES) else _zip_members
         for name, content, problem in read(file):
-            trouble = problem or _path_trouble(name)
-            path = folder + (name if not trouble else name.replace("\\", "/").lstrip("/") or "unnamed")
+            unsafe = _path_trouble(name)
+            trouble = problem or unsafe
+            path = folder + (_readable(name.lstrip("/\\") or "unnamed") if unsafe else _inner_path(name))
             if not trouble and is_archive(Path(name)):
                 trouble = "nested-archive: an archive inside an archive is not opened; unpack it first"
             yield Member(path, b"" if trouble else content, url, digest, size, trouble)
@@ -126,16 +142,19 @@ def is_archive(file: Path) -> bool:
 def _files(root: Path) -> Iterator[tuple[Path, str]]:
     """The regular files below a root in a fixed order, with paths relative to it. Links are not followed."""
     if not root.is_dir():
-        yield root, root.name
+        yield root, _readable(root.name)
         return
     pending = [root]
     while pending:
         folder = pending.pop()
-        with os.scandir(folder) as listing:
-            found = sorted(listing, key=lambda entry: entry.name)
+        try:
+            with os.scandir(folder) as listing:
+                found = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            raise InputMissing(f"the folder {folder} cannot be read: {error.strerror}") from error
         for entry in found:
             if entry.is_file(follow_symlinks=False):
-                yield Path(entry.path), Path(entry.path).relative_to(root).as_posix()
+                yield Path(entry.path), _readable(Path(entry.path).relative_to(root).as_posix())
         pending.extend(
             Path(entry.path) for entry in reversed(found)
             if entry.is_dir(follow_symlinks=False) and entry.name != ".git"
@@ -143,12 +162,15 @@ def _files(root: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _plain(file: Path, name: str) -> Member:
-    size = file.stat().st_size
-    if size > MAX_MEMBER:
-        return Member(
-            name, b"", file.as_uri(), None, size, f"too-large: {size} bytes, the limit is {MAX_MEMBER}"
-        )
-    return Member(name, file.read_bytes(), file.as_uri(), None, size)
+    size = 0
+    try:
+        size = file.stat().st_size
+        if size <= MAX_MEMBER:
+            return Member(name, file.read_bytes(), file.as_uri(), None, size)
+        problem = f"too-large: {size} bytes, the limit is {MAX_MEMBER}"
+    except OSError as error:
+        problem = f"unreadable: {error.strerror}"
+    return Member(name, b"", file.as_uri(), None, size, problem)
 
 
 def _zip_members(file: Path) -> Iterator[tuple[str, bytes, str]]:
@@ -159,23 +181,63 @@ def _zip_members(file: Path) -> Iterator[tuple[str, bytes, str]]:
         raise ArchiveDamaged(f"{file}: {error}") from error
 
 
+class _Header(tarfile.TarInfo):
+    """A tar header that is sound, or the archive is damaged: the library takes a broken one for the archive's end."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        try:
+            header = super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if len(buf) == tarfile.BLOCKSIZE and not any(buf):
+                raise
+            raise tarfile.ReadError(f"cut off or damaged: {error}") from error
+        if header.size < 0 or (header.type in _DESCRIBING and header.size > _MAX_DESCRIPTION):
+            raise tarfile.ReadError("a header claims a size that no header has")
+        return header
+
+
 def _tar_members(file: Path) -> Iterator[tuple[str, bytes, str]]:
     try:
-        with _decompressed(file) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
-            for info in archive:
-                if info.isdir():
-                    continue
-                if not info.isreg():
-                    yield info.name, b"", "not-a-file: a link or device in an archive"
-                elif info.size > MAX_MEMBER:
-                    yield info.name, b"", f"too-large: {info.size} bytes, the limit is {MAX_MEMBER}"
-                else:
-                    content = archive.extractfile(info)
-                    yield info.name, content.read() if content else b"", ""
-                # tarfile remembers every member; a stream is never gone back in.
-                archive.members = []  # type: ignore[attr-defined]
-    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, zstd.ZstdError) as error:
+        with _decompressed(file) as stream:
+            yield from _tar_entries(stream)
+            _read_rest(stream)
+    except (
+        tarfile.TarError,
+        EOFError,
+        OSError,
+        ValueError,
+        zlib.error,
+        lzma.LZMAError,
+        zstd.ZstdError,
+    ) as error:
         raise ArchiveDamaged(f"{file}: {error}") from error
+
+
+def _tar_entries(stream: IO[bytes]) -> Iterator[tuple[str, bytes, str]]:
+    with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive:
+        for info in archive:
+            if not info.isdir():
+                yield info.name, *_tar_entry(archive, info)
+            # tarfile remembers every member; a stream is never gone back in.
+            archive.members = []  # type: ignore[attr-defined]
+
+
+def _tar_entry(archive: tarfile.TarFile, info: tarfile.TarInfo) -> tuple[bytes, str]:
+    if not info.isreg():
+        return b"", "not-a-file: a link or device in an archive"
+    if info.size > MAX_MEMBER:
+        return b"", f"too-large: {info.size} bytes, the limit is {MAX_MEMBER}"
+    content = archive.extractfile(info)
+    return content.read() if content else b"", ""
+
+
+def _read_rest(stream: IO[bytes]) -> None:
+    """Read the padding to its end, so that the compressor's own check of the whole stream is made."""
+    for _ in range(_MAX_PADDING >> 16):
+        if not stream.read(1 << 16):
+            return
+    raise tarfile.ReadError(f"more than {_MAX_PADDING} bytes follow the end of the archive")
 
 
 def _decompressed(file: Path) -> IO[bytes]:
@@ -197,3 +259,17 @@ def _path_trouble(name: str) -> str:
     if path.is_absolute() or ".." in path.parts or "\0" in name or not path.parts:
         return "unsafe-path: a path in an archive that leaves its root"
     return ""
+
+
+def _inner_path(name: str) -> str:
+    """A member's path as the same file would have it in a folder: without `./` and doubled slashes."""
+    return _readable(PurePosixPath(name).as_posix())
+
+
+def _readable(name: str) -> str:
+    """A name that is no UTF-8 on the disk as text that every store can hold."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace") if _has_surrogates(name) else name
+
+
+def _has_surrogates(name: str) -> bool:
+    return not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name)

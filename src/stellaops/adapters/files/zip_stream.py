@@ -45,45 +45,67 @@ def entries(path: Path, *, limit: int) -> Iterator[Entry]:
         BadZip: no zip archive, or its directory is broken.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        position, count = _directory(data)
-        for _ in range(count):
-            if position + _CENTRAL.size > len(data) or data[position : position + 4] != b"PK\1\2":
-                raise BadZip("the central directory is cut off or damaged")
-            header = _CENTRAL.unpack_from(data, position)
-            end = position + _CENTRAL.size + header[10]
-            name_bytes = data[position + _CENTRAL.size : end]
-            extra = data[end : end + header[11]]
-            position = end + header[11] + header[12]
-            flags, method, crc = header[3], header[4], header[7]
-            name = name_bytes.decode("utf-8" if flags & 0x800 or name_bytes.isascii() else "cp437", "replace")
+        directory = _directory(data)
+        claimed = 0
+        for header, name, extra in _headers(data, directory):
+            packed, size, offset = _sizes(header, extra)
+            claimed += packed if packed <= len(data) else 0
+            if claimed > len(data):
+                raise BadZip("entries overlap: together they claim more bytes than the file has")
             if name.endswith("/"):
                 continue
-            packed, size, offset = _sizes(header, extra)
-            if flags & 1:
-                yield Entry(name, b"", "encrypted: an encrypted archive entry cannot be read")
-            elif (header[15] >> 16) & 0o170000 not in (0, 0o100000):
-                yield Entry(name, b"", "not-a-file: a link or device in an archive")
-            else:
-                try:
-                    yield Entry(name, _unpack(data, _Place(method, crc, packed, size, offset), limit))
-                except _Unreadable as error:
-                    yield Entry(name, b"", str(error))
+            place = _Place(header[4], header[7], packed, size, offset + directory.base)
+            try:
+                yield Entry(name, _content(data, header, place, limit))
+            except _Unreadable as error:
+                yield Entry(name, b"", str(error))
 
 
-def _directory(data: mmap.mmap) -> tuple[int, int]:
+@dataclass(frozen=True, slots=True)
+class _Directory:
+    """Where the central directory lies; `base` is what was put before the archive."""
+
+    start: int
+    size: int
+    count: int
+    base: int
+
+
+_Header = tuple[int, ...]
+
+
+def _headers(data: mmap.mmap, directory: _Directory) -> Iterator[tuple[_Header, str, bytes]]:
+    position, number = directory.start, 0
+    while position < directory.start + directory.size:
+        if position + _CENTRAL.size > len(data) or data[position : position + 4] != b"PK\1\2":
+            raise BadZip("the central directory is cut off or damaged")
+        header = _CENTRAL.unpack_from(data, position)
+        end = position + _CENTRAL.size + header[10]
+        name_bytes = data[position + _CENTRAL.size : end]
+        utf8 = header[3] & 0x800 or name_bytes.isascii()
+        yield header, name_bytes.decode("utf-8" if utf8 else "cp437", "replace"), data[end : end + header[11]]
+        position = end + header[11] + header[12]
+        number += 1
+    # Archives of more entries than the old form can count have the count's lower 16 bits.
+    if position != directory.start + directory.size or (number - directory.count) & 0xFFFF:
+        raise BadZip("the central directory is not as large as the archive says")
+
+
+def _directory(data: mmap.mmap) -> _Directory:
     at = data.rfind(b"PK\5\6", max(0, len(data) - (1 << 16) - _END.size))
     if at < 0 or at + _END.size > len(data):
         raise BadZip("no end of central directory: the file is no zip archive, or is cut off")
     _, _, _, _, count, size, start, _ = _END.unpack_from(data, at)
     locator = at - _END64_LOCATOR.size
     if locator >= 0 and data[locator : locator + 4] == b"PK\6\7":
-        place = _END64_LOCATOR.unpack_from(data, locator)[2]
-        if place + _END64.size > len(data) or data[place : place + 4] != b"PK\6\6":
+        at = locator - _END64.size
+        if at < 0 or data[at : at + 4] != b"PK\6\6":
             raise BadZip("the zip64 directory is damaged")
-        count, size, start = _END64.unpack_from(data, place)[7:10]
-    if start + size > len(data):
+        count, size, start = _END64.unpack_from(data, at)[7:10]
+    base = at - size - start
+    if base < 0:
         raise BadZip("the central directory lies outside the file")
-    return start, count
+    return _Directory(at - size, size, count, base)
 
 
 def _sizes(header: tuple[int, ...], extra: bytes) -> tuple[int, int, int]:
@@ -114,10 +136,14 @@ class _Place:
     offset: int
 
 
-def _unpack(data: mmap.mmap, place: _Place, limit: int) -> bytes:
-    packed = _packed_bytes(data, place)
-    if place.size > limit:
+def _content(data: mmap.mmap, header: _Header, place: _Place, limit: int) -> bytes:
+    if header[3] & 1:
+        raise _Unreadable("encrypted: an encrypted archive entry cannot be read")
+    if (header[15] >> 16) & 0o170000 not in (0, 0o100000):
+        raise _Unreadable("not-a-file: a link or device in an archive")
+    if place.size > limit or place.packed > limit + (limit >> 8):
         raise _Unreadable(f"too-large: {place.size} bytes unpacked, the limit is {limit}")
+    packed = _packed_bytes(data, place)
     if place.method == 0:
         content = packed
     elif place.method == 8:

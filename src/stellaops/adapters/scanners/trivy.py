@@ -32,16 +32,20 @@ _PURL_TYPES = {
     "erlang": "hex", "go": "golang", "julia": "julia", "k8s": "k8s", "maven": "maven", "npm": "npm",
     "nuget": "nuget", "pip": "pypi", "pub": "pub", "rubygems": "gem", "swift": "swift",
 }  # fmt: skip
-# Distributions: purl type, purl namespace (which Trivy compares with the family), family, release from the bucket.
-_DISTRIBUTIONS = {
-    "debian": ("deb", "debian"), "ubuntu": ("deb", "ubuntu"), "alpine": ("apk", "alpine"), "alma": ("rpm", "alma"),
-    "rocky": ("rpm", "rocky"), "photon": ("rpm", "photon"), "azurelinux": ("rpm", "azurelinux"),
-    "wolfi": ("apk", "wolfi"), "chainguard": ("apk", "chainguard"), "minimos": ("apk", "minimos"),
-    "echo": ("deb", "echo"),
-}  # fmt: skip
-_NO_RELEASE = frozenset(("wolfi", "chainguard", "minimos", "echo"))
-# Ecosystems whose packages Trivy's SBOM decoder does not scan in a plain CycloneDX document.
-_NOT_SCANNED = frozenset(("k8s", "cocoapods", "sles", "opensuse", "echo"))
+# Distributions by the beginning of their buckets: purl type, purl namespace, family. Trivy passes over packages whose
+# namespace is not the one that belongs to the family. What follows in the bucket's name is the release.
+_DISTRIBUTIONS = (
+    ("debian ", "deb", "debian", "debian"), ("ubuntu ", "deb", "ubuntu", "ubuntu"),
+    ("alpine ", "apk", "alpine", "alpine"), ("alma ", "rpm", "alma", "alma"), ("rocky ", "rpm", "rocky", "rocky"),
+    ("Photon OS ", "rpm", "photon", "photon"), ("Azure Linux ", "rpm", "azurelinux", "azurelinux"),
+    ("CBL-Mariner ", "rpm", "cbl-mariner", "cbl-mariner"), ("SUSE Linux Enterprise Micro ", "rpm", "suse", "slem"),
+    ("SUSE Linux Enterprise ", "rpm", "suse", "sles"), ("openSUSE Tumbleweed", "rpm", "opensuse", "opensuse-tumbleweed"),
+    ("openSUSE Leap ", "rpm", "opensuse", "opensuse-leap"), ("wolfi", "apk", "wolfi", "wolfi"),
+    ("chainguard", "apk", "chainguard", "chainguard"), ("minimos", "apk", "minimos", "minimos"),
+    ("echo", "deb", "echo", "echo"),
+)  # fmt: skip
+_ROLLING = "20230201"
+"""A release for distributions that have none: any will do, but one must be there."""
 
 
 class TrivyMissing(MissingPrerequisite):
@@ -147,8 +151,7 @@ class StockTrivy:
         groups: dict[str, list[Sentinel]] = {}
         for sentinel in sentinels:
             bucket = bucket_named(sentinel.bucket)
-            if bucket.scheme not in _NOT_SCANNED:
-                groups.setdefault("" if bucket.language else bucket.name, []).append(sentinel)
+            groups.setdefault("" if bucket.language else bucket.name, []).append(sentinel)
         problems = []
         for name, group in sorted(groups.items()):
             sbom = scratch / "smoke.cdx.json"
@@ -157,7 +160,7 @@ class StockTrivy:
             problems += [
                 f"{s.id} was not found in {s.package} {s.version} ({s.bucket})"
                 for s in group
-                if s.id not in found
+                if (_purl(s), s.id) not in found
             ]
         shutil.rmtree(cache, ignore_errors=True)
         return problems
@@ -169,36 +172,51 @@ def _mark(file: Path, downloaded_at: datetime) -> None:
     file.write_text(json.dumps(metadata, sort_keys=True, separators=(",", ":")), encoding="utf-8")
 
 
-def _found(report: dict[str, Any]) -> set[str]:
+def _found(report: dict[str, Any]) -> set[tuple[str, str]]:
     return {
-        finding["VulnerabilityID"]
+        (finding["PkgIdentifier"]["BOMRef"], finding["VulnerabilityID"])
         for result in report.get("Results") or ()
         for finding in result.get("Vulnerabilities") or ()
     }
 
 
 def _sbom(bucket: Bucket | None, sentinels: Sequence[Sentinel]) -> dict[str, Any]:
-    components: list[dict[str, Any]] = []
+    components = [_component(sentinel) for sentinel in sentinels]
     if bucket is not None:
-        release = "" if bucket.scheme in _NO_RELEASE else bucket.name.rpartition(" ")[2]
-        family = _DISTRIBUTIONS[bucket.scheme][1]
-        components.append(
-            {"type": "operating-system", "bom-ref": "os", "name": family, "version": release or "20230201"}
-        )
-    components.extend(_component(sentinel) for sentinel in sentinels)
-    return {"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1, "components": components}
+        _, _, family, release = _system(bucket)
+        components.append({"type": "operating-system", "bom-ref": "os", "name": family, "version": release})
+    # Two buckets may have the same package for their sentinel; a document names a component once.
+    once = {component["bom-ref"]: component for component in components}
+    return {"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1, "components": list(once.values())}
 
 
 def _component(sentinel: Sentinel) -> dict[str, Any]:
+    purl = _purl(sentinel)
+    return {
+        "type": "library",
+        "bom-ref": purl,
+        "name": sentinel.package,
+        "version": sentinel.version,
+        "purl": purl,
+    }
+
+
+def _purl(sentinel: Sentinel) -> str:
     bucket = bucket_named(sentinel.bucket)
-    name = sentinel.package
-    if bucket.language:
-        path = name.replace(":", "/") if bucket.scheme == "maven" else name
-        purl = f"pkg:{_PURL_TYPES[bucket.scheme]}/{quote(path, safe='/')}@{quote(sentinel.version, safe='')}"
-        # Trivy reads no Julia package without a uuid; which one does not matter to a match.
-        purl += f"?uuid={_ANY_UUID}" if bucket.scheme == "julia" else ""
-    else:
-        kind, namespace = _DISTRIBUTIONS[bucket.scheme]
-        distro = f"{namespace}-{bucket.name.rpartition(' ')[2]}"
-        purl = f"pkg:{kind}/{namespace}/{quote(name, safe='')}@{quote(sentinel.version, safe='')}?distro={distro}"
-    return {"type": "library", "bom-ref": purl, "name": name, "version": sentinel.version, "purl": purl}
+    version = quote(sentinel.version, safe="")
+    if not bucket.language:
+        kind, namespace, family, release = _system(bucket)
+        name = quote(sentinel.package, safe="")
+        return f"pkg:{kind}/{namespace}/{name}@{version}?distro={family}-{quote(release, safe='')}"
+    path = sentinel.package.replace(":", "/") if bucket.scheme == "maven" else sentinel.package
+    # Components of Kubernetes have no namespace; the slash belongs to their name.
+    purl = f"pkg:{_PURL_TYPES[bucket.scheme]}/{quote(path, safe='' if bucket.scheme == 'k8s' else '/')}@{version}"
+    # Trivy reads no Julia package without a uuid; which one does not matter to a match.
+    return f"{purl}?uuid={_ANY_UUID}" if bucket.scheme == "julia" else purl
+
+
+def _system(bucket: Bucket) -> tuple[str, str, str, str]:
+    for prefix, kind, namespace, family in _DISTRIBUTIONS:
+        if bucket.name.startswith(prefix):
+            return kind, namespace, family, bucket.name.removeprefix(prefix) or _ROLLING
+    raise TrivyFailed(f"no SBOM can be made for the bucket {bucket.name!r}")

@@ -26,4 +26,4 @@ def _statement(table: Table, keep: bool) -> str:
     columns = ", ".join(column.name for column in table.columns)
     marks = ", ".join("?" for _ in table.columns)
     tail = " ON CONFLICT DO NOTHING" if keep else ""
-    return f"INSERT INTO {table.name} ({columns}) VALUES ({marks}){tail}"  # noqa: S608 - our own names
+    return f"INSERT INTO {table.name} ({columns}) VALUES ({marks}){tail}"

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from backports import zstd
-from sqlalchemy import Connection, Engine, Row, Table, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, Table, and_, delete, func, insert, select, text, update
 
 from stellaops.adapters.sql import schema
 from stellaops.adapters.sql.bulk import bulk_insert
@@ -19,7 +20,7 @@ from stellaops.ingest.model import SHARED, Batch, Container, ImportReport, Job, 
 
 _BLOCK_BYTES = 256 << 10
 _BLOCK_LEVEL = 3
-_APPLY_ROWS = 5000
+_APPLY_ROWS = 20_000
 
 job_t, staged_t, revision_t = schema.job, schema.staged, schema.revision
 
@@ -37,6 +38,43 @@ ON CONFLICT (job, owner, key) DO UPDATE SET
 WHERE (coalesce(excluded.stated_at, -1), staged.digest, staged.raw_digest)
     > (coalesce(staged.stated_at, -1), excluded.digest, excluded.raw_digest)
 """
+
+# What an import changes is applied in key order, a chunk a transaction. A staged row with a document is a change: what
+# the store has already was staged without one.
+_CHUNK = """
+FROM staged
+WHERE staged.job = :job AND staged.document IS NOT NULL AND staged.key <= :last
+  AND staged.key > (SELECT coalesce(applied_key, '') FROM job WHERE id = :job)
+"""
+_OLD = """
+revision AS old ON old.owner = chunk.owner AND old.source = :source AND old.key = chunk.key AND old.seq_to = :open
+"""
+_LAST_OF_CHUNK = text("""
+SELECT max(key) FROM (
+  SELECT key FROM staged
+  WHERE job = :job AND document IS NOT NULL AND key > (SELECT coalesce(applied_key, '') FROM job WHERE id = :job)
+  ORDER BY key LIMIT :rows
+) AS chunk
+""")
+_COUNT_CHUNK = text(f"""
+SELECT count(*) AS "rows", coalesce(sum(old.id IS NULL), 0) AS added,
+       coalesce(sum(old.digest <> chunk.digest), 0) AS changed,
+       coalesce(sum(old.digest <> chunk.digest AND chunk.withdrawn AND NOT old.withdrawn), 0) AS withdrawn
+FROM (SELECT owner, key, digest, withdrawn {_CHUNK}) AS chunk LEFT JOIN {_OLD}
+""")
+_CLOSE_CHUNK = text(f"""
+WITH chunk AS (SELECT owner, key, row_number() OVER (ORDER BY key) AS number {_CHUNK})
+UPDATE revision SET seq_to = :first - 1 + chunk.number FROM chunk
+WHERE revision.owner = chunk.owner AND revision.source = :source AND revision.key = chunk.key
+  AND revision.seq_to = :open
+""")
+_OPEN_CHUNK = text(f"""
+INSERT INTO revision (id, owner, source, key, digest, raw_digest, stated_at, withdrawn, severity, tlp, fetched_at,
+                      container, path, file_offset, seq_from, seq_to)
+SELECT document, owner, :source, key, digest, raw_digest, stated_at, withdrawn, severity, tlp, fetched_at, container,
+       path, file_offset, :first - 1 + row_number() OVER (ORDER BY key), :open
+{_CHUNK}
+""")
 
 
 class SqlImports:
@@ -109,7 +147,7 @@ class SqlImports:
         rows = [
             (
                 job.id, SHARED, r.key, ids.get(id(r)), r.digest, r.raw_digest, r.stated_at, r.withdrawn, r.severity,
-                r.tlp, microseconds(r.container.fetched_at),
+                r.tlp, r.container.fetched_at,
                 containers.id_of(r.container) if id(r) in ids else 0, r.path, r.offset,
             )
             for r in records
@@ -133,30 +171,23 @@ class SqlImports:
 
     def _apply_some(self, job: Job) -> bool:
         with writing(self._engine) as connection:
-            after = connection.execute(select(job_t.c.applied_key).where(job_t.c.id == job.id)).scalar_one()
-            rows = connection.execute(_changes(job, after)).all()
-            if not rows:
+            last = connection.execute(_LAST_OF_CHUNK, {"job": job.id, "rows": _APPLY_ROWS}).scalar()
+            if last is None:
                 return False
-            changes = [row for row in rows if row.old_digest != row.digest or row.raw_digest < row.old_raw]
-            first = _take_sequences(connection, len(changes))
-            closing, opening = [], []
-            for sequence, row in enumerate(changes, first):
-                if row.old_id is not None:
-                    closing.append((sequence, row.old_id))
-                opening.append(_revision_row(job, row, sequence))
-            if closing:
-                connection.exec_driver_sql("UPDATE revision SET seq_to = ? WHERE id = ?", closing)
-            bulk_insert(connection, revision_t, opening)
-            changed = [row for row in changes if row.old_id is not None and row.old_digest != row.digest]
+            span = {"job": job.id, "source": job.source.name, "last": last, "open": OPEN}
+            counts = connection.execute(_COUNT_CHUNK, span).one()
+            span["first"] = _take_sequences(connection, counts.rows)
+            if counts.rows > counts.added:
+                connection.execute(_CLOSE_CHUNK, span)
+            connection.execute(_OPEN_CHUNK, span)
             connection.execute(
                 update(job_t)
                 .where(job_t.c.id == job.id)
                 .values(
-                    applied_key=rows[-1].key,
-                    added=job_t.c.added + sum(row.old_id is None for row in changes),
-                    changed=job_t.c.changed + len(changed),
-                    withdrawn=job_t.c.withdrawn
-                    + sum(row.withdrawn and not row.old_withdrawn for row in changed),
+                    applied_key=last,
+                    added=job_t.c.added + counts.added,
+                    changed=job_t.c.changed + counts.changed,
+                    withdrawn=job_t.c.withdrawn + counts.withdrawn,
                 )
             )
             return True
@@ -242,7 +273,7 @@ class _Containers:
         self._connection.exec_driver_sql(
             "INSERT INTO container (id, source, url, digest, size, fetched_at) VALUES (?, ?, ?, ?, ?, ?)",
             (number, self._source.name, container.url, container.digest, container.size,
-             microseconds(container.fetched_at)),
+             container.fetched_at),
         )  # fmt: skip
         self._ids[container.url, container.digest] = number
         return number
@@ -278,15 +309,13 @@ def _current_of(source: str) -> Any:
 
 
 def _current(connection: Connection, source: str, keys: Sequence[str]) -> dict[str, tuple[str, str]]:
-    found: dict[str, tuple[str, str]] = {}
-    for start in range(0, len(keys), 500):
-        rows = connection.execute(
-            select(revision_t.c.key, revision_t.c.digest, revision_t.c.raw_digest).where(
-                _current_of(source), revision_t.c.key.in_(keys[start : start + 500])
-            )
+    wanted = func.json_each(msgspec.json.encode(list(keys)).decode()).table_valued("value")
+    rows = connection.execute(
+        select(revision_t.c.key, revision_t.c.digest, revision_t.c.raw_digest).where(
+            _current_of(source), revision_t.c.key.in_(select(wanted.c.value))
         )
-        found.update((row.key, (row.digest, row.raw_digest)) for row in rows)
-    return found
+    )
+    return {key: (digest, raw_digest) for key, digest, raw_digest in rows}
 
 
 def _is_known(record: Record, known: tuple[str, str] | None) -> bool:
@@ -376,7 +405,7 @@ def _quarantine(
                 raw=item.raw,
                 reason=item.reason,
                 detail=item.detail[:500],
-                seen_at=microseconds(item.container.fetched_at),
+                seen_at=item.container.fetched_at,
             )
         )
         fresh += 1
@@ -398,46 +427,11 @@ def _resolve(connection: Connection, job: Job, records: Sequence[Record]) -> Non
             connection.exec_driver_sql("UPDATE quarantine SET resolved_by = ? WHERE id = ?", done)
 
 
-def _changes(job: Job, after: str | None) -> Any:
-    old = revision_t.alias("old")
-    return (
-        select(
-            staged_t,
-            old.c.id.label("old_id"),
-            old.c.digest.label("old_digest"),
-            old.c.raw_digest.label("old_raw"),
-            old.c.withdrawn.label("old_withdrawn"),
-        )
-        .select_from(
-            staged_t.outerjoin(
-                old,
-                and_(
-                    old.c.owner == staged_t.c.owner,
-                    old.c.source == job.source.name,
-                    old.c.key == staged_t.c.key,
-                    old.c.seq_to == OPEN,
-                ),
-            )
-        )
-        .where(staged_t.c.job == job.id, staged_t.c.document.is_not(None))
-        .where(staged_t.c.key > after if after is not None else staged_t.c.owner == SHARED)
-        .order_by(staged_t.c.key)
-        .limit(_APPLY_ROWS)
-    )
-
-
 def _take_sequences(connection: Connection, count: int) -> int:
     """The first of the next sequence numbers; the row stays locked until the transaction ends."""
     head = schema.head
     last = connection.execute(update(head).values(seq=head.c.seq + count).returning(head.c.seq)).scalar_one()
     return int(last) - count + 1
-
-
-def _revision_row(job: Job, row: Row[Any], sequence: int) -> tuple[Any, ...]:
-    return (
-        row.document, row.owner, job.source.name, row.key, row.digest, row.raw_digest, row.stated_at, row.withdrawn,
-        row.severity, row.tlp, row.fetched_at, row.container, row.path, row.file_offset, sequence, OPEN,
-    )  # fmt: skip
 
 
 def _rejected_count(job: Job) -> Any:

@@ -11,6 +11,7 @@ from stellaops.adapters.sql import schema
 from stellaops.adapters.sql.engine import reading, writing
 from stellaops.adapters.sql.imports import write_rows
 from stellaops.advisories import databases
+from stellaops.advisories.advisory import assess
 from stellaops.advisories.documents.registry import FEEDS
 from stellaops.advisories.index import DocumentId, index_row
 from stellaops.bundles.trivy.projection import Projection, project
@@ -89,6 +90,10 @@ def _rebuild_page(connection: Connection, begin: int, until: int) -> int:
         if advisory is not None:
             place = DocumentId(row.name, row.key, Digest(row.digest))
             database = databases.get(row.database) or databases.GENERIC
-            made.append((row.id, _Rows(index_row(advisory, place), project(advisory, database))))
+            assessment = assess(advisory)
+            rows_of = _Rows(
+                index_row(advisory, place, assessment.highest), project(advisory, database, assessment)
+            )
+            made.append((row.id, rows_of))
     write_rows(connection, made)
     return rows[-1].id if len(rows) == _PAGE else until

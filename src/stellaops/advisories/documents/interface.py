@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from stellaops.advisories.advisory import Advisory
 from stellaops.advisories.canonical import Canonical
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(Struct, frozen=True):
     """One record inside a file: where it begins, and its exact bytes."""
 
     offset: int

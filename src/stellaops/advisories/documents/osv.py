@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -25,9 +27,12 @@ _NO_DOCUMENTS = frozenset(
         "tsconfig.json",
     )
 )
+_BOM = b"\xef\xbb\xbf"
 _MAX_ID = 256
 _ADVISORIES = msgspec.json.Decoder(Advisory)
 _ANYTHING = msgspec.json.Decoder()
+_NO_BLANK = re.compile(r"[^ \t\r\n]")
+_SCANNER = json.JSONDecoder(parse_int=str, parse_float=str)
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _TELLTALES = frozenset(
     ("affected", "aliases", "details", "summary", "schema_version", "modified", "withdrawn")
@@ -50,7 +55,7 @@ class OsvFeed:
         """The file itself, or the elements of its JSON array, or its lines."""
         if path.lower().endswith(_LINES):
             return _lines(content)
-        if path.lower().endswith(_JSON) and content.lstrip()[:1] == b"[":
+        if path.lower().endswith(_JSON) and content.removeprefix(_BOM).lstrip()[:1] == b"[":
             return _elements(content)
         return (Slice(0, content),)
 
@@ -79,17 +84,63 @@ def _looks_like_advisory(parsed: bytes) -> bool:
     return isinstance(value, dict) and ("id" in value or not _TELLTALES.isdisjoint(value))
 
 
-def _elements(content: bytes) -> Iterator[Slice]:
+def _elements(content: bytes) -> Iterable[Slice]:
+    start = len(_BOM) if content.startswith(_BOM) else 0
     try:
-        items = _LIST.decode(content)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise Malformed("not-json", str(error) or "nested too deep") from error
-    position = 0
+        items = _LIST.decode(memoryview(content)[start:])
+    except (msgspec.DecodeError, RecursionError):
+        # One element with a lone surrogate or NaN must not cost its neighbours.
+        return _elements_carefully(content, start)
+    return _placed(content, start, items)
+
+
+def _placed(content: bytes, position: int, items: list[msgspec.Raw]) -> Iterator[Slice]:
     for item in items:
         raw = bytes(item)
         position = content.index(raw, position)
         yield Slice(position, raw)
         position += len(raw)
+
+
+def _elements_carefully(content: bytes, start: int) -> list[Slice]:
+    try:
+        text = content[start:].decode("utf-8")
+        spans = _spans(text)
+    except UnicodeDecodeError as error:
+        raise Malformed("not-utf-8", str(error)) from error
+    except RecursionError as error:
+        raise Malformed("too-deep", "an element is nested too deep to be read") from error
+    except ValueError as error:
+        raise Malformed("not-json", str(error)[:300]) from error
+    slices = []
+    position, reached = start, 0
+    for begin, end in spans:
+        position += len(text[reached:begin].encode())
+        raw = text[begin:end].encode()
+        slices.append(Slice(position, raw))
+        position, reached = position + len(raw), end
+    return slices
+
+
+def _spans(text: str) -> list[tuple[int, int]]:
+    """Where the elements of a JSON array begin and end."""
+    spans: list[tuple[int, int]] = []
+    place = _skip_blanks(text, _skip_blanks(text, 0) + 1)
+    while text[place : place + 1] != "]" or spans:
+        end = _SCANNER.raw_decode(text, place)[1]
+        spans.append((place, end))
+        place = _skip_blanks(text, end)
+        if text[place : place + 1] != ",":
+            break
+        place = _skip_blanks(text, place + 1)
+    if text[place : place + 1] != "]" or _skip_blanks(text, place + 1) != len(text):
+        raise ValueError(f"the array does not end as it must at character {place}")
+    return spans
+
+
+def _skip_blanks(text: str, place: int) -> int:
+    found = _NO_BLANK.search(text, place)
+    return found.start() if found else len(text)
 
 
 def _lines(content: bytes) -> Iterator[Slice]:

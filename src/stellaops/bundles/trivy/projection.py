@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from stellaops.advisories import advisory as fields
-from stellaops.advisories.advisory import Advisory, Affected, Specific
+from stellaops.advisories.advisory import Advisory, Affected, Assessment, Specific
 from stellaops.advisories.databases import Database
 from stellaops.advisories.severity import Severity, of_word
 from stellaops.bundles.trivy.buckets import Bucket, bucket_for, package_key
@@ -25,8 +27,7 @@ VERSION = 1
 """Version of this projection; another value makes the store rebuild its rows."""
 
 
-@dataclass(frozen=True, slots=True)
-class AdvisoryRow:
+class AdvisoryRow(Struct, frozen=True):
     """One entry of the database: bucket → package → vulnerability → value (JSON)."""
 
     bucket: str
@@ -35,8 +36,7 @@ class AdvisoryRow:
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """A constraint that Trivy could not read; it is reported and never written."""
 
     bucket: str
@@ -45,8 +45,7 @@ class Problem:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Projection:
+class Projection(Struct, frozen=True):
     """All rows of one document.
 
     Attributes:
@@ -73,7 +72,7 @@ class _Entry:
     severity: Severity = Severity.UNKNOWN
 
 
-def project(advisory: Advisory, database: Database) -> Projection:
+def project(advisory: Advisory, database: Database, assessment: Assessment) -> Projection:
     """The rows of a document; none for a withdrawn one."""
     if advisory.withdrawn:
         return Projection()
@@ -90,7 +89,7 @@ def project(advisory: Advisory, database: Database) -> Projection:
         value = _value(entry, vendor_ids)
         if value is not None:
             rows.extend(AdvisoryRow(bucket, package, name, value) for name in vulnerabilities)
-    detail = encode_detail(_detail(advisory, has_rows=bool(rows)))
+    detail = encode_detail(_detail(advisory, assessment, has_rows=bool(rows)))
     return Projection(tuple(rows), tuple(vulnerabilities), detail, tuple(problems))
 
 
@@ -195,12 +194,12 @@ def _vendor_ids(advisory: Advisory, vulnerabilities: list[str]) -> tuple[str, ..
     )
 
 
-def _detail(advisory: Advisory, *, has_rows: bool) -> Detail:
+def _detail(advisory: Advisory, assessment: Assessment, *, has_rows: bool) -> Detail:
     return Detail(
         title=(advisory.summary or "").strip(),
         description=(advisory.details or "").strip(),
-        severity=int(fields.severity_word(advisory)),
-        scores={found.version: (found.vector, found.tenths) for found in fields.scores(advisory)},
+        severity=int(assessment.word),
+        scores={found.version: (found.vector, found.tenths) for found in assessment.scores},
         cwe_ids=fields.cwe_ids(advisory),
         references=sorted(set(_links(advisory))),
         published=_instant(advisory.published),
