@@ -23,7 +23,10 @@ _SYLLABLES = (
     "ba", "cor", "den", "fil", "gra", "hex", "im", "jo", "kel", "lum", "mar", "nex", "or", "pro", "qui", "ret",
     "ser", "tor", "un", "ver", "wor", "xan", "yel", "zip",
 )  # fmt: skip
-_METRICS = (("AV", "NNNALP"), ("AC", "LLLH"), ("PR", "NNLH"), ("UI", "NNR"), ("S", "UUC"), ("C", "HHLN"), ("I", "HLN"), ("A", "HLN"))  # fmt: skip
+_METRICS = (
+    ("AV", "NNNALP"), ("AC", "LLLH"), ("PR", "NNLH"), ("UI", "NNR"), ("S", "UUC"), ("C", "HHLN"), ("I", "HLN"),
+    ("A", "HLN"),
+)  # fmt: skip
 _DATE_AND_TIME = (1980, 1, 1, 0, 0, 0)
 
 _SEED = 20_261_122
@@ -106,7 +109,8 @@ def _vector(chance: random.Random) -> str:
 
 def _reference(chance: random.Random, text: _Text) -> dict[str, str]:
     path = "/".join(chance.choices(text.words, k=3))
-    return {"type": chance.choice(("WEB", "ADVISORY", "PACKAGE")), "url": f"https://example.org/{path}/{chance.getrandbits(64):016x}"}  # fmt: skip
+    url = f"https://example.org/{path}/{chance.getrandbits(64):016x}"
+    return {"type": chance.choice(("WEB", "ADVISORY", "PACKAGE")), "url": url}
 
 
 def _affected(chance: random.Random, text: _Text, ecosystem: str) -> dict[str, Any]:

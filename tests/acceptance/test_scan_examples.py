@@ -37,9 +37,7 @@ def made(trivy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_project_and_sbom_of_the_examples_is_expected_to_have_something_or_nothing() -> None:
-    there = {
-        f"{kind}/{path.name}" for kind in ("projects", "sboms") for path in (EXAMPLES / kind).iterdir()
-    }
+    there = {f"{kind}/{path.name}" for kind in ("projects", "sboms") for path in (EXAMPLES / kind).iterdir()}
     assert there == set(EXPECTED)
 
 

@@ -1,8 +1,8 @@
 """Real advisories against real lock files and SBOMs: stock Trivy finds what the documents themselves say.
 
 What must be found is worked out here once more, with nothing of the product: lock files and documents are read as they
-stand, ranges are evaluated event by event as OSV describes it, versions are ordered by `packaging` for PyPI and by plain
-semantic versioning for Go and crates.io. docs/use/scan-agreement.md explains the numbers.
+stand, ranges are evaluated event by event as OSV describes it, versions are ordered by `packaging` for PyPI and by
+plain semantic versioning for Go and crates.io. docs/use/scan-agreement.md explains the numbers.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def documents(source: str) -> tuple[Document, ...]:
             if name.endswith(".json"):
                 found.append(json.loads(archive.read(name)))
             elif name.endswith((".yaml", ".yml")):
-                found.append(yaml.load(archive.read(name), Loader=yaml.CBaseLoader))
+                found.append(yaml.load(archive.read(name), Loader=yaml.CBaseLoader))  # noqa: S506
     return tuple(document for document in found if not document.get("withdrawn"))
 
 
@@ -231,7 +231,11 @@ def prepare(place: Path) -> None:
     run = stella.submit("trivy:db")
     (place / "run.json").write_text(json.dumps(run), encoding="utf-8")
     stella(
-        "trivy", "import", str(stella.bundle(run) / "trivy" / "db.bundle"), "--cache-dir", str(place / "cache")
+        "trivy",
+        "import",
+        str(stella.bundle(run) / "trivy" / "db.bundle"),
+        "--cache-dir",
+        str(place / "cache"),
     )
 
 

@@ -109,14 +109,12 @@ def test_a_first_line_that_is_broken_does_not_hide_the_others(store: Store) -> N
     assert (report.read, report.added, report.quarantined) == (2, 1, 1)
 
 
-@pytest.mark.xfail(strict=True, reason="the store's quarantine members do not carry their offset yet")
 def test_a_retry_of_a_broken_line_keeps_its_one_entry(store: Store) -> None:
     store.take({"all.jsonl": b'{"id": "X-1", "affected": []}\n{"id": \n'})
     store.retry()
     assert len(store.quarantine.list(None)) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="pruning takes an entry of an earlier import for one of this import")
 def test_what_no_longer_exists_upstream_vanishes_though_it_was_broken_before(store: Store) -> None:
     files = folder_of([osv(A), osv("GHSA-bbbb-bbbb-bbbb")])
     store.take(files)

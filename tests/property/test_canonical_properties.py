@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import math
+import re
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -116,8 +117,8 @@ def test_any_json_is_rfc_8785_or_travels_verbatim_with_its_exact_bytes(value: An
         assert found.verbatim
         assert found.body == raw
     else:
-        assert found == Canonical(expected, False, expected)
-    msgspec.json.decode(found.parsed)
+        assert (found.body, found.verbatim) == (expected, False)
+        assert found.parsed == json.loads(raw)
 
 
 def _has_no_json(value: Any) -> bool:
@@ -137,7 +138,7 @@ def test_a_duplicate_key_anywhere_makes_a_document_travel_verbatim(pairs: Any, d
     assert found.verbatim is repeated
     if repeated:
         assert found.body == raw
-        assert json.loads(found.parsed) == [0, {"x": dict(pairs)}]
+        assert found.parsed == [0, {"x": dict(pairs)}]
 
 
 @given(st.integers(-(10**40), 10**40), st.sampled_from(["[%d]", '{"a":%d}', "%d", '[{"a": [1, %d ]}]']))
@@ -154,8 +155,6 @@ def test_a_decimal_is_canonical_only_where_its_double_says_the_same(text: str) -
     assume("." in text or "e" in text.lower())
     raw = f"[{text}]".encode()
     found = from_json(raw)
-    from decimal import Decimal  # noqa: PLC0415 - exact arithmetic only here
-
     value = float(text)
     exact = math.isfinite(value) and Decimal(text) == Decimal(repr(value))
     assert found.verbatim is not exact
@@ -182,7 +181,8 @@ json_like = st.lists(
 ).map(b"".join)  # fmt: skip
 yaml_like = st.lists(
     st.sampled_from(
-        [b"a", b": ", b":", b"- ", b"\n", b"  ", b"&x ", b"*x", b"? ", b"!!str ", b"!!binary ", b"!<y> ", b"|\n", b">-\n",
+        [b"a", b": ", b":", b"- ", b"\n", b"  ", b"&x ", b"*x", b"? ", b"!!str ", b"!!binary ", b"!<y> ", b"|\n",
+         b">-\n",
          b"{", b"}", b"[", b"]", b", ", b"'", b'"', b"%", b"---\n", b"...\n", b"#", b"\t", b"\\x", b"~", b"<<: ",
          b"\xc3", b"\xef\xbb\xbf", b"\x00", b"\xff\xfe", b"@", b"`"]
     ),
@@ -228,15 +228,17 @@ def test_any_bytes_in_a_file_are_records_or_malformed(raw: bytes, path: str) -> 
 
 
 def _read(reader: Any, raw: bytes) -> Canonical | None:
+    found: Canonical | None = None
+    reason = "none"
     try:
-        found: Canonical = reader(raw)
+        found = reader(raw)
     except Malformed as error:
-        assert error.reason
-        assert error.reason == error.reason.lower().replace(" ", "-")
+        reason = error.reason
+    assert re.fullmatch(r"[a-z0-9-]+", reason)
+    if found is None:
         return None
-    assert found.verbatim or found.body == found.parsed
     assert not found.verbatim or found.body == raw
-    json.loads(found.parsed)
+    msgspec.json.encode(found.parsed)  # nothing in it that cannot be written again
     return found
 
 
@@ -253,7 +255,6 @@ yaml_values = st.recursive(
 @settings(max_examples=60)
 def test_yaml_of_strings_and_nulls_is_the_same_as_its_json(value: Any, flow: bool, style: str | None) -> None:
     text = yaml.safe_dump(value, default_flow_style=flow, default_style=style, allow_unicode=True)
-    assume(yaml.load(text, Loader=yaml.CBaseLoader) is not None)
     if style is None:  # with quotes, the writer gives nulls a tag, which a reader of strings ignores
         assert from_yaml(text.encode()).body == rfc8785.dumps(value)
     assert from_yaml(text.encode()).body == from_yaml(text.encode("utf-16")).body
@@ -269,9 +270,3 @@ def test_the_elements_of_an_array_are_cut_out_exactly(items: list[Any], data: st
     found = list(OsvFeed().records("x.json", raw))
     assert [piece.raw.strip() for piece in found] == [piece.strip().encode() for piece in pieces]
     assert all(raw[piece.offset :].startswith(piece.raw) for piece in found)
-
-
-@given(st.binary(max_size=40))
-def test_base64_tells_verbatim_documents_apart_from_any_other(raw: bytes) -> None:
-    document = b'{"a":1,"a":"' + base64.b64encode(raw) + b'"}'
-    assert from_json(document).body == document

@@ -18,7 +18,7 @@ from stellaops.core import timestamps
 _CVE = re.compile(r"CVE-\d{4}-\d{4,}$")
 
 
-class Package(Struct, frozen=True):
+class Package(Struct, frozen=True, gc=False):
     """The package of an affected entry."""
 
     ecosystem: str | None = None
@@ -26,7 +26,7 @@ class Package(Struct, frozen=True):
     purl: str | None = None
 
 
-class Event(Struct, frozen=True):
+class Event(Struct, frozen=True, gc=False):
     """One bound of a range; exactly one field is set in a well-formed document."""
 
     introduced: str | None = None
@@ -35,21 +35,21 @@ class Event(Struct, frozen=True):
     limit: str | None = None
 
 
-class Range(Struct, frozen=True):
+class Range(Struct, frozen=True, gc=False):
     """A version range: SEMVER, ECOSYSTEM or GIT."""
 
     type: str | None = None
     events: list[Event] | None = None
 
 
-class SeverityEntry(Struct, frozen=True):
+class SeverityEntry(Struct, frozen=True, gc=False):
     """A CVSS vector, or a vendor's word, with its type."""
 
     type: str | None = None
     score: str | float | None = None
 
 
-class Specific(Struct, frozen=True):
+class Specific(Struct, frozen=True, gc=False):
     """What the product reads from `database_specific` and `ecosystem_specific` objects."""
 
     severity: Any = None
@@ -58,7 +58,7 @@ class Specific(Struct, frozen=True):
     last_known_affected_version_range: Any = None
 
 
-class Affected(Struct, frozen=True):
+class Affected(Struct, frozen=True, gc=False):
     """One affected package."""
 
     package: Package | None = None
@@ -69,14 +69,14 @@ class Affected(Struct, frozen=True):
     ecosystem_specific: Specific | list[Any] | str | None = None
 
 
-class Reference(Struct, frozen=True):
+class Reference(Struct, frozen=True, gc=False):
     """A link."""
 
     type: str | None = None
     url: str | None = None
 
 
-class Advisory(Struct, frozen=True):
+class Advisory(Struct, frozen=True, gc=False):
     """One advisory."""
 
     id: str
@@ -157,9 +157,8 @@ def assess(advisory: Advisory) -> Assessment:
         if specific is not None and isinstance(specific, Specific) and specific.severity:
             words.append(specific.severity)
     scores = _highest(vectors)
-    word = max(
-        (of_word(text) for text in (*words, *vectors) if isinstance(text, str)), default=Severity.UNKNOWN
-    )
+    stated = [text for text in (*words, *vectors) if isinstance(text, str) and ":" not in text]
+    word = max(map(of_word, stated), default=Severity.UNKNOWN)
     # Errata of the Red Hat family have their severity as the first word of the title: "Important: curl update".
     word = word or of_word((advisory.summary or "").partition(":")[0])
     return Assessment(scores, word, max([word, *(found.severity for found in scores)]))

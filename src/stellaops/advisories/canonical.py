@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -27,13 +26,13 @@ MAX_YAML_CHARACTERS = 64 << 20
 
 _SORTED = msgspec.json.Encoder(order="sorted")
 _LARGEST_EXACT_INTEGER = 2**53
-# Sixteen digits in a row may be an integer beyond 2^53. They may also stand in a string: then the careful path decides,
-# so a false alarm costs time only.
-_DIGITS_AS_ZERO = bytes(48 if 48 <= byte < 58 else 32 for byte in range(256))
+# Sixteen digits in a row may be an integer beyond 2^53, and the lead byte of a character beyond the BMP may stand in a
+# key. Both may also stand in a string: then the careful path decides, so a false alarm costs time only.
+_NON_BMP = b"\xff"
+_MARKS = bytes(
+    ord("0") if 0x30 <= byte <= 0x39 else 0xFF if 0xF0 <= byte <= 0xF4 else ord(" ") for byte in range(256)
+)
 _SIXTEEN_DIGITS = b"0" * 16
-_NON_BMP = re.compile(rb"[\xf0-\xf4]")
-# Escapes that change in the canonical form, and white space before a colon.
-_UNUSUAL = (b"\\u", b" :", b"\n:", b"\t:", b"\r:")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _YAML_NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 
@@ -64,12 +63,12 @@ class Canonical(msgspec.Struct, frozen=True):
     Attributes:
         body: canonical JSON, or the document's own bytes where `verbatim`.
         verbatim: whether the document keeps its own bytes.
-        parsed: JSON to read fields from; the same object as `body` unless verbatim.
+        parsed: the value to read fields from, of dicts, lists, texts, numbers and None.
     """
 
     body: bytes
     verbatim: bool
-    parsed: bytes
+    parsed: Any
 
 
 def from_json(raw: bytes) -> Canonical:
@@ -81,14 +80,12 @@ def from_json(raw: bytes) -> Canonical:
     try:
         value = _DECODER.decode(raw)
         body = _SORTED.encode(value)
-        if (
-            _every_key_kept(raw, body)
-            and _SIXTEEN_DIGITS not in body.translate(_DIGITS_AS_ZERO)
-            and (body.isascii() or _NON_BMP.search(body) is None)
-        ):
-            if body.count(b"{") + body.count(b"[") > MAX_DEPTH and not _shallow(body):
+        # Sorting never makes a document longer than its minified self, and dropping a duplicate key or normalising an
+        # escape makes it shorter: equal length means that nothing was lost.
+        if len(body) == len(msgspec.json.format(raw, indent=-1)) and _is_plain(body):
+            if len(body.translate(None, _NO_BRACKETS)) > 2 * MAX_DEPTH and not _shallow(body):
                 _check_depth(value)
-            return Canonical(body, False, body)
+            return Canonical(body, False, value)
     except (_FloatSeen, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     return _carefully(raw)
@@ -132,8 +129,8 @@ def _seal(raw: bytes, value: Any, *, changed: bool) -> Canonical:
         except (rfc8785.CanonicalizationError, UnicodeEncodeError):
             changed = True
         else:
-            return Canonical(body, False, body)
-    return Canonical(raw, True, _SORTED.encode(_readable(value)))
+            return Canonical(body, False, value)
+    return Canonical(raw, True, _readable(value))
 
 
 class _JsonReader:
@@ -256,14 +253,10 @@ class _YamlBuilder:
             raise Malformed("alias-bomb", f"aliases expand to more than {limits}")
 
 
-def _every_key_kept(raw: bytes, body: bytes) -> bool:
-    """Whether no duplicate key was dropped on the way from a document without floats to its sorted form."""
-    if not any(sign in raw for sign in _UNUSUAL):
-        # A key ends with `":` in both forms, and a string that holds these two characters has them in both.
-        return raw.count(b'":') == body.count(b'":')
-    # Sorting never makes a document longer than its minified self; dropping a key or normalising an escape makes it
-    # shorter.
-    return len(body) == len(msgspec.json.format(raw, indent=-1))
+def _is_plain(body: bytes) -> bool:
+    """Whether no number can be beyond 2^53 and no object key beyond the BMP."""
+    marks = body.translate(_MARKS)
+    return _SIXTEEN_DIGITS not in marks and _NON_BMP not in marks
 
 
 def _shallow(body: bytes) -> bool:
@@ -280,7 +273,7 @@ def _check_depth(value: Any) -> None:
     level, depth = [value], 0
     while level:
         depth += 1
-        if depth > MAX_DEPTH + 1:
+        if depth > MAX_DEPTH:
             raise Malformed("too-deep", f"more than {MAX_DEPTH} levels of nesting")
         level = [
             child

@@ -214,12 +214,7 @@ def run_show(app: App, run_id: str) -> None:
 def run_replay(app: App, run_id: str, latest: bool) -> None:
     """Run again: the same profile, selectors and snapshot give the same export."""
     origin = manage_runs.find_run(app.tenant, run_id, app.local.runs)
-    revisions = manage_profiles.profile_history(app.tenant, origin.profile, app.local.profiles)
-    recipe = next((each for each in revisions if each.revision == origin.profile_revision), revisions[-1])
-    request = RunRequest(
-        new_run_id(), app.tenant, recipe, origin.selectors,
-        sequence=None if latest else origin.sequence, allow_empty=True, replay_of=origin.id,
-    )  # fmt: skip
+    request = manage_runs.replay_of(origin, new_run_id(), app.local.profiles, latest=latest)
     _print_run(app, _execute(app, request))
 
 
@@ -364,9 +359,18 @@ def _print_profile(app: App, found: Profile) -> None:
         app.out.value(found.to_wire())
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML without instants: `since: 2024-10-01T00:00:00Z` stays the text that it is."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own way
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 def _load(file: Any) -> object:
     try:
-        return yaml.safe_load(file.read())
+        return yaml.load(file, Loader=_Loader)  # noqa: S506 - a safe loader with fewer types
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InvalidProfile(f"{file.name}: {error}") from error
 

@@ -163,8 +163,7 @@ def run(command: click.Command, arguments: list[str] | None = None) -> NoReturn:
         click.echo("interrupted", err=True)
         sys.exit(INTERRUPTED)
     except click.ClickException as error:
-        error.show()
-        sys.exit(2)
+        sys.exit(_report(_usage(error), app))
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
@@ -182,6 +181,19 @@ def _report(error: StellaError, app: App, cause: BaseException | None = None) ->
             click.echo(f"  - {detail}", err=True)
     click.echo(f"→ {error.advice}", err=True)
     return exit_code(error)
+
+
+class UsageError(InvalidInput):
+    """The command line itself is wrong: an unknown command or option, a value of the wrong form."""
+
+    code = "ERR_USAGE"
+    hint = "See `stella --help`."
+
+
+def _usage(error: click.ClickException) -> UsageError:
+    context = getattr(error, "ctx", None)
+    hint = f"See `{context.command_path} --help`." if isinstance(context, click.Context) else None
+    return UsageError(error.format_message(), hint=hint)
 
 
 def _internal(error: BaseException) -> StellaError:

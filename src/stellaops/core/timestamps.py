@@ -8,6 +8,8 @@ from functools import lru_cache
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+# `2024-10-01T00:00:00Z`, with milliseconds, with microseconds: what nearly all feeds write.
+_COMMON_LENGTHS = (20, 24, 27)
 _RFC3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,12}))?)?\s*(?:([Zz])|([+-])(\d\d):?(\d\d))?)?$"
 )
@@ -20,6 +22,13 @@ def parse(text: str) -> datetime | None:
     Accepts what feeds send: any number of fractional digits (cut to microseconds), any offset, a missing offset
     (taken as UTC), a date alone. Year 1, which generators write for "not set", states nothing.
     """
+    if len(text) in _COMMON_LENGTHS and text[-1] == "Z" and text[10] == "T":
+        try:
+            instant = datetime.fromisoformat(text)
+        except ValueError:
+            pass  # a leap second, or a form that only looks common
+        else:
+            return instant if instant.year > 1 else None
     found = _RFC3339.match(text.strip())
     if found is None:
         return None

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from msgspec import structs
+
 from stellaops.core.errors import MissingPrerequisite
 from stellaops.exports.errors import RunNotFound
-from stellaops.exports.ports import Keys, Runs, Workspace
+from stellaops.exports.manage_profiles import profile_history
+from stellaops.exports.ports import Keys, Profiles, Runs, Workspace
 from stellaops.exports.run import Run, RunStatus
+from stellaops.exports.run_export import RunRequest
 from stellaops.kit.report import Report
 from stellaops.kit.verify import verify_bundle
 
@@ -60,6 +64,26 @@ def download(run: Run, target: Path, workspace: Workspace) -> None:
     workspace.copy(bundle_of(run, workspace), target)
 
 
+def replay_of(origin: Run, run_id: str, profiles: Profiles, *, latest: bool = False) -> RunRequest:
+    """The request that does a run again: its profile as it was, exactly its selectors, its snapshot or the newest.
+
+    Raises:
+        ProfileNotFound: the profile was deleted.
+    """
+    revisions = profile_history(origin.tenant, origin.profile, profiles)
+    found = next((each for each in revisions if each.revision == origin.profile_revision), revisions[-1])
+    return RunRequest(
+        run_id,
+        origin.tenant,
+        # The run's selectors are those of its profile and of its request together; nothing may be added to them.
+        replace(found, spec=structs.replace(found.spec, selectors={})),
+        origin.selectors,
+        sequence=None if latest else origin.sequence,
+        allow_empty=origin.status is RunStatus.SUCCEEDED and not latest,
+        replay_of=origin.id,
+    )
+
+
 def delete_run(run: Run, runs: Runs, workspace: Workspace) -> list[str]:
     """Remove a run's record, and its bundle where no other run has the same; what was removed."""
     removed = [f"run {run.id}"]
@@ -79,6 +103,9 @@ def delete_run(run: Run, runs: Runs, workspace: Workspace) -> list[str]:
 def close_interrupted(tenant: str, runs: Runs, workspace: Workspace) -> None:
     """Mark runs as failed whose process died: their staging place is not held by anyone."""
     for run in runs.list(tenant, status=RunStatus.RUNNING.value):
-        if not workspace.is_staged(run.id):
+        if workspace.is_staged(run.id):
+            continue
+        found = runs.get(tenant, run.id)  # it may have ended between the two looks
+        if found is not None and found.status is RunStatus.RUNNING:
             text = "the process ended before the run did; submit it again"
-            runs.save(replace(run, status=RunStatus.FAILED, error_code="internal", error=text))
+            runs.save(replace(found, status=RunStatus.FAILED, error_code="internal", error=text))

@@ -18,8 +18,8 @@ KINDS = ("json:raw", "trivy:db")
 """`kind:variant` of the bundles that can be built."""
 TRIVY_SCHEMA = 2
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9:._-]{0,62}$")
-_DURATION = re.compile(r"(\d{1,6})(h|m|d)$")
+_NAME = re.compile(r"[a-z0-9][a-z0-9:._-]{0,62}")
+_DURATION = re.compile(r"(\d{1,6})(h|m|d)")
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
 
@@ -107,16 +107,15 @@ def read(wire: object) -> ProfileDocument:
         InvalidProfile: with everything that is wrong.
         UnsupportedSchema: a Trivy schema other than 2.
     """
-    try:
-        document = msgspec.convert(wire, ProfileDocument)
-    except msgspec.ValidationError as error:
-        raise InvalidProfile(str(error)) from error
-    problems = []
+    problems = _form_problems(wire, ProfileDocument, "")
+    if problems:
+        raise InvalidProfile("; ".join(problems), details=problems)
+    document = msgspec.convert(wire, ProfileDocument)
     if document.api_version != API_VERSION:
         problems.append(f"apiVersion must be {API_VERSION}, not {document.api_version!r}")
     if document.kind != KIND:
         problems.append(f"kind must be {KIND}, not {document.kind!r}")
-    if not _NAME.match(document.metadata.name):
+    if not _NAME.fullmatch(document.metadata.name):
         problems.append(f"metadata.name {document.metadata.name!r} must be 1 to 63 of a-z, 0-9, : . _ -")
     problems += _spec_problems(document.spec)
     if problems:
@@ -143,10 +142,31 @@ def duration(text: str) -> timedelta:
     Raises:
         InvalidProfile: another form, or zero.
     """
-    found = _DURATION.match(text)
+    found = _DURATION.fullmatch(text)
     if not found or int(found[1]) == 0:
         raise InvalidProfile(f"{text!r} is no duration such as 24h, 90m or 7d")
     return int(found[1]) * _UNITS[found[2]]
+
+
+def _form_problems(wire: object, form: type[msgspec.Struct], where: str) -> list[str]:
+    """Every field that is unknown, missing or of another type; the library's own error names the first only."""
+    if not isinstance(wire, dict):
+        return [f"{where.rstrip('.') or 'the profile'} must be an object, not {type(wire).__name__}"]
+    known = {field.encode_name: field for field in msgspec.structs.fields(form)}
+    problems = [
+        f"{where}{name} is not a field; there are {', '.join(known)}" for name in wire if name not in known
+    ]
+    for name, field in known.items():
+        if name not in wire:
+            problems += [f"{where}{name} is missing"] if field.required else []
+        elif isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            problems += _form_problems(wire[name], field.type, f"{where}{name}.")
+        else:
+            try:
+                msgspec.convert(wire[name], field.type)
+            except msgspec.ValidationError as error:
+                problems.append(f"{where}{name}: {error}")
+    return problems
 
 
 def _spec_problems(spec: Spec) -> list[str]:

@@ -21,6 +21,7 @@ from stellaops.exports.build_contents import BUILDERS, Built, Material, toolchai
 from stellaops.exports.errors import (
     EmptyExport,
     GateRefused,
+    InvalidSelector,
     SigningFailed,
     SmokeUnavailable,
     SnapshotUnknown,
@@ -103,8 +104,7 @@ def run_export(request: RunRequest, tools: Tools, progress: Progress = lambda st
     Raises:
         StellaError: the reason of the failure; nothing is published then.
     """
-    wire = selecting.merged(request.profile.spec.selectors, request.selectors)
-    selected = selecting.parse(wire)
+    selected = _selected(request)
     run = Run(
         id=request.run_id,
         tenant=request.tenant,
@@ -141,8 +141,17 @@ def plan_export(request: RunRequest, tools: Tools) -> Plan:
     Raises:
         StellaError: the run would fail for this reason.
     """
+    return _plan(request, tools, _selected(request))
+
+
+def _selected(request: RunRequest) -> selecting.Selectors:
     selected = selecting.parse(selecting.merged(request.profile.spec.selectors, request.selectors))
-    return _plan(request, tools, selected)
+    foreign = sorted(set(selected.tenants) - {request.tenant})
+    if foreign:
+        raise InvalidSelector(
+            f"tenants: tenant {request.tenant} cannot select evidence of {', '.join(foreign)}"
+        )
+    return selected
 
 
 class _Execution:

@@ -85,13 +85,20 @@ def parse(wire: Mapping[str, Any]) -> Selectors:
 def _read(name: str, value: Any) -> dict[str, Any]:
     """The fields that one selector sets; ValueError says what is wrong with its value."""
     if name in _LISTS:
-        return {name: _texts(value)}
-    text = value if isinstance(value, str) else ""
+        return {name: _packages(_texts(value)) if name == "packages" else _texts(value)}
+    if name not in _NAMES:
+        raise ValueError(f"not a selector; there are {', '.join(_NAMES)}")
+    if not isinstance(value, str):
+        raise ValueError(f"one text is needed, not {value!r}")  # noqa: TRY004 - `parse` collects ValueErrors
+    return _read_one(name, value)
+
+
+def _read_one(name: str, text: str) -> dict[str, Any]:
     match name:
         case "since" | "until":
             instant = timestamps.parse(text)
             if instant is None:
-                raise ValueError(f"{value!r} is no instant (such as 2024-10-01T00:00:00Z)")
+                raise ValueError(f"{text!r} is no instant (such as 2024-10-01T00:00:00Z)")
             return {name: instant}
         case "severityAtLeast":
             return {"severity_at_least": Severity[_one_of(text.upper(), _SEVERITIES)]}
@@ -99,7 +106,7 @@ def _read(name: str, value: Any) -> dict[str, Any]:
             return {"keep_unknown_severity": _one_of(text, ("keep", "drop")) == "keep"}
         case "tlpAtMost":
             return {"tlp_at_most": _one_of(text.upper().removeprefix("TLP:"), TLP_ORDER)}
-    raise ValueError(f"not a selector; there are {', '.join(_NAMES)}")
+    raise AssertionError(name)  # every name of `_NAMES` has its case
 
 
 def _texts(value: Any) -> tuple[str, ...]:
@@ -107,6 +114,13 @@ def _texts(value: Any) -> tuple[str, ...]:
     if not isinstance(items, Sequence) or not all(isinstance(item, str) and item for item in items):
         raise ValueError(f"a list of texts is needed, not {value!r}")
     return tuple(sorted(set(items)))
+
+
+def _packages(purls: tuple[str, ...]) -> tuple[str, ...]:
+    for purl in purls:
+        if not purl.startswith("pkg:") or "@" in purl.rpartition("/")[2].lstrip("@"):
+            raise ValueError(f"{purl!r} is no package URL without version (such as pkg:pypi/django)")
+    return purls
 
 
 def _one_of(text: str, known: Sequence[str]) -> str:
@@ -134,8 +148,10 @@ def parse_pairs(texts: Sequence[str]) -> dict[str, Any]:
                 item = part.strip()
             if not name:
                 raise InvalidSelector(f"{text!r} does not begin with a selector's name and =")
-            if name in _LISTS:
-                wire.setdefault(name, []).append(item)
+            # A second value of a selector that takes one is kept, so that `parse` tells of it with all else.
+            if name in _LISTS or name in wire:
+                held = wire.setdefault(name, [])
+                wire[name] = [*held, item] if isinstance(held, list) else [held, item]
             else:
                 wire[name] = item
     return wire

@@ -23,8 +23,8 @@ from stellaops.ingest import aoc
 from stellaops.ingest.model import Batch, Container, ImportReport, Record, Rejected, Source
 from stellaops.ingest.ports import ImportStore, Inputs, Member, Sources
 
-_BATCH_RECORDS = 1000
-_BATCH_BYTES = 8 << 20
+_BATCH_RECORDS = 4000
+_BATCH_BYTES = 16 << 20
 _SAMPLE = 200
 _MICROSECOND = 1_000_000
 

@@ -67,7 +67,10 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def spawn(
-    *arguments: str, before: Sequence[str] = (), cwd: Path | None = None, variables: Mapping[str, str] | None = None
+    *arguments: str,
+    before: Sequence[str] = (),
+    cwd: Path | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> Answer:
     """Run a command line as a process, with the words of `before` in front of it."""
     done = subprocess.run(
@@ -115,7 +118,9 @@ class Stella:
         """Write documents into a folder and import it."""
         folder.mkdir(parents=True, exist_ok=True)
         for document in documents:
-            (folder / f"{document['id'].replace(':', '_')}.json").write_text(json.dumps(document), encoding="utf-8")
+            (folder / f"{document['id'].replace(':', '_')}.json").write_text(
+                json.dumps(document), encoding="utf-8"
+            )
         return self("concelier", "import", str(folder), "--source", source, *more)
 
     def submit(self, profile: str, *arguments: str) -> Any:
@@ -145,7 +150,11 @@ def osv(identifier: str, *affected: Mapping[str, Any], **more: Any) -> dict[str,
 def package(ecosystem: str, name: str, *events: Mapping[str, str], **more: Any) -> dict[str, Any]:
     """An affected entry with one range, or with none where no events are given."""
     ranges = [{"type": "ECOSYSTEM", "events": list(events)}] if events else []
-    return {"package": {"ecosystem": ecosystem, "name": name}, **({"ranges": ranges} if ranges else {}), **more}
+    return {
+        "package": {"ecosystem": ecosystem, "name": name},
+        **({"ranges": ranges} if ranges else {}),
+        **more,
+    }
 
 
 def until(fixed: str, introduced: str = "0") -> tuple[dict[str, str], dict[str, str]]:

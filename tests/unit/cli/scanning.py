@@ -70,9 +70,7 @@ def packages(report: dict[str, Any]) -> set[tuple[str, str]]:
     }
 
 
-def sbom(
-    components: Iterable[dict[str, Any]], system: tuple[str, str] | None = None
-) -> dict[str, Any]:
+def sbom(components: Iterable[dict[str, Any]], system: tuple[str, str] | None = None) -> dict[str, Any]:
     """A CycloneDX document; `system` is family and release of an operating system."""
     listed = list(components)
     if system is not None:
@@ -82,11 +80,11 @@ def sbom(
     return {"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1, "components": listed}
 
 
-def component(
-    kind: str, path: str, version: str, qualifiers: str = "", **properties: str
-) -> dict[str, Any]:
+def component(kind: str, path: str, version: str, qualifiers: str = "", **properties: str) -> dict[str, Any]:
     """A library named by its package URL, with properties in Trivy's name space."""
-    purl = f"pkg:{kind}/{quote(path, safe='/')}@{quote(version, safe='')}{'?' if qualifiers else ''}{qualifiers}"
+    purl = (
+        f"pkg:{kind}/{quote(path, safe='/')}@{quote(version, safe='')}{'?' if qualifiers else ''}{qualifiers}"
+    )
     return {
         "type": "library",
         "bom-ref": purl + "".join(f"#{value}" for value in properties.values()),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
+import filecmp
 import os
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +18,8 @@ from stellaops.core.errors import AlreadyExists
 from stellaops.exports.errors import NoRoom
 
 _LOCK = ".lock"
+_YOUNG_SECONDS = 3600
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 class TargetExists(AlreadyExists):
@@ -41,11 +46,10 @@ class FileWorkspace:
         with _disk_errors(self._root):
             place.parent.mkdir(parents=True, exist_ok=True)
             self._sweep()
-            (place / "root").mkdir(parents=True)
-            (place / "scratch").mkdir()
-            lock = os.open(place / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock = _own(place)
             try:
+                (place / "root").mkdir()
+                (place / "scratch").mkdir()
                 yield FileStaging(place, self._root)
             finally:
                 shutil.rmtree(place, ignore_errors=True)
@@ -109,7 +113,7 @@ class FileWorkspace:
             except BlockingIOError:
                 continue
             except FileNotFoundError:
-                if place.name.startswith("deleted-"):
+                if place.name.startswith("deleted-") or _age(place) > _YOUNG_SECONDS:
                     shutil.rmtree(place, ignore_errors=True)
 
 
@@ -139,10 +143,9 @@ class FileStaging:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-            # The same archive is there; only its signatures can differ. Swap, so that readers see one or the other.
-            old = self.scratch / "replaced"
-            target.rename(old)
-            self.root.rename(target)
+            # The same archive is there; only signatures can differ, by another key. Readers see one or the other.
+            if not _same_tree(self.root, target):
+                _exchange(self.root, target)
         _sync(target.parent)
         _sync(self._target)
         return target
@@ -163,6 +166,45 @@ def _disk_errors(where: Path) -> Iterator[None]:
         if error.errno in reasons:
             raise NoRoom(f"{error.filename or where}: {reasons[error.errno]}") from error
         raise
+
+
+def _own(place: Path) -> int:
+    """Make a staging place and hold its lock; a sweep may come between the two, and then all begins again."""
+    while True:
+        place.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):
+            lock = os.open(place / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with suppress(FileNotFoundError):
+                if os.fstat(lock).st_ino == (place / _LOCK).stat().st_ino:
+                    return lock
+            os.close(lock)
+
+
+def _age(place: Path) -> float:
+    try:
+        return time.time() - place.stat().st_mtime
+    except FileNotFoundError:
+        return 0
+
+
+def _same_tree(one: Path, other: Path) -> bool:
+    """Whether two directories hold the same files with the same bytes."""
+    names = [{path.relative_to(root) for path in root.rglob("*") if path.is_file()} for root in (one, other)]
+    return names[0] == names[1] and all(
+        filecmp.cmp(one / name, other / name, shallow=False) for name in names[0]
+    )
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Swap two directories in one step (Linux renameat2); a file system that cannot gets two renames."""
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    names = (os.fsencode(one), os.fsencode(other))
+    if renameat2 and renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
+        return
+    kept = one.with_name("replaced")
+    other.rename(kept)
+    one.rename(other)
 
 
 def _sync_tree(root: Path) -> None:

@@ -39,8 +39,8 @@ _DISTRIBUTIONS = (
     ("alpine ", "apk", "alpine", "alpine"), ("alma ", "rpm", "alma", "alma"), ("rocky ", "rpm", "rocky", "rocky"),
     ("Photon OS ", "rpm", "photon", "photon"), ("Azure Linux ", "rpm", "azurelinux", "azurelinux"),
     ("CBL-Mariner ", "rpm", "cbl-mariner", "cbl-mariner"), ("SUSE Linux Enterprise Micro ", "rpm", "suse", "slem"),
-    ("SUSE Linux Enterprise ", "rpm", "suse", "sles"), ("openSUSE Tumbleweed", "rpm", "opensuse", "opensuse-tumbleweed"),
-    ("openSUSE Leap ", "rpm", "opensuse", "opensuse-leap"), ("wolfi", "apk", "wolfi", "wolfi"),
+    ("SUSE Linux Enterprise ", "rpm", "suse", "sles"), ("openSUSE Leap ", "rpm", "opensuse", "opensuse-leap"),
+    ("openSUSE Tumbleweed", "rpm", "opensuse", "opensuse-tumbleweed"), ("wolfi", "apk", "wolfi", "wolfi"),
     ("chainguard", "apk", "chainguard", "chainguard"), ("minimos", "apk", "minimos", "minimos"),
     ("echo", "deb", "echo", "echo"),
 )  # fmt: skip

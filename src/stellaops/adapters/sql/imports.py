@@ -19,7 +19,7 @@ from stellaops.ingest.import_documents import microseconds
 from stellaops.ingest.model import SHARED, Batch, Container, ImportReport, Job, Record, Rejected, Source
 
 _BLOCK_BYTES = 256 << 10
-_BLOCK_LEVEL = 3
+_BLOCK_LEVEL = 1
 _APPLY_ROWS = 20_000
 
 job_t, staged_t, revision_t = schema.job, schema.staged, schema.revision
@@ -197,6 +197,7 @@ class SqlImports:
         broken = select(schema.quarantine.c.id).where(
             schema.quarantine.c.source == job.source.name,
             schema.quarantine.c.path == revision_t.c.path,
+            schema.quarantine.c.job == job.id,
             schema.quarantine.c.resolved_by.is_(None),
         )
         gone = (

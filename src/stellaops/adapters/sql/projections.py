@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import msgspec
 from sqlalchemy import Connection, Engine, inspect, select, text, update
 
 from stellaops.adapters.sql import schema
@@ -85,7 +86,7 @@ def _rebuild_page(connection: Connection, begin: int, until: int) -> int:
     made = []
     for row in rows:
         feed = FEEDS[row.feed]
-        parsed = feed.canonical(row.path, row.body).parsed if row.verbatim else row.body
+        parsed = feed.canonical(row.path, row.body).parsed if row.verbatim else msgspec.json.decode(row.body)
         advisory = feed.read(parsed)
         if advisory is not None:
             place = DocumentId(row.name, row.key, Digest(row.digest))

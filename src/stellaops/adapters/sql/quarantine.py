@@ -52,7 +52,14 @@ class SqlQuarantine:
         """See the port. Entries whose bytes could not be had at all are left out: only their source has them."""
         container = schema.container
         statement = (
-            select(table.c.path, table.c.raw, container.c.url, container.c.digest, container.c.size)
+            select(
+                table.c.path,
+                table.c.raw,
+                table.c.file_offset,
+                container.c.url,
+                container.c.digest,
+                container.c.size,
+            )
             .join(container, container.c.id == table.c.container)
             .where(table.c.source == source, table.c.resolved_by.is_(None), table.c.size > 0)
             .order_by(table.c.id)
@@ -60,7 +67,7 @@ class SqlQuarantine:
         with reading(self._engine) as connection:
             rows = connection.execute(statement).all()
         for row in rows:
-            yield Member(row.path, row.raw, row.url, row.digest, row.size)
+            yield Member(row.path, row.raw, row.url, row.digest, row.size, offset=row.file_offset)
 
 
 def _open_entries() -> Select[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -43,8 +43,8 @@ class Feed(Protocol):
         """
         ...
 
-    def read(self, parsed: bytes) -> Advisory | None:
-        """The fields of a record; None where it is well formed but of another kind (a package list, a setting).
+    def read(self, parsed: Any) -> Advisory | None:
+        """The fields of a record from its parsed value; None where it is of another kind.
 
         Raises:
             Malformed: meant as an advisory, but without what identifies it, or of wrong types.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import msgspec
 
@@ -29,8 +30,6 @@ _NO_DOCUMENTS = frozenset(
 )
 _BOM = b"\xef\xbb\xbf"
 _MAX_ID = 256
-_ADVISORIES = msgspec.json.Decoder(Advisory)
-_ANYTHING = msgspec.json.Decoder()
 _NO_BLANK = re.compile(r"[^ \t\r\n]")
 _SCANNER = json.JSONDecoder(parse_int=str, parse_float=str)
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
@@ -63,11 +62,11 @@ class OsvFeed:
         """JSON or YAML by the file's name."""
         return from_yaml(raw) if path.lower().endswith(_YAML) else from_json(raw)
 
-    def read(self, parsed: bytes) -> Advisory | None:
+    def read(self, parsed: Any) -> Advisory | None:
         """The fields of an OSV document; None for JSON that has nothing of an advisory."""
         try:
-            advisory = _ADVISORIES.decode(parsed)
-        except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
+            advisory = msgspec.convert(parsed, Advisory)
+        except msgspec.ValidationError as error:
             if not _looks_like_advisory(parsed):
                 return None
             reason = "no-id" if "`id`" in str(error) and "missing" in str(error) else "schema"
@@ -79,9 +78,8 @@ class OsvFeed:
         return advisory
 
 
-def _looks_like_advisory(parsed: bytes) -> bool:
-    value = _ANYTHING.decode(parsed)
-    return isinstance(value, dict) and ("id" in value or not _TELLTALES.isdisjoint(value))
+def _looks_like_advisory(parsed: Any) -> bool:
+    return isinstance(parsed, dict) and ("id" in parsed or not _TELLTALES.isdisjoint(parsed))
 
 
 def _elements(content: bytes) -> Iterable[Slice]:

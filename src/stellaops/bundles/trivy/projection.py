@@ -20,7 +20,7 @@ from stellaops.bundles.trivy.buckets import Bucket, bucket_for, package_key
 from stellaops.bundles.trivy.constraints import misreading, problem
 from stellaops.bundles.trivy.constraints.spelling import spelling
 from stellaops.bundles.trivy.ranges import intervals, listed, sort_key
-from stellaops.bundles.trivy.values import Detail, encode_detail, fixed_value, ranges_value
+from stellaops.bundles.trivy.values import Detail, encode_detail, fixed_value, highest_fix, ranges_value
 from stellaops.core import timestamps
 
 VERSION = 1
@@ -68,7 +68,6 @@ class _Entry:
     patched: dict[str, None] = field(default_factory=dict)
     introduced: str = ""
     fixed: list[str] = field(default_factory=list)
-    unfixed: bool = False
     severity: Severity = Severity.UNKNOWN
 
 
@@ -144,9 +143,11 @@ def _add_fixed(entry: _Entry, affected: Affected, package: str, problems: list[P
             problems.append(Problem(entry.bucket.name, package, span.fixed, f"not a version of {scheme}"))
         elif span.fixed:
             entry.fixed.append(span.fixed)
-            entry.introduced = "" if span.introduced == "0" else span.introduced
+            # A start that Trivy could not compare would hide the finding.
+            known = span.introduced != "0" and sort_key(span.introduced, scheme) is not None
+            entry.introduced = span.introduced if known else ""
         else:
-            entry.unfixed = True
+            entry.fixed.append("")
     specific = affected.ecosystem_specific
     if (
         entry.bucket.scheme == "debian"
@@ -161,11 +162,9 @@ def _value(entry: _Entry, vendor_ids: tuple[str, ...]) -> bytes | None:
         if not entry.vulnerable:
             return None
         return ranges_value(tuple(entry.vulnerable), tuple(entry.patched), vendor_ids)
-    if not entry.fixed and not entry.unfixed:
+    if not entry.fixed:
         return None
-    fixed = (
-        "" if entry.unfixed else max(entry.fixed, key=lambda text: sort_key(text, entry.bucket.scheme) or ())
-    )
+    fixed = highest_fix(entry.bucket.scheme, entry.fixed)
     # Only Alpine's detector knows where a vulnerability begins.
     introduced = entry.introduced if entry.bucket.scheme == "alpine" and len(entry.fixed) == 1 else ""
     return fixed_value(fixed, introduced, int(entry.severity), vendor_ids)

@@ -86,12 +86,26 @@ def merge_ranges(scheme: str, values: Sequence[bytes]) -> bytes:
 def merge_fixed(scheme: str, values: Sequence[bytes]) -> bytes:
     """One advisory of a distribution's package from several: up to the highest fix; unfixed if any says so."""
     parts = [_FIXED.decode(value) for value in values]
-    fixed = [part.FixedVersion for part in parts]
-    highest = "" if "" in fixed else max(fixed, key=lambda text: (sort_key(text, scheme) or (), text))
+    highest = highest_fix(scheme, [part.FixedVersion for part in parts])
     starts = {part.AffectedVersion for part in parts}
     vendor_ids = sorted({name for part in parts for name in part.VendorIDs})
     severity = max(part.Severity for part in parts)
     return fixed_value(highest, starts.pop() if len(starts) == 1 else "", severity, vendor_ids)
+
+
+_FIX_NEEDED = frozenset(("alma", "rocky", "sles", "opensuse", "photon", "wolfi", "chainguard", "minimos"))
+"""Families in which Trivy passes over an advisory without a fix."""
+
+
+def highest_fix(scheme: str, fixes: Sequence[str]) -> str:
+    """The version up to which a distribution's package is vulnerable; empty where no fix is known to one of the tellers.
+
+    Where Trivy would pass over that, the highest fix that is known stands instead: below it nobody doubts.
+    """
+    known = [text for text in fixes if text]
+    if not known or (len(known) < len(fixes) and scheme not in _FIX_NEEDED):
+        return ""
+    return max(known, key=lambda text: (sort_key(text, scheme) or (), text))
 
 
 def vulnerability_value(details: Sequence[tuple[str, Detail]]) -> bytes:
