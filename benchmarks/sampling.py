@@ -1,6 +1,6 @@
-"""Where processor time goes: a look at the stack every millisecond of it, at about one per cent of cost.
+"""Where time goes: a look at the stack every millisecond or two, at about one per cent of cost.
 
-A call into C counts for the Python function that made it. What is shown is the innermost function of the product, so
+A call into C counts for the Python function that made it. What is counted is the innermost function of the product, so
 that time inside libraries stands at the place that asked for it.
 """
 
@@ -8,28 +8,36 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_EVERY = 0.001
+_EVERY_CPU = 0.001
+_EVERY_WALL = 0.002
 _ROOT = "/stellaops/"
 
 
 @contextmanager
-def sampled(into: Counter[str]) -> Iterator[None]:
-    """Count samples by function of the product while the block runs; only in the main thread."""
+def sampled(note: Callable[[str], None], *, wall: bool = False) -> Iterator[None]:
+    """Call `note` with the product's function that is at work, again and again; only in the main thread.
+
+    Args:
+        wall: look as time passes, waiting included, instead of as processor time is spent.
+    """
 
     def look(_number: int, frame: FrameType | None) -> None:
-        into[_place(frame)] += 1
+        note(_function(frame))
 
-    before = signal.signal(signal.SIGPROF, look)
-    signal.setitimer(signal.ITIMER_PROF, _EVERY, _EVERY)
+    number = signal.SIGALRM if wall else signal.SIGPROF
+    timer = signal.ITIMER_REAL if wall else signal.ITIMER_PROF
+    every = _EVERY_WALL if wall else _EVERY_CPU
+    before = signal.signal(number, look)
+    signal.setitimer(timer, every, every)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, before)
+        signal.setitimer(timer, 0)
+        signal.signal(number, before)
 
 
 def shares(counted: Counter[str], most: int) -> list[tuple[str, float]]:
@@ -38,7 +46,7 @@ def shares(counted: Counter[str], most: int) -> list[tuple[str, float]]:
     return [(name, round(100 * count / total, 1)) for name, count in counted.most_common(most)]
 
 
-def _place(frame: FrameType | None) -> str:
+def _function(frame: FrameType | None) -> str:
     while frame is not None:
         folder, found, module = frame.f_code.co_filename.rpartition(_ROOT)
         if found and folder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stellaops.adapters import settings
@@ -20,7 +20,7 @@ TENANT = "default"
 
 def open_store(directory: Path) -> Local:
     """A local data directory, made when absent; nothing of the user's settings is read."""
-    return Local(settings.load({"dataDir": str(directory)}, {"HOME": str(directory)}))
+    return Local(settings.load({"dataDir": str(directory)}, {"STELLA_CONFIG": str(directory / "none.yaml")}))
 
 
 def fill(local: Local, source: str, paths: Sequence[Path]) -> ImportReport:
@@ -33,7 +33,7 @@ def bring_in(local: Local, source: str, inputs: Inputs, store: ImportStore) -> I
     return import_documents(ImportRequest(source), inputs, sources=local.sources, store=store, now=now)
 
 
-def export(local: Local, profile: str) -> Run:
+def export(local: Local, profile: str, progress: Callable[[str], None] = lambda step: None) -> Run:
     """Run a built-in profile."""
     request = RunRequest(new_run_id(), TENANT, find_profile(TENANT, profile, local.profiles), {})
-    return run_export(request, local.export_tools)
+    return run_export(request, local.export_tools, progress)

@@ -47,7 +47,7 @@ class KeyRevoked(InvalidInput):
     """A revoked key was to be used."""
 
     code = "ERR_KEY_REVOKED"
-    hint = "Activate or create another key."
+    hint = "Make another key with `stella authority key create`."
 
 
 class KeyUnavailable(MissingPrerequisite):

@@ -7,10 +7,16 @@ from pathlib import Path
 import click
 
 from stellaops.authority import manage_keys
-from stellaops.authority.keys import KeyRecord
+from stellaops.authority.keys import KeyRecord, KeyState
 from stellaops.bootstrap import now
 from stellaops.cli.frame import App, StellaGroup, pass_app
 from stellaops.core import timestamps
+
+_PASSPHRASE = click.option(
+    "--passphrase-file",
+    type=click.Path(path_type=Path),
+    help="Encrypt the private key with the passphrase in this file (mode 0600).",
+)
 
 
 @click.group(cls=StellaGroup)
@@ -24,11 +30,7 @@ def key() -> None:
 
 
 @key.command("create")
-@click.option(
-    "--passphrase-file",
-    type=click.Path(path_type=Path),
-    help="Encrypt the private key with the passphrase in this file (mode 0600).",
-)
+@_PASSPHRASE
 @pass_app
 def key_create(app: App, passphrase_file: Path | None) -> None:
     """Make a key and let it sign from now on; earlier keys still verify.
@@ -51,7 +53,10 @@ def key_list(app: App) -> None:
     app.out.rows(
         [_wire(record) for record in records],
         ("key", "state", "created"),
-        [(record.key_id, record.state.value, timestamps.render(record.created_at)) for record in records],
+        [
+            (record.key_id, record.state.value, timestamps.render(record.created_at.replace(microsecond=0)))
+            for record in records
+        ],
     )
 
 
@@ -68,14 +73,16 @@ def key_export_public(app: App, key_id: str | None, target: Path | None) -> None
         click.echo(pem.decode("ascii"), nl=False)
         return
     target.write_bytes(pem)
-    app.out.value({"keyId": key_id or "active", "path": str(target)})
+    app.out.value({"keyId": key_id or _active(app), "path": str(target)})
 
 
 @key.command("rotate")
+@_PASSPHRASE
 @pass_app
-def key_rotate(app: App) -> None:
-    """Make a new key and let it sign from now on."""
-    app.out.value(_wire(manage_keys.create_key(app.local.keys, app.tenant, now=now())))
+def key_rotate(app: App, passphrase_file: Path | None) -> None:
+    """Make a new key and let it sign from now on; the keys before it still verify what they signed."""
+    store = app.local.key_store(passphrase_file)
+    app.out.value(_wire(manage_keys.create_key(store, app.tenant, now=now())))
 
 
 @key.command("revoke")
@@ -84,6 +91,11 @@ def key_rotate(app: App) -> None:
 def key_revoke(app: App, key_id: str) -> None:
     """Revoke a key: it signs and verifies nothing any more."""
     app.out.value(_wire(manage_keys.revoke_key(app.local.keys, app.tenant, key_id, now=now())))
+
+
+def _active(app: App) -> str:
+    records = manage_keys.list_keys(app.local.keys, app.tenant)
+    return next(record.key_id for record in records if record.state is KeyState.ACTIVE)
 
 
 def _wire(record: KeyRecord) -> dict[str, str]:

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from stellaops.adapters.files.inputs import FileInputs
-from stellaops.advisories.databases import DATABASES
+from stellaops.advisories.databases import DATABASES, GENERIC
 from stellaops.advisories.documents.registry import FEEDS
 from stellaops.bootstrap import now
 from stellaops.cli.frame import App, StellaGroup, pass_app
@@ -111,6 +111,10 @@ def status(app: App) -> None:
     wire = {"sequence": sequence, "sources": sources}
     app.out.rows(wire, names, [[source[name] for name in names] for source in sources])
     app.out.line(f"sequence {sequence}")
+    if not sources:
+        app.out.note(
+            f"nothing is imported in {app.settings.data_dir}: `stella concelier import PATH --source NAME`"
+        )
 
 
 @concelier.group(cls=StellaGroup)
@@ -219,7 +223,13 @@ def _print_report(app: App, report: ImportReport) -> None:
         "sequence": report.sequence,
         "resumed": report.resumed,
     }
-    app.out.value(wire)
+    told = [(name, value) for name, value in wire.items() if value not in (0, False)]
+    app.out.value(wire, told)
+    if report.database == GENERIC.name:
+        app.out.note(
+            "the ids are of no single known database: kept as database osv, which is trusted for no distribution;"
+            " import each database as a source of its own, or give --database"
+        )
     if report.quarantined:
         app.out.note(f"see `stella concelier quarantine list --source {report.source}`")
 

@@ -175,7 +175,9 @@ def run_submit(
     request = RunRequest(
         new_run_id(), app.tenant, recipe, parse_pairs(selectors), sequence=snapshot, allow_empty=allow_empty
     )
-    _print_run(app, _execute(app, request))
+    found = _execute(app, request)
+    _print_run(app, found)
+    app.out.note(f"next: stella export verify {found.id} · stella export download {found.id} --to DIR")
 
 
 @run.command("list")
@@ -233,7 +235,14 @@ def run_delete(app: App, run_id: str, dry_run: bool) -> None:
 
 @export.command()
 @click.argument("run_id", metavar="RUN")
-@click.option("--to", "target", required=True, type=click.Path(path_type=Path), metavar="DIR")
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A directory that does not exist yet, or an empty one.",
+)
 @pass_app
 def download(app: App, run_id: str, target: Path) -> None:
     """Copy a run's bundle to DIR, which is then the bundle root."""

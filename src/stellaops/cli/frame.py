@@ -110,7 +110,7 @@ class StellaCommand(click.Command):
     """A command that takes the global options too."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **_with_verbatim_blocks(kwargs))
         self.own_params = list(self.params)
         self.params = [*self.params, *_global_options()]
 
@@ -126,7 +126,7 @@ class StellaGroup(click.Group):
     group_class = type
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **_with_verbatim_blocks(kwargs))
         self.own_params = list(self.params)
         self.params = [*self.params, *_global_options()]
 
@@ -134,6 +134,13 @@ class StellaGroup(click.Group):
         """Own options, the global ones, then the commands."""
         _write_options(self, self.own_params, ctx, formatter)
         self.format_commands(ctx, formatter)
+
+
+def _with_verbatim_blocks(kwargs: dict[str, Any]) -> dict[str, Any]:
+    r"""Help is written in raw docstrings, where click's mark of a block that is not re-wrapped is a literal `\b`."""
+    if kwargs.get("help"):
+        kwargs["help"] = kwargs["help"].replace("\\b\n", "\b\n")
+    return kwargs
 
 
 def _write_options(
@@ -154,14 +161,16 @@ def run(command: click.Command, arguments: list[str] | None = None) -> NoReturn:
     """Run a command line to its exit code; errors end here and nowhere else."""
     app = App()
     try:
-        command.main(arguments, prog_name="stella", standalone_mode=False, obj=app)
+        # Out of standalone mode click returns the code of an early exit instead of raising it.
+        stopped = command.main(arguments, prog_name="stella", standalone_mode=False, obj=app)
     except StellaError as error:
         sys.exit(_report(error, app))
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         sys.exit(INTERRUPTED)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
     except click.ClickException as error:
         sys.exit(_report(_usage(error), app))
     except BrokenPipeError:
@@ -169,7 +178,7 @@ def run(command: click.Command, arguments: list[str] | None = None) -> NoReturn:
         sys.exit(0)
     except Exception as error:  # noqa: BLE001 - the last line of defence; the trace is one flag away
         sys.exit(_report(_internal(error), app, error))
-    sys.exit(0)
+    sys.exit(stopped if isinstance(stopped, int) else 0)
 
 
 def _report(error: StellaError, app: App, cause: BaseException | None = None) -> int:

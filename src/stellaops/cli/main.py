@@ -13,7 +13,7 @@ from stellaops.adapters import settings
 from stellaops.cli.authority import authority
 from stellaops.cli.concelier import concelier
 from stellaops.cli.export import export
-from stellaops.cli.frame import EXIT_CODES, App, StellaGroup, pass_app, run
+from stellaops.cli.frame import EXIT_CODES, INTERRUPTED, UNEXPECTED, App, StellaGroup, pass_app, run
 from stellaops.cli.trivy import trivy
 from stellaops.core.errors import InvalidInput
 
@@ -81,8 +81,10 @@ def completion(shell: str) -> None:
 @pass_app
 def exit_codes(app: App) -> None:
     """List the exit codes that scripts can rely on."""
-    rows: list[tuple[int, str]] = [(0, "ok"), (1, "unexpected")]
-    rows += sorted({(code, meaning) for _, code, meaning in EXIT_CODES})
+    meanings: dict[int, str] = {0: "ok", UNEXPECTED: "unexpected"}
+    for _, code, meaning in EXIT_CODES:
+        meanings[code] = f"{meanings[code]}; {meaning}" if code in meanings else meaning
+    rows = [*sorted(meanings.items()), (INTERRUPTED, "interrupted")]
     app.out.rows([{"code": code, "meaning": meaning} for code, meaning in rows], ("code", "meaning"), rows)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,6 @@ import click
 import yaml
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
 FORMATS = ("table", "json", "yaml")
@@ -23,12 +21,12 @@ class Output:
     """Where a command's result goes; standard output carries nothing else."""
 
     def __init__(self, form: str | None, *, no_color: bool, quiet: bool) -> None:
-        plain = no_color or bool(os.environ.get("NO_COLOR"))
         self.form = form or ("table" if sys.stdout.isatty() else "json")
         self._quiet = quiet
-        width = None if sys.stdout.isatty() else 250
-        self._console = Console(no_color=plain, highlight=False, soft_wrap=width is not None, width=width)
-        self._errors = Console(stderr=True, no_color=plain, highlight=False)
+        # NO_COLOR is rich's to honour. Long lines are the terminal's to wrap, so that ids can be copied whole.
+        plain = True if no_color else None
+        self._console = Console(no_color=plain, highlight=False, soft_wrap=True)
+        self._errors = Console(stderr=True, no_color=plain, highlight=False, soft_wrap=True)
 
     def value(self, wire: Any, table: Sequence[tuple[str, Any]] | None = None) -> None:
         """One result: the wire form for machines, name and value lines for people."""
@@ -37,23 +35,25 @@ class Output:
         elif self.form == "yaml":
             click.echo(yaml.safe_dump(wire, sort_keys=False, allow_unicode=True), nl=False)
         else:
-            grid = Table.grid(padding=(0, 2))
-            for name, item in table if table is not None else wire.items():
-                grid.add_row(Text(str(name), style="bold"), Text(_cell(item)))
-            self._console.print(grid)
+            pairs = list(table if table is not None else wire.items())
+            width = max((len(str(name)) for name, _ in pairs), default=0)
+            for name, item in pairs:
+                self._console.print(Text(str(name).ljust(width), style="bold"), Text(_cell(item)), sep="  ")
 
     def rows(self, wire: Any, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Many results as a table with a header; the wire form for machines."""
+        """Many results as lines under a header; the wire form for machines."""
         if self.form != "table":
             self.value(wire)
             return
-        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        for number, column in enumerate(columns):
-            numeric = bool(rows) and all(isinstance(row[number], int) for row in rows)
-            table.add_column(column, justify="right" if numeric else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(_cell(item)) for item in row))
-        self._console.print(table)
+        cells = [[_cell(item) for item in row] for row in rows]
+        widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+        numeric = [bool(rows) and all(isinstance(row[n], int) for row in rows) for n in range(len(columns))]
+        for line, style in ((columns, "bold"), *((line, "") for line in cells)):
+            padded = [
+                cell.rjust(width) if right else cell.ljust(width)
+                for cell, width, right in zip(line, widths, numeric, strict=True)
+            ]
+            self._console.print(Text("  ".join(padded).rstrip(), style=style))
 
     def note(self, text: str) -> None:
         """A line for people, on standard error."""

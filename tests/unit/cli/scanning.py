@@ -80,19 +80,20 @@ def sbom(components: Iterable[dict[str, Any]], system: tuple[str, str] | None = 
     return {"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1, "components": listed}
 
 
-def component(kind: str, path: str, version: str, qualifiers: str = "", **properties: str) -> dict[str, Any]:
+def component(
+    kind: str, path: str, version: str, qualifiers: str = "", *, name: str = "", **properties: str
+) -> dict[str, Any]:
     """A library named by its package URL, with properties in Trivy's name space."""
-    purl = (
-        f"pkg:{kind}/{quote(path, safe='/')}@{quote(version, safe='')}{'?' if qualifiers else ''}{qualifiers}"
-    )
+    place = quote(path, safe="" if kind == "k8s" else "/")
+    purl = f"pkg:{kind}/{place}@{quote(version, safe='')}{'?' if qualifiers else ''}{qualifiers}"
     return {
         "type": "library",
         "bom-ref": purl + "".join(f"#{value}" for value in properties.values()),
-        "name": path.rpartition("/")[2],
+        "name": name or path.rpartition("/")[2],
         "version": version,
         "purl": purl,
         "properties": [
-            {"name": f"aquasecurity:trivy:{name}", "value": value} for name, value in properties.items()
+            {"name": f"aquasecurity:trivy:{key}", "value": value} for key, value in properties.items()
         ],
     }
 

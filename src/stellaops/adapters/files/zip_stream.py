@@ -20,6 +20,7 @@ _END64 = struct.Struct("<4sQ2H2L4Q")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _LOCAL_SIZE = 30
 _SATURATED = 0xFFFFFFFF
+_FORGET_AFTER = 32 << 20
 
 
 class BadZip(ValueError):
@@ -46,7 +47,7 @@ def entries(path: Path, *, limit: int) -> Iterator[Entry]:
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         directory = _directory(data)
-        claimed = 0
+        claimed = forgettable = 0
         for header, name, extra in _headers(data, directory):
             packed, size, offset = _sizes(header, extra)
             claimed += packed if packed <= len(data) else 0
@@ -54,6 +55,11 @@ def entries(path: Path, *, limit: int) -> Iterator[Entry]:
                 raise BadZip("entries overlap: together they claim more bytes than the file has")
             if name.endswith("/"):
                 continue
+            forgettable += packed
+            if forgettable > _FORGET_AFTER:
+                # Pages of the archive that were read count as this process's memory until they are let go.
+                data.madvise(mmap.MADV_DONTNEED)
+                forgettable = 0
             place = _Place(header[4], header[7], packed, size, offset + directory.base)
             try:
                 yield Entry(name, _content(data, header, place, limit))

@@ -121,6 +121,7 @@ def translated(where: object) -> Iterator[None]:
         sqlite3.DatabaseError,
         PermissionError,
         FileExistsError,
+        FileNotFoundError,
         NotADirectoryError,
     ) as error:
         raise _ours(error, where) from error
@@ -139,7 +140,15 @@ def _ours(error: Exception, where: object) -> StellaError:
         return StoreFull(f"{where}: {text}")
     if "locked" in lowered or "busy" in lowered:
         return StoreBusy(f"{where}: {text}")
-    readonly = ("readonly", "read-only", "unable to open", "permission denied", "exists", "not a directory")
+    readonly = (
+        "readonly",
+        "read-only",
+        "unable to open",
+        "permission denied",
+        "exists",
+        "not a directory",
+        "no such",
+    )
     if any(word in lowered for word in readonly):
         return StoreReadOnly(f"{where}: {text}")
     if isinstance(error, OperationalError | sqlite3.OperationalError):

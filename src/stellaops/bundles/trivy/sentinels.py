@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -22,6 +22,7 @@ class _Value(msgspec.Struct, frozen=True):
 
 
 _VALUES = msgspec.json.Decoder(_Value)
+_LOW = "0.0.1"
 # Below every version that is really fixed somewhere.
 _LOWEST = {"dpkg": "0.0.0-0", "rpm": "0.0.0-0", "apk": "0.0.0-r0"}
 _APK = frozenset(("alpine", "chainguard", "minimos", "wolfi"))
@@ -31,24 +32,27 @@ _DEB = frozenset(("debian", "echo", "ubuntu"))
 def vulnerable_version(bucket: Bucket, value: bytes) -> str | None:
     """A version that the scanner must report by this entry; None where none is plain to see.
 
-    Only bounds that the entry itself names are used: a listed version, an inclusive bound of a range.
+    A version that the entry itself names is taken first: a listed one, an inclusive bound of a range. Else a very low
+    one, where a range goes down so far.
     """
     entry = _VALUES.decode(value)
     if not bucket.language:
         return _below(bucket, entry)
-    for constraint in entry.VulnerableVersions:
-        for part in constraint.split(","):
-            bound = part.strip()
-            version = bound.lstrip("<>= ")
-            if (
-                bound.startswith((">=", "<=", "="))
-                and _clean(version)
-                and version not in entry.PatchedVersions
-            ):
-                inside = all(_holds(other.strip(), version, bucket.scheme) for other in constraint.split(","))
-                if inside and version_problem(bucket.scheme, version) is None:
-                    return version
+    choices = [(version, text) for text in entry.VulnerableVersions for version in _inclusive(text)]
+    choices += [(_LOW, text) for text in entry.VulnerableVersions]
+    for version, constraint in choices:
+        if version in entry.PatchedVersions or not _clean(version):
+            continue
+        inside = all(_holds(part.strip(), version, bucket.scheme) for part in constraint.split(","))
+        if inside and version_problem(bucket.scheme, version) is None:
+            return version
     return None
+
+
+def _inclusive(constraint: str) -> Iterator[str]:
+    for part in constraint.split(","):
+        if part.strip().startswith((">=", "<=", "=")):
+            yield part.strip().lstrip("<>= ")
 
 
 def choose_sentinels(candidates: Mapping[str, Sequence[Sentinel]], data: Data) -> list[Sentinel]:

@@ -98,7 +98,7 @@ _FIX_NEEDED = frozenset(("alma", "rocky", "sles", "opensuse", "photon", "wolfi",
 
 
 def highest_fix(scheme: str, fixes: Sequence[str]) -> str:
-    """The version up to which a distribution's package is vulnerable; empty where no fix is known to one of the tellers.
+    """Up to which version a distribution's package is vulnerable; empty where one of the tellers knows no fix.
 
     Where Trivy would pass over that, the highest fix that is known stands instead: below it nobody doubts.
     """

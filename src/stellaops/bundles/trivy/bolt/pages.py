@@ -165,11 +165,15 @@ def _check_bounds(meta: Meta, size: int) -> None:
         )
 
 
+_FORGET_AFTER = 64 << 20
+
+
 class PageSource:
     """Gives out the nodes of a file, and sees that no page serves two of them. Not for use by several threads."""
 
     def __init__(self, data: Data) -> None:
         self._data = data
+        self._read = 0
         self.meta = choose_meta(data)
         self._named_by: dict[int, tuple[int, int]] = {}
         self._ends: dict[int, int] = {}
@@ -200,9 +204,17 @@ class PageSource:
             raise BoltInvalid(f"page {page_id} should be a branch or a leaf; its flags are {flags:#x}")
         if count > MAX_COUNT or start + HEADER_SIZE + count * ELEMENT_SIZE > stop:
             raise BoltInvalid(f"page {page_id} has no room for {count} elements")
+        self._forget(stop - start)
         if stop - start <= _COPIED_PAGE:
             return Page(page_id, flags, count, bytes(self._data[start:stop]), HEADER_SIZE, stop - start)
         return Page(page_id, flags, count, self._data, start + HEADER_SIZE, stop)
+
+    def _forget(self, read: int) -> None:
+        """Let go of mapped pages now and then: what was read counts as this process's memory until then."""
+        self._read += read
+        if self._read > _FORGET_AFTER and isinstance(self._data, mmap.mmap):
+            self._data.madvise(mmap.MADV_DONTNEED)
+            self._read = 0
 
     def _header(self, page_id: int) -> tuple[int, int, int, int]:
         """Flags, count, and the bytes where the page with its overflow pages starts and stops."""

@@ -1,0 +1,240 @@
+"""Exports that are killed, that meet a full disk, or a disk that cannot be written: nothing half done is left."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.running import PROCESS, Stella, environment, osv, package, spawn, until
+from tests.unit.cli.scanning import once
+
+QUICK = (
+    "apiVersion: stellaops.io/export.v1\nkind: ExportProfile\nmetadata: {name: quick}\n"
+    "spec: {kind: trivy, variant: db, smoke: 'off'}\n"
+)
+
+
+def prepare(place: Path) -> None:
+    stella = Stella(place / "data")
+    documents = [
+        osv(
+            f"GHSA-{number:04d}-aaaa-bbbb",
+            package("npm", f"package-{number}", *until(f"{number}.2.3")),
+            details=f"All about number {number}. " * 40,
+        )
+        for number in range(1500)
+    ]
+    stella.take(place / "in", "ghsa", *documents)
+    (place / "quick.yaml").write_text(QUICK, encoding="utf-8")
+    stella("export", "profile", "create", str(place / "quick.yaml"))
+    stella("authority", "key", "create")
+
+
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with evidence, a key and a profile without a smoke scan."""
+    return once(tmp_path_factory, "crash-store", prepare) / "data"
+
+
+@pytest.fixture
+def store(filled: Path, tmp_path: Path) -> Stella:
+    return Stella(Path(shutil.copytree(filled, tmp_path / "data")))
+
+
+def start(store: Stella, profile: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [*PROCESS, "--data-dir", str(store.data_dir), "export", "run", "submit", "--profile", profile],
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def bundles(store: Stella) -> list[Path]:
+    exports = store.data_dir / "exports"
+    return sorted(path for path in exports.glob("*/*") if path.parent.name != ".staging")
+
+
+def leftovers(store: Stella) -> list[Path]:
+    staging = store.data_dir / "exports" / ".staging"
+    return sorted(staging.iterdir()) if staging.exists() else []
+
+
+def demand_whole(store: Stella, export_id: str | None) -> None:
+    """Whatever is visible verifies, and there is at most the one export."""
+    for bundle in bundles(store):
+        assert store("export", "verify", str(bundle))["verdict"] == "ok"
+        assert export_id in (None, bundle.parent.name)
+
+
+def kill_at_random_moments(store: Stella, profile: str, times: int, seed: int) -> None:
+    chance = random.Random(seed)
+    began = time.monotonic()
+    with start(store, profile) as process:
+        assert process.wait() == 0
+    whole = time.monotonic() - began
+    reference = store("export", "run", "list", "--latest")[0]
+    assert store("export", "run", "delete", reference["runId"])["removed"]
+    stopped = 0
+    for _ in range(times):
+        process = start(store, profile)
+        time.sleep(chance.uniform(0.35, 1.0) * whole)
+        os.killpg(process.pid, signal.SIGKILL)
+        stopped += process.wait() == -signal.SIGKILL
+        demand_whole(store, reference["exportId"])
+    again = store.submit(profile)
+    assert (again["exportId"], again["archiveId"]) == (reference["exportId"], reference["archiveId"])
+    assert again["artifacts"] and leftovers(store) == []
+    runs = store("export", "run", "list")
+    assert {run["status"] for run in runs} <= {"succeeded", "failed"}
+    for run in runs:
+        if run["status"] == "failed":
+            assert run["errorCode"] == "internal"
+            assert "submit it again" in run["error"]
+    assert stopped > 0
+    demand_whole(store, reference["exportId"])
+
+
+@pytest.mark.parametrize("profile", ["quick", "json:raw"])
+def test_a_killed_export_leaves_nothing_half_written_and_the_next_gives_the_same(
+    profile: str, store: Stella
+) -> None:
+    kill_at_random_moments(store, profile, times=3, seed=len(profile))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("profile", ["quick", "json:raw", "trivy:db"])
+def test_many_killed_exports_leave_nothing_half_written(profile: str, seed: int, store: Stella) -> None:
+    kill_at_random_moments(store, profile, times=15, seed=seed)
+
+
+def test_a_run_whose_process_died_is_marked_and_its_staging_swept(store: Stella) -> None:
+    """Stopped, not lucky: the process is frozen while it builds, seen alive, then killed."""
+    process = start(store, "json:raw")
+    staging = store.data_dir / "exports" / ".staging"
+    deadline = time.monotonic() + 60
+    while not list(staging.glob("*/root/data")) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGSTOP)
+    if not leftovers(store):  # it was quicker than we
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        pytest.skip("the export was over before it could be stopped")
+    (alive,) = leftovers(store)
+    other = store.submit("quick")
+    assert leftovers(store) == [alive]
+    running = store("export", "run", "show", alive.name)
+    assert running["status"] == "running"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert store.submit("quick")["exportId"] == other["exportId"]
+    assert leftovers(store) == []
+    assert store("export", "run", "show", alive.name)["status"] == "failed"
+
+
+def test_an_interrupted_export_is_recorded_as_cancelled(store: Stella) -> None:
+    process = start(store, "json:raw")
+    staging = store.data_dir / "exports" / ".staging"
+    deadline = time.monotonic() + 60
+    while not list(staging.glob("*/root")) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    code = process.wait()
+    run = store("export", "run", "list", "--latest")[0]
+    assert (code, run["status"]) in ((130, "cancelled"), (0, "succeeded"))
+    assert leftovers(store) == []
+
+
+# ---- disks
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(filled: Path, small_disk: Callable[[int], Path]) -> None:
+    needed = sum(path.stat().st_size for path in filled.rglob("*") if path.is_file())
+    for spare in (96 << 10, 400 << 10):
+        disk = small_disk(needed + (1 << 20) + spare)
+        store = Stella(Path(shutil.copytree(filled, disk / "data")))
+        fill(disk, leave=spare)
+        before = tree(store)
+        answer = spawn("--data-dir", str(store.data_dir), "export", "run", "submit", "--profile", "json:raw")
+        assert (answer.code, answer.out) == (5, ""), answer
+        assert answer.err.startswith("error ERR_")
+        assert "\n→ " in answer.err
+        assert leftovers(store) == [] and bundles(store) == []
+        assert tree(store) == before
+        (disk / "ballast").unlink()
+        again = store.submit("json:raw")
+        assert store("export", "verify", str(store.bundle(again)))["verdict"] == "ok"
+        assert all(run["status"] != "running" for run in store("export", "run", "list"))
+
+
+def fill(disk: Path, leave: int) -> None:
+    room = os.statvfs(disk)
+    with (disk / "ballast").open("wb") as ballast:
+        os.posix_fallocate(ballast.fileno(), 0, room.f_bavail * room.f_frsize - leave)
+
+
+def tree(store: Stella) -> set[str]:
+    """The names below the data directory, but for what a database keeps beside itself."""
+    return {
+        str(path.relative_to(store.data_dir))
+        for path in store.data_dir.rglob("*")
+        if not path.name.endswith(("-wal", "-shm")) and path.name not in ("exports", ".staging")
+    }
+
+
+def remount(disk: Path, mode: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{mode}", str(disk)], check=True)
+
+
+def test_a_data_directory_that_cannot_be_written_is_told_and_can_still_be_read(
+    filled: Path, small_disk: Callable[[int], Path]
+) -> None:
+    disk = small_disk(64 << 20)
+    store = Stella(Path(shutil.copytree(filled, disk / "data")))
+    run = store.submit("json:raw")
+    remount(disk, "ro")
+    try:
+        answer = spawn("--data-dir", str(store.data_dir), "export", "run", "submit", "--profile", "json:raw")
+        assert (answer.code, answer.out) == (5, ""), answer
+        assert answer.err.startswith("error ERR_")
+        assert "read-only" in answer.err or "readonly" in answer.err
+        assert store("export", "verify", str(store.bundle(run)))["verdict"] == "ok"
+    finally:
+        remount(disk, "rw")
+    assert store.submit("json:raw")["exportId"] == run["exportId"]
+
+
+def test_a_download_to_a_full_disk_leaves_nothing(
+    filled: Path, store: Stella, small_disk: Callable[[int], Path]
+) -> None:
+    run = store.submit("json:raw")
+    disk = small_disk(64 << 10)
+    error = store.refused(
+        5, "ERR_EXPORT_NO_ROOM", "export", "download", run["runId"], "--to", str(disk / "bundle")
+    )
+    assert "the disk is full" in error
+    assert list(disk.iterdir()) == []
+
+
+def test_loading_into_a_trivy_cache_on_a_full_disk_keeps_what_was_there(
+    store: Stella, small_disk: Callable[[int], Path]
+) -> None:
+    run = store.submit("quick")
+    disk = small_disk(512 << 10)
+    (disk / "db").mkdir()
+    (disk / "db" / "trivy.db").write_bytes(b"earlier")
+    bundle = str(store.bundle(run) / "trivy" / "db.bundle")
+    store.refused(5, "ERR_EXPORT_NO_ROOM", "trivy", "import", bundle, "--cache-dir", str(disk))
+    assert [path.name for path in disk.iterdir()] == ["db"]
+    assert (disk / "db" / "trivy.db").read_bytes() == b"earlier"

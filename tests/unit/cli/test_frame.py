@@ -1,0 +1,336 @@
+"""The frame of the command line: options, formats, errors, help, completion, settings."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import pty
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from stellaops.adapters import settings
+from stellaops.adapters.settings import InvalidSettings
+from stellaops.cli.frame import exit_code
+from stellaops.cli.main import stella as root_command
+from stellaops.core import errors
+from tests.unit.cli.running import PROCESS, Stella, call, environment, osv, package, spawn, until
+
+
+@pytest.fixture(autouse=True)
+def own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting of whoever runs the tests."""
+    for name in list(os.environ):
+        if name.startswith("STELLA_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "no-config"))
+
+
+@pytest.fixture
+def stella(tmp_path: Path) -> Stella:
+    return Stella(tmp_path / "data")
+
+
+def all_commands() -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+
+    def walk(command: click.Command, path: tuple[str, ...]) -> None:
+        found.append(path)
+        if isinstance(command, click.Group):
+            for name, child in sorted(command.commands.items()):
+                walk(child, (*path, name))
+
+    walk(root_command, ())
+    return found
+
+
+def command_at(path: tuple[str, ...]) -> click.Command:
+    command: click.Command = root_command
+    for name in path:
+        assert isinstance(command, click.Group)
+        command = command.commands[name]
+    return command
+
+
+# ---- help
+
+
+@pytest.mark.parametrize("path", all_commands(), ids=" ".join)
+def test_help_of_every_command_teaches(path: tuple[str, ...]) -> None:
+    answer = call(*path, "--help")
+    assert (answer.code, answer.err) == (0, "")
+    lines = answer.out.splitlines()
+    assert lines[0].startswith(f"Usage: {' '.join(('stella', *path))} ")
+    assert len((command_at(path).help or "").split()) >= 3
+    assert "Global options:" in answer.out
+    assert "--data-dir DIR" in answer.out
+    for parameter in command_at(path).params:
+        if isinstance(parameter, click.Option) and not parameter.hidden:
+            assert parameter.opts[0] in answer.out
+
+
+@pytest.mark.parametrize("path", all_commands(), ids=" ".join)
+def test_every_option_of_a_command_says_what_it_is_for(path: tuple[str, ...]) -> None:
+    untold = [
+        parameter.opts[0]
+        for parameter in command_at(path).params
+        if isinstance(parameter, click.Option) and not parameter.help
+    ]
+    assert untold == []
+
+
+def test_no_arguments_show_help_and_version_says_one_line() -> None:
+    answer = call()
+    assert (answer.code, answer.out) == (2, "")
+    assert "A first export:" in answer.err
+    assert call("--version").out.startswith("stella, version ")
+
+
+def test_every_exit_code_is_listed() -> None:
+    listed = {row["code"]: row["meaning"] for row in call("exit-codes", "--format", "json").value}
+    assert set(listed) == {0, 1, 2, 3, 4, 5, 6, 10}
+
+
+@pytest.mark.parametrize(
+    ("category", "code"),
+    [
+        (errors.InvalidInput, 2), (errors.NotPermitted, 3), (errors.NotFound, 4), (errors.MissingPrerequisite, 5),
+        (errors.NotTrusted, 6), (errors.QuotaExceeded, 10), (errors.DependencyFailed, 10), (errors.StellaError, 1),
+    ],
+)  # fmt: skip
+def test_the_category_of_an_error_decides_the_exit_code(
+    category: type[errors.StellaError], code: int
+) -> None:
+    assert exit_code(category("something")) == code
+
+
+# ---- global options
+
+
+def test_global_options_are_taken_anywhere_on_the_line(tmp_path: Path) -> None:
+    words = ("export", "profile", "list")
+    options = ("--data-dir", str(tmp_path / "data"), "--tenant", "acme", "--format", "yaml", "-q")
+    expected = None
+    for place in range(len(words) + 1):
+        answer = call(*words[:place], *options, *words[place:])
+        assert (answer.code, answer.err) == (0, "")
+        assert [each["metadata"]["tenant"] for each in yaml.safe_load(answer.out)] == ["acme", "acme"]
+        assert answer.out == (expected := expected or answer.out)
+
+
+def test_the_innermost_of_two_equal_options_wins(tmp_path: Path) -> None:
+    answer = call(
+        "--format", "yaml", "--data-dir", str(tmp_path), "export", "profile", "list", "--format", "json"
+    )
+    assert len(answer.value) == 2
+
+
+def test_json_yaml_and_table_say_the_same(stella: Stella) -> None:
+    as_json = stella.ask("export", "profile", "show", "json:raw", "--format", "json").value
+    assert (
+        yaml.safe_load(stella.ask("export", "profile", "show", "json:raw", "--format", "yaml").out) == as_json
+    )
+    table = stella.ask("export", "profile", "list", "--format", "table").out.splitlines()
+    assert table[0].split() == ["name", "kind", "revision", "selectors"]
+    assert [line.split()[0] for line in table[1:]] == ["json:raw", "trivy:db"]
+
+
+def test_what_is_piped_is_json_without_being_asked(tmp_path: Path) -> None:
+    answer = spawn("--data-dir", str(tmp_path), "export", "profile", "list")
+    assert [profile["metadata"]["name"] for profile in answer.value] == ["json:raw", "trivy:db"]
+
+
+def on_a_terminal(*arguments: str, **variables: str) -> bytes:
+    control, terminal = pty.openpty()
+    with subprocess.Popen(
+        [*PROCESS, *arguments],
+        env=environment(TERM="xterm-256color", COLUMNS="200", **variables),
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    ) as process:
+        os.close(terminal)
+        said = b""
+        while True:
+            try:
+                chunk = os.read(control, 65536)
+            except OSError:  # the other end is closed
+                break
+            if not chunk:
+                break
+            said += chunk
+    os.close(control)
+    assert process.returncode == 0, said
+    return said
+
+
+@pytest.mark.parametrize(
+    ("options", "variables", "coloured"),
+    [
+        ((), {}, True),
+        (("--no-color",), {}, False),
+        ((), {"NO_COLOR": "1"}, False),
+        ((), {"NO_COLOR": ""}, True),
+    ],
+)
+def test_a_terminal_gets_a_table_with_colours_unless_they_are_not_wanted(
+    options: tuple[str, ...], variables: dict[str, str], coloured: bool, tmp_path: Path
+) -> None:
+    said = on_a_terminal("--data-dir", str(tmp_path), *options, "export", "profile", "list", **variables)
+    assert b"revision" in said
+    assert b"{" not in said
+    assert (b"\x1b[3" in said or b"\x1b[1m" in said) is coloured
+
+
+# ---- errors
+
+
+def test_an_error_is_two_lines_on_standard_error_and_nothing_on_standard_output(stella: Stella) -> None:
+    answer = stella.ask("export", "run", "show", "run-nowhere")
+    assert (answer.code, answer.out) == (4, "")
+    first, second = answer.err.splitlines()
+    assert first == "error ERR_EXPORT_RUN_NOT_FOUND: tenant default has no run 'run-nowhere'"
+    assert second.startswith("→ ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("export", "frobnicate"), "frobnicate"),
+        (("export", "run", "submit"), "--profile"),
+        (("--format", "xml", "config", "show"), "xml"),
+        (("export", "run", "submit", "--profile", "x", "--snapshot", "many"), "many"),
+        (("export", "profile", "create", "/nonexistent/file"), "/nonexistent/file"),
+        (("completion", "tcsh"), "tcsh"),
+        (("export", "verify", "--no-such-option"), "--no-such-option"),
+    ],
+)
+def test_a_wrong_command_line_is_an_error_like_any_other(
+    arguments: tuple[str, ...], said: str, stella: Stella
+) -> None:
+    error = stella.refused(2, "ERR_USAGE", *arguments)
+    assert said in error.splitlines()[0]
+    assert "--help" in error.splitlines()[-1]
+
+
+def test_trace_shows_where_an_error_came_from(stella: Stella) -> None:
+    answer = stella.ask("export", "run", "show", "run-nowhere", "--trace")
+    assert answer.code == 4
+    assert "Traceback" in answer.err
+    assert "find_run" in answer.err
+
+
+def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
+    command = f"'{PROCESS[0]}' -c '{PROCESS[2]}' --data-dir '{tmp_path}' export profile list"
+    line = f"{command} | head -c 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", line], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode in (0, 141)
+    assert "Traceback" not in done.stderr
+
+
+# ---- completion
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_script_of_a_shell_calls_stella_back(shell: str) -> None:
+    answer = call("completion", shell)
+    assert answer.code == 0
+    assert f"_STELLA_COMPLETE={shell}_complete" in answer.out
+
+
+def test_completion_knows_commands_and_options() -> None:
+    def complete(*words: str) -> str:
+        variables = {
+            "_STELLA_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1),
+        }  # fmt: skip
+        return spawn(variables=variables).out
+
+    assert {line.partition(",")[2] for line in complete("stella", "").splitlines()} >= {"export", "concelier"}
+    assert "submit" in complete("stella", "export", "run", "s")
+    assert "--profile" in complete("stella", "export", "run", "submit", "--p")
+
+
+# ---- settings
+
+
+def test_each_setting_says_where_it_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("tenant: from-file\ntrivy: /opt/trivy\n", encoding="utf-8")
+    monkeypatch.setenv("STELLA_CONFIG", str(file))
+    monkeypatch.setenv("STELLA_TENANT", "from-environment")
+    shown = call("--data-dir", str(tmp_path / "here"), "config", "show").value["settings"]
+    assert shown["tenant"] == {"value": "from-environment", "origin": "STELLA_TENANT"}
+    assert shown["trivy"] == {"value": "/opt/trivy", "origin": str(file)}
+    assert shown["dataDir"] == {"value": str(tmp_path / "here"), "origin": "command line"}
+    assert shown["keyPassphraseFile"] == {"value": None, "origin": "default"}
+    assert call("--tenant", "flag", "config", "show").value["settings"]["tenant"]["value"] == "flag"
+
+
+def test_a_setting_that_nearly_has_a_name_is_an_error_that_says_which_is_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("tennant: a\ndatadir: b\nentirelyElse: c\ntrivy: [1]\n", encoding="utf-8")
+    monkeypatch.setenv("STELLA_CONFIG", str(file))
+    answer = call("config", "check")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith("error ERR_CONFIG_INVALID: ")
+    for part in (
+        "is tenant meant?",
+        "is dataDir meant?",
+        "entirelyElse: not a setting; there are",
+        "trivy: a text",
+    ):
+        assert part in answer.err
+    with pytest.raises(InvalidSettings) as caught:
+        settings.load({}, {"STELLA_CONFIG": str(file)})
+    assert len(caught.value.details) == 4
+
+
+def test_sound_settings_are_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STELLA_CONFIG", str(tmp_path / "absent.yaml"))
+    assert call("config", "check").value["verdict"] == "ok"
+
+
+def test_environment_variables_choose_data_directory_and_tenant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STELLA_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("STELLA_TENANT", "acme")
+    key = call("authority", "key", "create").value
+    assert key["tenant"] == "acme"
+    assert Path(key["publicKeyFile"]).is_relative_to(tmp_path / "data" / "tenants" / "acme")
+
+
+# ---- everything that prints, prints one form
+
+
+def test_every_reading_command_answers_in_all_three_forms(stella: Stella, tmp_path: Path) -> None:
+    stella.take(tmp_path / "in", "ghsa", osv("GHSA-aaaa-bbbb-cccc", package("npm", "left", *until("1.2.0"))))
+    (tmp_path / "in" / "broken.json").write_text(
+        '{"id": "GHSA-dddd-eeee-ffff", "affected": 3}', encoding="utf-8"
+    )
+    stella("concelier", "import", str(tmp_path / "in"), "--source", "ghsa")
+    run = stella.submit("json:raw")
+    commands = [
+        ("concelier", "status"), ("concelier", "quarantine", "list"), ("concelier", "show", "GHSA-aaaa-bbbb-cccc"),
+        ("export", "profile", "list"), ("export", "profile", "history", "json:raw"), ("export", "run", "list"),
+        ("export", "run", "show", run["runId"]), ("export", "plan", "--profile", "json:raw"),
+        ("export", "verify", "latest"), ("export", "diff", "latest", "latest"), ("authority", "key", "list"),
+        ("config", "show"), ("exit-codes",),
+    ]  # fmt: skip
+    for command, form in itertools.product(commands, ("json", "yaml", "table")):
+        answer = stella.ask(*command, "--format", form)
+        assert answer.code == 0, (command, answer.err)
+        assert answer.out.strip() or command[-1] == "list"
+        if form == "json":
+            json.loads(answer.out)
+        elif form == "yaml":
+            yaml.safe_load(answer.out)
+        assert "\x1b[" not in answer.out
