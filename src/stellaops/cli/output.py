@@ -57,7 +57,7 @@ class Output:
 
     def note(self, text: str) -> None:
         """A line for people, on standard error."""
-        if not self._quiet:
+        if not self._quiet and self.form == "table":
             self._errors.print(Text(text))
 
     def line(self, text: str) -> None:

@@ -43,7 +43,7 @@ class FileWorkspace:
     def stage(self, run_id: str) -> Iterator[FileStaging]:
         """See the port."""
         place = self._root / ".staging" / run_id
-        with _disk_errors(self._root):
+        with disk_errors(self._root):
             place.parent.mkdir(parents=True, exist_ok=True)
             self._sweep()
             lock = _own(place)
@@ -73,15 +73,13 @@ class FileWorkspace:
 
     def copy(self, source: Path, target: Path) -> None:
         """See the port."""
-        with _disk_errors(target):
+        with disk_errors(target):
             if target.exists() and (not target.is_dir() or any(target.iterdir())):
                 raise TargetExists(f"{target} exists and is not empty")
             target.parent.mkdir(parents=True, exist_ok=True)
             partial = target.parent / f".{target.name}.partial-{os.getpid()}"
             try:
-                shutil.copytree(source, partial, copy_function=shutil.copyfile)
-                for path in partial.rglob("*"):
-                    path.chmod(0o755 if path.is_dir() else 0o644)
+                _copy_tree(source, partial)
                 _sync_tree(partial)
                 if target.exists():
                     target.rmdir()
@@ -92,7 +90,7 @@ class FileWorkspace:
 
     def delete(self, export_id: str, archive_id: str) -> None:
         """See the port."""
-        with _disk_errors(self._root):
+        with disk_errors(self._root):
             path = self._root / export_id / archive_id
             if path.is_dir():
                 grave = self._root / ".staging" / f"deleted-{archive_id}-{os.getpid()}"
@@ -152,7 +150,8 @@ class FileStaging:
 
 
 @contextmanager
-def _disk_errors(where: Path) -> Iterator[None]:
+def disk_errors(where: Path) -> Iterator[None]:
+    """A disk that is full or cannot be written as an error that says so."""
     try:
         yield
     except OSError as error:
@@ -186,6 +185,18 @@ def _age(place: Path) -> float:
         return time.time() - place.stat().st_mtime
     except FileNotFoundError:
         return 0
+
+
+def _copy_tree(source: Path, target: Path) -> None:
+    target.mkdir()
+    target.chmod(0o755)
+    for path in sorted(source.iterdir()):
+        copy = target / path.name
+        if path.is_dir():
+            _copy_tree(path, copy)
+        else:
+            shutil.copyfile(path, copy)
+            copy.chmod(0o644)
 
 
 def _same_tree(one: Path, other: Path) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from stellaops.adapters.files.workspace import disk_errors
 from stellaops.bundles.trivy.buckets import Bucket, bucket_named
 from stellaops.bundles.trivy.inspect import Sentinel
 from stellaops.core import timestamps
@@ -96,25 +97,18 @@ class StockTrivy:
         Args:
             downloaded_at: written into `metadata.json`, as Trivy does after a download.
         """
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache, prefix=".db-") as scratch:
-            fresh = Path(scratch) / "db"
-            fresh.mkdir()
-            with tarfile.open(archive, "r:gz") as members:
-                for name in ("trivy.db", "metadata.json"):
-                    content = members.extractfile(name)
-                    if content is None:
-                        raise TrivyFailed(f"{archive} has no {name}")
-                    with (fresh / name).open("wb") as out:
-                        shutil.copyfileobj(content, out, 1 << 20)
-                        out.flush()
-                        os.fsync(out.fileno())
-            if downloaded_at is not None:
-                _mark(fresh / "metadata.json", downloaded_at)
-            target = cache / "db"
-            if target.exists():
-                target.rename(Path(scratch) / "old")
-            fresh.rename(target)
+        with disk_errors(cache):
+            cache.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=cache, prefix=".db-") as scratch:
+                fresh = Path(scratch) / "db"
+                fresh.mkdir()
+                _unpack(archive, fresh)
+                if downloaded_at is not None:
+                    _mark(fresh / "metadata.json", downloaded_at)
+                target = cache / "db"
+                if target.exists():
+                    target.rename(Path(scratch) / "old")
+                fresh.rename(target)
 
     def scan(self, target: Path, cache: Path, *, kind: str = "fs") -> dict[str, Any]:
         """Scan a directory (`fs`) or an SBOM (`sbom`) with a cache's database; Trivy's JSON report.
@@ -164,6 +158,18 @@ class StockTrivy:
             ]
         shutil.rmtree(cache, ignore_errors=True)
         return problems
+
+
+def _unpack(archive: Path, into: Path) -> None:
+    with tarfile.open(archive, "r:gz") as members:
+        for name in ("trivy.db", "metadata.json"):
+            content = members.extractfile(name)
+            if content is None:
+                raise TrivyFailed(f"{archive} has no {name}")
+            with (into / name).open("wb") as out:
+                shutil.copyfileobj(content, out, 1 << 20)
+                out.flush()
+                os.fsync(out.fileno())
 
 
 def _mark(file: Path, downloaded_at: datetime) -> None:
