@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bolt_go
+from benchmarks import bolt_go, machine
 from stellaops.bundles.trivy.bolt.writer import BoltWriter, BucketHandle, Entry
 
 _MIB = 1024 * 1024
@@ -113,7 +113,12 @@ def compare(shape: Shape, runs: int, directory: Path) -> dict[str, Any]:
             if peer is not None:
                 peer_path.unlink(missing_ok=True)
                 theirs.append(bolt_go.ask(peer, "write", peer_path, *shape.words()))
-        result: dict[str, Any] = {"shape": asdict(shape), "runs": runs, "ours": _median(ours, shape)}
+        result: dict[str, Any] = {
+            "machine": machine.describe(),
+            "shape": asdict(shape),
+            "runs": runs,
+            "ours": _median(ours, shape),
+        }
         if peer is None:
             return {**result, "peerMissing": without}
         return {
@@ -142,9 +147,11 @@ def _same_content(peer: Path, ours: Path, theirs: Path) -> bool:
     return not any(report["problems"] for report in reports) and len({r["digest"] for r in reports}) == 1
 
 
-def _table(result: dict[str, Any]) -> str:
+def table(result: dict[str, Any]) -> str:
+    """The result for people."""
     lines = [
-        f"{'writer':<14}{'entries/s':>11}{'best':>11}{'wall s':>8}{'CPU s':>8}{'file MB':>9}{'RSS MiB':>9}{'grown':>7}"
+        machine.line(result["machine"]),
+        f"{'writer':<14}{'entries/s':>11}{'best':>11}{'wall s':>8}{'CPU s':>8}{'file MB':>9}{'RSS MiB':>9}{'grown':>7}",
     ]
     for name, label in (("ours", "ours"), ("peer", "bbolt Batch")):
         if row := result.get(name):
@@ -179,7 +186,7 @@ def main() -> int:
         return 0
     shape = Shape(options.top, options.packages, options.entries, options.size)
     result = compare(shape, options.runs, options.directory or Path(tempfile.gettempdir()))
-    print(json.dumps(result, indent=2) if options.format == "json" else _table(result))
+    print(json.dumps(result, indent=2) if options.format == "json" else table(result))
     return 0 if result.get("sameContent", True) else 1
 
 

@@ -1,8 +1,8 @@
 """Made-up advisories in the OSV form, the same for everybody, in any number.
 
-They have the size and the make-up of what large databases publish (about 3 KB, indented, keys in no order, Markdown
-prose, CVSS vectors, CWE ids, references, one to three packages, a list of versions now and then) and nothing of
-their content.
+They have the size and the make-up of what large databases publish and nothing of their content: 3 KB on average,
+indented, keys in no order, Markdown prose, one in twenty not all ASCII, CVSS vectors of which a few are most common,
+CWE ids, references, one to three packages, a list of versions now and then, one in fifty withdrawn.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ _ECOSYSTEMS = ("npm", "PyPI", "Maven", "Go", "Packagist", "crates.io", "RubyGems
 _SHARES = (30, 20, 15, 12, 10, 5, 5, 3)
 _PACKAGES = 20_000
 _SENTENCES = 20_000
+_VECTORS = 800
 _SYLLABLES = (
     "ba", "cor", "den", "fil", "gra", "hex", "im", "jo", "kel", "lum", "mar", "nex", "or", "pro", "qui", "ret",
     "ser", "tor", "un", "ver", "wor", "xan", "yel", "zip",
 )  # fmt: skip
 _METRICS = (
-    ("AV", "NNNALP"), ("AC", "LLLH"), ("PR", "NNLH"), ("UI", "NNR"), ("S", "UUC"), ("C", "HHLN"), ("I", "HLN"),
+    ("AV", "NNNALP"), ("AC", "L"), ("PR", "NNL"), ("UI", "NNR"), ("S", "UUC"), ("C", "HHLN"), ("I", "HLN"),
     ("A", "HLN"),
 )  # fmt: skip
 _DATE_AND_TIME = (1980, 1, 1, 0, 0, 0)
@@ -61,9 +62,12 @@ class _Text:
         # The first words come often and the last seldom, as in any language.
         self.words = [word for place, word in enumerate(made) for _ in range(1 + 500 // (place + 5))]
         self.sentences = [self._sentence(chance) for _ in range(_SENTENCES)]
+        # Twenty vectors make up more than half of what is published.
+        vectors = list(dict.fromkeys(_vector(chance) for _ in range(_VECTORS)))
+        self.vectors = [vector for place, vector in enumerate(vectors) for _ in range(1 + 400 // (place + 1))]
 
     def _sentence(self, chance: random.Random) -> str:
-        end = chance.choices((".", ".\n\n### ", ".\n * ", ": `x()`.", " \u2014"), (12, 1, 3, 2, 1))[0]
+        end = chance.choices((".", ".\n\n### ", ".\n * ", ": `x()`.", " \u2014"), (120, 10, 30, 20, 1))[0]
         return " ".join(chance.choices(self.words, k=chance.randint(6, 20))).capitalize() + end
 
 
@@ -78,7 +82,7 @@ def _document(number: int, text: _Text) -> dict[str, Any]:
         f"{year}-12-{chance.randint(28, 31)}T{chance.randint(0, 23):02d}:{number % 60:02d}:11.{number:06d}Z"
     )
     ecosystem = chance.choices(_ECOSYSTEMS, _SHARES)[0]
-    severity = chance.choice(("LOW", "MODERATE", "HIGH", "CRITICAL"))
+    vector = chance.choice(text.vectors)
     document: dict[str, Any] = {
         "schema_version": "1.4.0",
         "id": identifier,
@@ -86,13 +90,13 @@ def _document(number: int, text: _Text) -> dict[str, Any]:
         "published": published,
         "aliases": [f"CVE-{year}-{1_000_000 + number}"] if number % 10 else [],
         "summary": chance.choice(text.sentences)[:80],
-        "details": "### Impact\n" + " ".join(chance.choices(text.sentences, k=chance.randint(4, 17))),
-        "severity": [{"type": "CVSS_V3", "score": _vector(chance)}],
+        "details": "### Impact\n" + " ".join(chance.choices(text.sentences, k=chance.randint(3, 14))),
+        "severity": [{"type": "CVSS_V3", "score": vector}],
         "affected": [_affected(chance, text, ecosystem) for _ in range(chance.choice((1, 1, 1, 2, 3)))],
         "references": [_reference(chance, text) for _ in range(chance.randint(3, 8))],
         "database_specific": {
             "cwe_ids": [f"CWE-{chance.randint(1, 1300)}" for _ in range(chance.randint(1, 2))],
-            "severity": severity,
+            "severity": ("LOW", "MODERATE", "HIGH", "CRITICAL")[vector.count(":H")],
             "github_reviewed": True,
             "github_reviewed_at": published,
             "nvd_published_at": published,

@@ -181,7 +181,8 @@ def _summary(results: list[dict[str, Any]]) -> dict[str, Any]:
     return summary
 
 
-def _table(result: dict[str, Any]) -> str:
+def table(result: dict[str, Any]) -> str:
+    """The result for people."""
     came = f"{result['documents']:,} documents of {result['sources']} sources"
     lines = [
         machine.line(result["machine"]),
@@ -229,7 +230,7 @@ def main() -> int:
         print(json.dumps(sample_once(Path(options.sample[0]), options.sample[1])))
     else:
         result = measure(options.runs, options.generated, options.directory or Path(tempfile.gettempdir()))
-        print(json.dumps(result, indent=2) if options.format == "json" else _table(result))
+        print(json.dumps(result, indent=2) if options.format == "json" else table(result))
     return 0
 
 

@@ -279,7 +279,8 @@ def _median(results: list[dict[str, Any]], name: str) -> float:
     return float(statistics.median(result[name] for result in results))
 
 
-def _table(result: dict[str, Any]) -> str:
+def table(result: dict[str, Any]) -> str:
+    """The result for people."""
     lines = [
         machine.line(result["machine"]),
         f"{result['documents']:,} documents of {result['bytesEach']:,} bytes, one core, {result['runs']} runs each",
@@ -323,7 +324,7 @@ def main() -> int:
         print(json.dumps(run_once(kind, Path(archive), Path(place), sample=options.sample)))
         return 0
     result = measure(options.documents, options.runs, options.directory or Path(tempfile.gettempdir()))
-    print(json.dumps(result, indent=2) if options.format == "json" else _table(result))
+    print(json.dumps(result, indent=2) if options.format == "json" else table(result))
     return 0
 
 

@@ -98,7 +98,8 @@ def _in_process(*words: str) -> dict[str, int]:
     return result
 
 
-def _table(result: dict[str, Any]) -> str:
+def table(result: dict[str, Any]) -> str:
+    """The result for people."""
     few, many = result["sizes"]
     lines = [
         machine.line(result["machine"]),
@@ -131,7 +132,7 @@ def main() -> int:
         print(json.dumps(run_step(step, Path(store), Path(archive))))
     else:
         result = measure(options.documents, options.directory or Path(tempfile.gettempdir()))
-        print(json.dumps(result, indent=2) if options.format == "json" else _table(result))
+        print(json.dumps(result, indent=2) if options.format == "json" else table(result))
     return 0
 
 

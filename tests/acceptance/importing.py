@@ -108,16 +108,18 @@ def state(data: Path) -> tuple[str, int, list[bytes], list[tuple[str, str]]]:
     return found
 
 
-def pending(data: Path) -> tuple[str, int] | None:
-    """State and position of the newest import; None before it has begun."""
+def pending(data: Path) -> tuple[str, int, int] | None:
+    """State and position of the newest import, and how many are done; None before the first."""
     file = data / "evidence.db"
     if not file.exists():
         return None
     with closing(sqlite3.connect(file, timeout=60)) as connection:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'job'").fetchone():
             return None
-        found = connection.execute("SELECT state, position FROM job ORDER BY id DESC LIMIT 1").fetchone()
-    return found and (str(found[0]), int(found[1]))
+        done = "(SELECT count(*) FROM job WHERE state = 'done')"
+        query = f"SELECT state, position, {done} FROM job ORDER BY id DESC LIMIT 1"  # noqa: S608 - our own words
+        found = connection.execute(query).fetchone()
+    return found and (str(found[0]), int(found[1]), int(found[2]))
 
 
 def is_sound(data: Path) -> bool:
@@ -128,4 +130,4 @@ def is_sound(data: Path) -> bool:
         orphans = connection.execute(
             "SELECT count(*) FROM document WHERE id NOT IN (SELECT id FROM revision)"
         ).fetchone()[0]
-    return ok and staged == 0 and orphans == 0
+    return bool(ok and staged == 0 and orphans == 0)

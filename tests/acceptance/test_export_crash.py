@@ -159,24 +159,26 @@ def test_an_interrupted_export_is_recorded_as_cancelled(store: Stella) -> None:
 # ---- disks
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(filled: Path, small_disk: Callable[[int], Path]) -> None:
+@pytest.mark.parametrize("spare", [32 << 10, 96 << 10, 700 << 10])
+def test_a_full_disk_is_told_and_leaves_nothing(
+    spare: int, filled: Path, small_disk: Callable[[int], Path]
+) -> None:
     needed = sum(path.stat().st_size for path in filled.rglob("*") if path.is_file())
-    for spare in (32 << 10, 96 << 10, 700 << 10):
-        disk = small_disk(needed + (1 << 20) + spare)
-        store = Stella(Path(shutil.copytree(filled, disk / "data")))
-        fill(disk, leave=spare)
-        before = tree(store)
-        answer = spawn("--data-dir", str(store.data_dir), "export", "run", "submit", "--profile", "quick")
-        assert (answer.code, answer.out) == (5, ""), answer
-        assert answer.err.startswith(("error ERR_EXPORT_NO_ROOM: ", "error ERR_STORE_FULL: ")), answer.err
-        assert "\n→ " in answer.err
-        assert leftovers(store) == []
-        assert bundles(store) == []
-        assert tree(store) == before
-        (disk / "ballast").unlink()
-        again = store.submit("quick")
-        assert store("export", "verify", str(store.bundle(again)))["verdict"] == "ok"
-        assert all(run["status"] != "running" for run in store("export", "run", "list"))
+    disk = small_disk(needed + (16 << 20))
+    store = Stella(Path(shutil.copytree(filled, disk / "data")))
+    fill(disk, leave=spare)
+    before = tree(store)
+    answer = spawn("--data-dir", str(store.data_dir), "export", "run", "submit", "--profile", "quick")
+    assert (answer.code, answer.out) == (5, ""), answer
+    assert answer.err.startswith(("error ERR_EXPORT_NO_ROOM: ", "error ERR_STORE_FULL: ")), answer.err
+    assert "\n→ " in answer.err
+    assert leftovers(store) == []
+    assert bundles(store) == []
+    assert tree(store) == before
+    (disk / "ballast").unlink()
+    again = store.submit("quick")
+    assert store("export", "verify", str(store.bundle(again)))["verdict"] == "ok"
+    assert all(run["status"] != "running" for run in store("export", "run", "list"))
 
 
 def fill(disk: Path, leave: int) -> None:

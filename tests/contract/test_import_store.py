@@ -10,7 +10,7 @@ import pytest
 from stellaops.adapters.sql.sources import SourceBusy
 from stellaops.ingest.import_documents import SourceMismatch, UnknownDatabase, UnknownForm
 from stellaops.ingest.ports import Member
-from tests.contract.stores import NOON, Files, Store, folder_of, osv
+from tests.contract.stores import NOON, Files, Interrupted, Store, folder_of, osv
 
 A, B, C = "GHSA-aaaa-aaaa-aaaa", "GHSA-bbbb-bbbb-bbbb", "GHSA-cccc-cccc-cccc"
 EARLY, LATE = "2024-01-01T00:00:00Z", "2024-02-01T00:00:00Z"
@@ -257,42 +257,37 @@ def test_every_sequence_between_two_imports_is_a_state_of_its_own(store: Store) 
     assert [len(store.lines(sequence)) for sequence in range(6)] == [0, 1, 2, 3, 4, 5]
 
 
+class Watched(Files):
+    """Inputs that know from where they were read last."""
+
+    skipped = 0
+
+    def members(self, skip: int = 0) -> Iterator[Member]:
+        self.skipped = skip
+        return super().members(skip)
+
+
 def test_staged_work_shows_nothing_and_an_interrupted_import_goes_on(store: Store) -> None:
-    files = Files(folder_of([osv(f"X-{number:04}") for number in range(2500)]))
-
-    class Interrupted(Files):
-        def __init__(self) -> None:
-            super().__init__(dict(files._files))
-
-        def members(self, skip: int = 0) -> Iterator[Member]:
-            for number, member in enumerate(super().members(skip)):
-                if number == 1700:
-                    raise KeyboardInterrupt
-                yield member
-
+    documents = {f"X-{number:04}.json": {"id": f"X-{number:04}", "affected": []} for number in range(9000)}
     store.take(folder_of([osv(A)]), "other")
     with pytest.raises(KeyboardInterrupt):
-        store.take(Interrupted(), database="osv")
+        store.take(Interrupted(documents))
     assert (store.sequence, store.keys()) == (1, [])
     assert list(store.evidence.unfinished()) == ["demo"]
+    files = Watched(documents)
     report = store.take(files)
     assert report.resumed
-    assert counts(report) == {"read": 2500, "added": 2500}
-    assert report.sequence == 2501
+    assert 0 < files.skipped <= 8500
+    assert counts(report) == {"read": 9000, "added": 9000}
+    assert report.sequence == 9001
     assert list(store.evidence.unfinished()) == []
-    assert not store.take(files).resumed
+    again = store.take(files)
+    assert (again.resumed, files.skipped, counts(again)) == (False, 0, {"read": 9000, "unchanged": 9000})
 
 
 def test_other_inputs_give_up_an_interrupted_import(store: Store) -> None:
-    class Interrupted(Files):
-        def members(self, skip: int = 0) -> Iterator[Member]:
-            for number, member in enumerate(super().members(skip)):
-                if number == 1500:
-                    raise KeyboardInterrupt
-                yield member
-
     with pytest.raises(KeyboardInterrupt):
-        store.take(Interrupted(folder_of([osv(f"X-{number:04}") for number in range(2000)])))
+        store.take(Interrupted({f"{n}.json": {"id": f"X-{n:04}", "affected": []} for n in range(9000)}))
     report = store.take(folder_of([osv("X-0001"), osv("X-9999")]))
     assert not report.resumed
     assert counts(report) == {"read": 2, "added": 2}

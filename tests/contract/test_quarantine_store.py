@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from stellaops.adapters.sql.quarantine import QuarantineEntryNotFound
 from stellaops.core.digests import sha256
 from stellaops.ingest.retry_quarantine import SourceNotFound
-from tests.contract.stores import NOON, Files, Store, folder_of, osv
+from tests.contract.stores import NOON, Files, Interrupted, Store, folder_of, osv
 
 A = "GHSA-aaaa-aaaa-aaaa"
 
@@ -128,3 +130,24 @@ def test_broken_members_of_an_archive_name_the_archive(store: Store) -> None:
     store.take(Files({"a.json": osv(A), "b.json": "{"}, archive=b"an archive"))
     members = list(store.quarantine.members("demo"))
     assert [(member.path, member.container_url) for member in members] == [("b.json", "file:///in/all.zip")]
+
+
+@pytest.mark.xfail(strict=True, reason="a retry ends like an import, which has looked at the source")
+def test_a_retry_is_no_check_of_the_source(store: Store) -> None:
+    store.take(folder_of([osv(A)]) | {"b.json": "{"})
+    store.retry(now=NOON + timedelta(days=1))
+    assert store.status().checked_at == NOON
+
+
+@pytest.mark.xfail(
+    strict=True, reason="a retry gives up the interrupted import and marks its source as complete"
+)
+def test_a_retry_leaves_an_interrupted_first_import_unfinished(store: Store) -> None:
+    documents: dict[str, object] = {"broken.json": "{"}
+    documents |= {f"X-{number:04}.json": {"id": f"X-{number:04}", "affected": []} for number in range(9000)}
+    with pytest.raises(KeyboardInterrupt):
+        store.take(Interrupted(documents))
+    store.retry()
+    assert list(store.evidence.unfinished()) == ["demo"]
+    assert not store.status().complete
+    assert store.take(documents).resumed

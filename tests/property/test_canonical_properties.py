@@ -81,6 +81,7 @@ def _number(value: float) -> st.SearchStrategy[str]:
 
 
 @given(st.data(), values)
+@settings(max_examples=60)
 def test_any_two_spellings_of_one_value_have_one_canonical_form(data: st.DataObject, value: Any) -> None:
     first, second = (from_json(data.draw(spellings(value)).encode()) for _ in range(2))
     for found in (first, second):
@@ -89,6 +90,7 @@ def test_any_two_spellings_of_one_value_have_one_canonical_form(data: st.DataObj
 
 
 @given(st.data(), values)
+@settings(max_examples=60)
 def test_a_byte_order_mark_changes_nothing(data: st.DataObject, value: Any) -> None:
     text = data.draw(spellings(value)).encode()
     assert from_json(b"\xef\xbb\xbf" + text) == from_json(text)
@@ -132,6 +134,7 @@ def _has_no_json(value: Any) -> bool:
 
 
 @given(st.lists(st.tuples(texts, values), min_size=1, max_size=6), st.data())
+@settings(max_examples=60)
 def test_a_duplicate_key_anywhere_makes_a_document_travel_verbatim(pairs: Any, data: st.DataObject) -> None:
     members = [f"{data.draw(spellings(key))}:{json.dumps(value)}" for key, value in pairs]
     raw = ('[0,{"x":{' + ",".join(members) + "}}]").encode()
@@ -263,6 +266,7 @@ def test_yaml_of_strings_and_nulls_is_the_same_as_its_json(value: Any, flow: boo
 
 
 @given(st.lists(values, max_size=6), st.data())
+@settings(max_examples=60)
 def test_the_elements_of_an_array_are_cut_out_exactly(items: list[Any], data: st.DataObject) -> None:
     pieces = [data.draw(spellings(item)) for item in items]
     blank = data.draw(st.sampled_from(["", " ", "\r\n"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -123,7 +123,9 @@ def run_export(request: RunRequest, tools: Tools, progress: Progress = lambda st
         try:
             execution.execute(selected)
         except BaseException as error:
-            tools.runs.save(_ended(execution.run, error, tools.now()))
+            # Where even that cannot be written, the reason stands; the next run marks this one.
+            with suppress(StellaError):
+                tools.runs.save(_ended(execution.run, error, tools.now()))
             raise
     return execution.run
 

@@ -83,9 +83,9 @@ def test_any_archive_reads_as_the_standard_library_reads_it(
 
 
 def test_an_archive_with_more_entries_than_the_old_form_counts_is_read_whole(tmp_path: Path) -> None:
-    data = zipped({f"{number}": b"" for number in range(70_000)}, zipfile.ZIP_STORED)
+    data = zipped({f"{number}": b"" for number in range(65_600)}, zipfile.ZIP_STORED)
     assert b"PK\x06\x06" in data
-    assert len(read(tmp_path, data)) == 70_000
+    assert len(read(tmp_path, data)) == 65_600
 
 
 def test_zip64_sizes_and_streamed_entries_are_read(tmp_path: Path) -> None:

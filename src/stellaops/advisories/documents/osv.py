@@ -71,9 +71,15 @@ class OsvFeed:
                 return None
             reason = "no-id" if "`id`" in str(error) and "missing" in str(error) else "schema"
             raise Malformed(reason, str(error)) from error
-        if not advisory.id.strip() or len(advisory.id) > _MAX_ID or advisory.id != advisory.id.strip():
+        identifier = advisory.id
+        if (
+            not 0 < len(identifier) <= _MAX_ID
+            or identifier != identifier.strip()
+            or not identifier.isprintable()
+        ):
             raise Malformed(
-                "no-id", f"the id {advisory.id[:80]!r} is empty, too long or has blanks around it"
+                "no-id",
+                f"the id {identifier[:80]!r} is empty, too long, not printable or has blanks around it",
             )
         return advisory
 

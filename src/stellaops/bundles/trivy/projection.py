@@ -7,6 +7,7 @@ stands under the vulnerability and holds what the document says of it as a whole
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -114,25 +115,32 @@ def _entries(
     return entries
 
 
+_NO_VERSION = re.compile(r"[|,<>=^\s]")
+
+
 def _add_ranges(entry: _Entry, affected: Affected, package: str, problems: list[Problem]) -> None:
     scheme = entry.bucket.scheme
     spans = intervals(affected, scheme)
 
-    def accept(constraint: str) -> bool:
-        reason = problem(scheme, constraint) or misreading(scheme, constraint)
+    def accept(constraint: str, *versions: str) -> bool:
+        # A version with a separator or an operator in it would be read as more constraints than one.
+        told = next((version for version in versions if _NO_VERSION.search(version.strip())), None)
+        reason = f"{told!r} is no version" if told is not None else None
+        reason = reason or problem(scheme, constraint) or misreading(scheme, constraint)
         if reason is not None:
             problems.append(Problem(entry.bucket.name, package, constraint, reason))
         return reason is None
 
     for span in spans:
-        accepted = [constraint for constraint in span.constraints(scheme) if accept(constraint)]
+        bounds = (span.introduced, span.fixed, span.last_affected)
+        accepted = [constraint for constraint in span.constraints(scheme) if accept(constraint, *bounds)]
         entry.vulnerable.update(dict.fromkeys(accepted))
         fixed = spelling(scheme, span.fixed) if span.fixed else ""
         if accepted and fixed and accept(fixed):
             entry.patched[fixed] = None
     for version in listed(affected, spans, scheme):
         constraint = f"={spelling(scheme, version)}"
-        if accept(constraint):
+        if accept(constraint, version):
             entry.vulnerable[constraint] = None
 
 

@@ -16,7 +16,8 @@ from stellaops.matching.versions.interface import InvalidVersion
 from stellaops.matching.versions.registry import scheme_of
 from stellaops.matching.versions.rubygems import before_prereleases
 
-_PIECE = re.compile(r"[\t\n\f\r ,]*([<>=!~^]*)[\t\n\f\r ]*([^\t\n\f\r ,<>=!^]+)")
+# An exclamation mark inside a version sets off its epoch (`2!1.0`).
+_PIECE = re.compile(r"[\t\n\f\r ,]*([<>=!~^]*)[\t\n\f\r ]*((?:[^\t\n\f\r ,<>=!^]|(?<=[0-9])!(?=[0-9]))+)")
 _SPELLINGS = {"": "=", "==": "=", "=>": ">=", "=<": "<="}
 _PARTIAL = re.compile(r"v?([0-9]+)(\.[0-9]+)?")
 _RELEASE = re.compile(r"v?([0-9]+(?:\.[0-9]+)*)")

@@ -1,0 +1,92 @@
+"""Every benchmark runs on a little input and says what it should; how fast it is, no test asks."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import documents
+from tests.support.tools import ROOT
+
+_SMALL: dict[str, list[str]] = {
+    "bolt_write": ["--top", "2", "--packages", "3", "--entries", "4"],
+    "export_phases": ["--generated", "60"],
+    "import_osv": ["--documents", "60"],
+    "memory": ["--documents", "20"],
+}
+
+
+def _run(name: str, directory: Path) -> str:
+    options = [*_SMALL[name], "--runs", "1", "--format", "json", "--directory", str(directory)]
+    command = [sys.executable, "-m", f"benchmarks.{name}", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert list(directory.iterdir()) == [], "a benchmark cleans up"
+    return done.stdout
+
+
+def _bolt_write(result: dict[str, Any]) -> None:
+    assert result["ours"]["entriesPerSecond"] > 0
+    assert result.get("sameContent", True)
+
+
+def _import_osv(result: dict[str, Any]) -> None:
+    assert set(result["kinds"]) == {"read", "documents", "projections", "peer"}
+    assert result["projectionRows"]["rows"] > result["documents"] == 60
+    assert result["kinds"]["documents"]["perSecond"] > 0
+
+
+def _export_phases(result: dict[str, Any]) -> None:
+    assert result["documents"] == 60
+    assert result["kinds"]["json:raw"]["peer"]["bytes"] > 0
+    for kind in result["kinds"].values():
+        assert list(kind["phases"]) == ["plan", "build", "seal", "verify", "smoke", "publish"]
+        assert kind["phases"]["build"] > 0
+
+
+def _memory(result: dict[str, Any]) -> None:
+    assert [size["documents"] for size in result["sizes"]] == [20, 80]
+    assert set(result["ratios"]) == {"import", "again", "json:raw", "trivy:db"}
+    assert all(peaks["own"] > 0 for size in result["sizes"] for peaks in size["steps"].values())
+
+
+_SAYS: dict[str, Callable[[dict[str, Any]], None]] = {
+    "bolt_write": _bolt_write,
+    "export_phases": _export_phases,
+    "import_osv": _import_osv,
+    "memory": _memory,
+}
+
+
+def test_no_benchmark_that_make_bench_runs_is_forgotten_here() -> None:
+    runnable = {path.stem for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text()}
+
+    assert runnable == set(_SMALL) == set(_SAYS)
+
+
+@pytest.mark.parametrize("name", sorted(_SMALL))
+def test_a_benchmark_runs_on_little_input_and_reports_for_programs_and_people(
+    name: str, tmp_path: Path
+) -> None:
+    result: dict[str, Any] = json.loads(_run(name, tmp_path))
+
+    _SAYS[name](result)
+    first, *rows = importlib.import_module(f"benchmarks.{name}").table(result).splitlines()
+    assert "load average" in first
+    assert len(rows) >= 3
+
+
+def test_generated_documents_are_the_same_every_time_and_all_different() -> None:
+    once = list(documents.documents(300))
+
+    assert once == list(documents.documents(300))
+    assert once[:100] == list(documents.documents(100))
+    assert len({path for path, _ in once}) == 300
+    assert 2000 < sum(len(content) for _, content in once) / 300 < 4500
