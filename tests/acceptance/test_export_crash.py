@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -82,16 +83,22 @@ def kill_at_random_moments(store: Stella, profile: str, times: int, seed: int) -
     began = time.monotonic()
     with start(store, profile) as process:
         assert process.wait() == 0
-    whole = time.monotonic() - began
+    lasts = time.monotonic() - began
     reference = store("export", "run", "list", "--latest")[0]
     assert store("export", "run", "delete", reference["runId"])["removed"]
     stopped = 0
-    for _ in range(times):
+    for _ in range(10 * times):
         process = start(store, profile)
-        time.sleep(chance.uniform(0.35, 1.0) * whole)
-        os.killpg(process.pid, signal.SIGKILL)
-        stopped += process.wait() == -signal.SIGKILL
+        time.sleep(chance.uniform(0.3, 1.0) * lasts)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        if process.wait() == -signal.SIGKILL:
+            stopped += 1
+        else:  # over before the kill: the machine has become quicker
+            lasts *= 0.8
         demand_whole(store, reference["exportId"])
+        if stopped == times:
+            break
     again = store.submit(profile)
     assert (again["exportId"], again["archiveId"]) == (reference["exportId"], reference["archiveId"])
     assert leftovers(store) == []
@@ -101,7 +108,7 @@ def kill_at_random_moments(store: Stella, profile: str, times: int, seed: int) -
         if run["status"] == "failed":
             assert run["errorCode"] == "internal"
             assert "submit it again" in run["error"]
-    assert stopped > 0
+    assert stopped == times
     demand_whole(store, reference["exportId"])
 
 
@@ -124,7 +131,7 @@ def test_a_run_whose_process_died_is_marked_and_its_staging_swept(store: Stella)
     process = start(store, "json:raw")
     staging = store.data_dir / "exports" / ".staging"
     deadline = time.monotonic() + 60
-    while not list(staging.glob("*/root/data")) and time.monotonic() < deadline:
+    while not list(staging.glob("*/*/data")) and time.monotonic() < deadline:
         time.sleep(0.002)
     os.killpg(process.pid, signal.SIGSTOP)
     if not leftovers(store):  # it was quicker than we
@@ -147,7 +154,7 @@ def test_an_interrupted_export_is_recorded_as_cancelled(store: Stella) -> None:
     process = start(store, "json:raw")
     staging = store.data_dir / "exports" / ".staging"
     deadline = time.monotonic() + 60
-    while not list(staging.glob("*/root/data")) and time.monotonic() < deadline:
+    while not list(staging.glob("*/*/data")) and time.monotonic() < deadline:
         time.sleep(0.002)
     process.send_signal(signal.SIGINT)
     code = process.wait()

@@ -71,9 +71,14 @@ def test_a_difference_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "variables",
     [
-        {"TZ": "Pacific/Kiritimati", "LC_ALL": "C", "PYTHONHASHSEED": "1"},
         {"TZ": "America/St_Johns", "LC_ALL": "tr_TR.UTF-8", "PYTHONHASHSEED": "77", "PYTHONUTF8": "0"},
-        {"TZ": "UTC", "LANG": "de_DE.ISO-8859-1", "PYTHONHASHSEED": "random", "PYTHONOPTIMIZE": "1"},
+        pytest.param(
+            {"TZ": "Pacific/Kiritimati", "LC_ALL": "C", "PYTHONHASHSEED": "1"}, marks=pytest.mark.slow
+        ),
+        pytest.param(
+            {"TZ": "UTC", "LANG": "de_DE.ISO-8859-1", "PYTHONHASHSEED": "random", "PYTHONOPTIMIZE": "1"},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_other_variables_change_no_byte_of_an_export(variables: dict[str, str], tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def prepare(place: Path) -> None:
     stella = Stella(place / "data")
     stella.take(
         place / "in", "ghsa", osv("GHSA-aaaa-aaaa-aaaa", package("npm", "left", *until("1.0.0"))),
-        osv("GHSA-bbbb-bbbb-bbbb", package("npm", "@a/b", *until("2.0.0"), versions=["0.1-bulbasaur"])),
+        osv("GHSA-bbbb-bbbb-bbbb", package("npm", "@a/b", *until("2.0.0"), versions=["bulbasaur"])),
     )  # fmt: skip
     for profile in ("json:raw", "trivy:db"):
         run = stella.submit(profile)
@@ -171,7 +171,7 @@ def test_what_was_left_out_of_the_database_stands_in_the_warnings_of_the_run(mad
     run = json.loads((made / "trivy:db.json").read_text(encoding="utf-8"))
     (warning,) = run["warnings"]
     assert warning.startswith("ghsa GHSA-bbbb-bbbb-bbbb: npm::GitHub Security Advisory npm @a/b: ")
-    assert "'=0.1-bulbasaur' left out" in warning
+    assert "'=bulbasaur' left out" in warning
     assert json.loads((made / "json:raw.json").read_text(encoding="utf-8"))["warnings"] == []
 
 

@@ -132,16 +132,12 @@ def test_broken_members_of_an_archive_name_the_archive(store: Store) -> None:
     assert [(member.path, member.container_url) for member in members] == [("b.json", "file:///in/all.zip")]
 
 
-@pytest.mark.xfail(strict=True, reason="a retry ends like an import, which has looked at the source")
 def test_a_retry_is_no_check_of_the_source(store: Store) -> None:
     store.take(folder_of([osv(A)]) | {"b.json": "{"})
     store.retry(now=NOON + timedelta(days=1))
     assert store.status().checked_at == NOON
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a retry gives up the interrupted import and marks its source as complete"
-)
 def test_a_retry_leaves_an_interrupted_first_import_unfinished(store: Store) -> None:
     documents: dict[str, object] = {"broken.json": "{"}
     documents |= {f"X-{number:04}.json": {"id": f"X-{number:04}", "affected": []} for number in range(9000)}

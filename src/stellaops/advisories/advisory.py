@@ -15,7 +15,7 @@ from msgspec import Struct
 from stellaops.advisories.severity import Score, Severity, of_word, score
 from stellaops.core import timestamps
 
-_CVE = re.compile(r"CVE-\d{4}-\d{4,}$")
+_CVE = re.compile(r"CVE-\d{4}-\d{4,19}$", re.ASCII)
 
 
 class Package(Struct, frozen=True, gc=False):

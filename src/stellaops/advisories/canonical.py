@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -21,7 +22,7 @@ import rfc8785
 import yaml
 
 MAX_DEPTH = 100
-MAX_YAML_NODES = 1_000_000
+MAX_NODES = 1_000_000
 MAX_YAML_CHARACTERS = 64 << 20
 
 _SORTED = msgspec.json.Encoder(order="sorted")
@@ -33,6 +34,7 @@ _MARKS = bytes(
     ord("0") if 0x30 <= byte <= 0x39 else 0xFF if 0xF0 <= byte <= 0xF4 else ord(" ") for byte in range(256)
 )
 _SIXTEEN_DIGITS = b"0" * 16
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _YAML_NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 
@@ -77,6 +79,8 @@ def from_json(raw: bytes) -> Canonical:
     Raises:
         Malformed: not UTF-8, not JSON, or nested deeper than MAX_DEPTH.
     """
+    if raw.count(b",") + raw.count(b"[") + raw.count(b"{") > MAX_NODES and _nodes(raw) > MAX_NODES:
+        raise Malformed("too-many-nodes", f"more than {MAX_NODES} values in one document")
     try:
         value = _DECODER.decode(raw)
         body = _SORTED.encode(value)
@@ -96,7 +100,7 @@ def from_yaml(raw: bytes) -> Canonical:
 
     Raises:
         Malformed: not one YAML document, nested deeper than MAX_DEPTH, keys that are no scalars, or aliases that
-            expand beyond MAX_YAML_NODES or MAX_YAML_CHARACTERS.
+            expand beyond MAX_NODES or MAX_YAML_CHARACTERS.
     """
     builder = _YamlBuilder()
     try:
@@ -104,6 +108,12 @@ def from_yaml(raw: bytes) -> Canonical:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise Malformed("not-yaml", " ".join(str(error).split())[:300]) from error
     return _seal(raw, value, changed=builder.duplicate_key)
+
+
+def _nodes(raw: bytes) -> int:
+    """At most how many values a document has, not counting separators inside strings."""
+    outside = _STRINGS.sub(b"", raw)
+    return outside.count(b",") + outside.count(b"[") + outside.count(b"{")
 
 
 def _carefully(raw: bytes) -> Canonical:
@@ -248,8 +258,8 @@ class _YamlBuilder:
     def _count(self, nodes: int, characters: int) -> None:
         self._nodes += nodes
         self._characters += characters
-        if self._nodes > MAX_YAML_NODES or self._characters > MAX_YAML_CHARACTERS:
-            limits = f"{MAX_YAML_NODES} nodes or {MAX_YAML_CHARACTERS} characters"
+        if self._nodes > MAX_NODES or self._characters > MAX_YAML_CHARACTERS:
+            limits = f"{MAX_NODES} nodes or {MAX_YAML_CHARACTERS} characters"
             raise Malformed("alias-bomb", f"aliases expand to more than {limits}")
 
 

@@ -30,8 +30,8 @@ class BadPacking(InvalidInput):
 
 
 def expansion_limit(packed: int) -> int:
-    """Bytes to which a file of some packed size may unpack: real bundles stay a hundred times below it."""
-    return 16 * CHUNK + 1000 * packed
+    """Bytes to which a file of some packed size may unpack: a shard's limit and a line, or deflate's best ratio."""
+    return 2 * layout.LONGEST_LINE + 1100 * packed
 
 
 class _Decompressor(Protocol):

@@ -27,6 +27,8 @@ class Output:
         plain = True if no_color else None
         self._console = Console(no_color=plain, highlight=False, soft_wrap=True)
         self._errors = Console(stderr=True, no_color=plain, highlight=False, soft_wrap=True)
+        # Bold letters are no colour to rich, but an escape sequence to whoever asks for none.
+        self._heading = "" if self._console.no_color else "bold"
 
     def value(self, wire: Any, table: Sequence[tuple[str, Any]] | None = None) -> None:
         """One result: the wire form for machines, name and value lines for people."""
@@ -38,7 +40,9 @@ class Output:
             pairs = list(table if table is not None else wire.items())
             width = max((len(str(name)) for name, _ in pairs), default=0)
             for name, item in pairs:
-                self._console.print(Text(str(name).ljust(width), style="bold"), Text(_cell(item)), sep="  ")
+                self._console.print(
+                    Text(str(name).ljust(width), style=self._heading), Text(_cell(item)), sep="  "
+                )
 
     def rows(self, wire: Any, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Many results as lines under a header; the wire form for machines."""
@@ -48,7 +52,7 @@ class Output:
         cells = [[_cell(item) for item in row] for row in rows]
         widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
         numeric = [bool(rows) and all(isinstance(row[n], int) for row in rows) for n in range(len(columns))]
-        for line, style in ((columns, "bold"), *((line, "") for line in cells)):
+        for line, style in ((columns, self._heading), *((line, "") for line in cells)):
             padded = [
                 cell.rjust(width) if right else cell.ljust(width)
                 for cell, width, right in zip(line, widths, numeric, strict=True)

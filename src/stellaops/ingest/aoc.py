@@ -1,6 +1,6 @@
 """The aggregation-only contract, checked where records enter: what is stored is what was fetched, with provenance.
 
-The database guards the other half (`adapters.sql.guards`): stored documents can be neither changed nor removed
+The database guards the other half (`adapters.sql.migrations`): stored documents can be neither changed nor removed
 outside retention.
 """
 
@@ -60,6 +60,16 @@ def check(record: Record, source: Source, parsed: Any) -> None:
         raise AocViolation(f"{record.path} would be stored changed")
     if isinstance(parsed, dict) and not _RESERVED.isdisjoint(parsed):
         raise DerivedField(f"{record.path} has a field {' or '.join(sorted(_RESERVED))}")
+
+
+def check_slice(path: str, content: bytes, offset: int, raw: bytes) -> None:
+    """Refuse a record whose bytes do not stand in its file where they are said to stand.
+
+    Raises:
+        MergedRecord: see there.
+    """
+    if content[offset : offset + len(raw)] != raw:
+        raise MergedRecord(f"the record at byte {offset} of {path} is no slice of it")
 
 
 def _archived(record: Record) -> bool:

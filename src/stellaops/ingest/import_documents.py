@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import heapq
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,8 +28,11 @@ from stellaops.ingest.ports import ImportStore, Inputs, Member, Sources
 
 _BATCH_RECORDS = 4000
 _BATCH_BYTES = 16 << 20
-_SAMPLE = 200
+_SAMPLE = 100
 _MICROSECOND = 1_000_000
+_HINT_BYTES = 64 << 10
+_ID = re.compile(rb"""(?:^|[{,\s])["']?id["']?\s*:\s*["']?([A-Za-z0-9][A-Za-z0-9:._-]{2,100})""")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 class UnknownForm(InvalidInput):
@@ -48,6 +54,13 @@ class SourceMismatch(InvalidInput):
 
     code = "ERR_IMPORT_SOURCE_MISMATCH"
     hint = "Import into another source name; a source keeps its database for good."
+
+
+class BadSourceName(InvalidInput):
+    """A source name that would not pass through selectors, logs and file names as it is."""
+
+    code = "ERR_IMPORT_SOURCE_NAME"
+    hint = "Use 1 to 63 of letters, digits, dot, hyphen and underscore, beginning with a letter or digit."
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +86,7 @@ def import_documents(
     store: ImportStore,
     now: Callable[[], datetime],
     progress: Callable[[int], None] = lambda read: None,
-    demand_documents: bool = True,
+    retry: bool = False,
 ) -> ImportReport:
     """Bring documents into the store. Running it again with the same input changes nothing.
 
@@ -81,16 +94,19 @@ def import_documents(
 
     Args:
         progress: told how many files were read so far.
-        demand_documents: refuse inputs in which nothing is a document.
+        retry: another attempt at the quarantine: it says nothing about the upstream, and may find nothing.
 
     Raises:
+        BadSourceName: see there.
         UnknownForm: no document at all.
         UnknownDatabase, SourceMismatch: see there.
     """
+    if not _NAME.fullmatch(request.source):
+        raise BadSourceName(f"{request.source[:80]!r} cannot be a source's name")
     with sources.lock(request.source):
         feed = _feed(request)
-        source, database = _source(request, feed, inputs, sources, demand_documents=demand_documents)
-        job = store.begin(source, inputs.fingerprint(), now())
+        source, database = _source(request, feed, inputs, sources, retry=retry)
+        job = store.begin(source, inputs.fingerprint(), now(), retry=retry)
         reader = _Reader(feed, database, source, now())
         for batch in reader.batches(inputs.members(skip=job.position), job.position):
             store.stage(job, batch)
@@ -106,14 +122,14 @@ def _feed(request: ImportRequest) -> Feed:
 
 
 def _source(
-    request: ImportRequest, feed: Feed, inputs: Inputs, sources: Sources, *, demand_documents: bool
+    request: ImportRequest, feed: Feed, inputs: Inputs, sources: Sources, *, retry: bool
 ) -> tuple[Source, Database]:
     known = sources.find(request.source)
     if request.database is not None and databases.get(request.database) is None:
         names = ", ".join(database.name for database in databases.DATABASES)
         raise UnknownDatabase(f"database {request.database!r} is none of {names}")
     if known is None:
-        sample = list(islice(_sample(feed, inputs), _SAMPLE))
+        sample = _sample(feed, inputs)
         if not sample:
             raise UnknownForm(f"no {feed.name.upper()} document in the input of source {request.source!r}")
         told = databases.get(request.database or "") or databases.tell(sample)
@@ -123,7 +139,7 @@ def _source(
             f"source {known.name!r} holds {known.feed} documents of database {known.database!r},"
             f" not {feed.name} of {request.database!r}"
         )
-    if demand_documents and not _holds_records(feed, inputs):
+    if not retry and not _holds_records(feed, inputs):
         raise UnknownForm(f"no {feed.name.upper()} document in the input of source {request.source!r}")
     database = databases.get(known.database)
     if database is None:
@@ -133,10 +149,27 @@ def _source(
     return known, database
 
 
-def _sample(feed: Feed, inputs: Inputs) -> Iterator[tuple[str, list[str]]]:
-    for advisory in _attempts(feed, inputs):
-        if advisory is not None:
-            yield advisory.id, fields.ecosystems(advisory)
+def _sample(feed: Feed, inputs: Inputs) -> list[tuple[str, list[str]]]:
+    """Ids and ecosystems of some documents: of the files whose paths have the smallest digests.
+
+    The choice does not depend on the order of the files, and all of them have the same chance.
+    """
+    chosen: list[tuple[int, str, list[tuple[str, list[str]]]]] = []
+    for member in inputs.members():
+        if member.problem or not feed.may_hold_documents(member.path):
+            continue
+        place = -int.from_bytes(hashlib.sha256(member.path.encode("utf-8", "replace")).digest()[:8], "big")
+        if len(chosen) >= _SAMPLE and place <= chosen[0][0]:
+            continue
+        told = [
+            (advisory.id, fields.ecosystems(advisory))
+            for advisory in islice(_advisories(feed, member), _SAMPLE)
+            if advisory is not None
+        ]
+        if told:
+            add = heapq.heappush if len(chosen) < _SAMPLE else heapq.heappushpop
+            add(chosen, (place, member.path, told))
+    return [pair for _, _, told in chosen for pair in told]
 
 
 def _holds_records(feed: Feed, inputs: Inputs) -> bool:
@@ -147,21 +180,24 @@ def _holds_records(feed: Feed, inputs: Inputs) -> bool:
 def _attempts(feed: Feed, inputs: Inputs) -> Iterator[Advisory | None]:
     """The advisories of some inputs; None for each that is broken, nothing for what is no advisory."""
     for member in inputs.members():
-        if member.problem or not feed.may_hold_documents(member.path):
-            continue
+        if not member.problem and feed.may_hold_documents(member.path):
+            yield from _advisories(feed, member)
+
+
+def _advisories(feed: Feed, member: Member) -> Iterator[Advisory | None]:
+    try:
+        pieces = feed.records(member.path, member.content)
+    except Malformed:
+        yield None
+        return
+    for piece in pieces:
         try:
-            pieces = feed.records(member.path, member.content)
+            advisory = feed.read(feed.canonical(member.path, piece.raw).parsed)
         except Malformed:
             yield None
-            continue
-        for piece in pieces:
-            try:
-                advisory = feed.read(feed.canonical(member.path, piece.raw).parsed)
-            except Malformed:
-                yield None
-            else:
-                if advisory is not None:
-                    yield advisory
+        else:
+            if advisory is not None:
+                yield advisory
 
 
 class _Reader:
@@ -188,7 +224,8 @@ class _Reader:
     def _member(self, member: Member, batch: Batch) -> None:
         if member.problem:
             container = self._container(member)
-            batch.rejected.append(Rejected(member.path, container, 0, b"", *_split(member.problem)))
+            hint = self._key_hint(member.path, b"")
+            batch.rejected.append(Rejected(member.path, container, 0, b"", *_split(member.problem), hint))
             return
         if not self._feed.may_hold_documents(member.path):
             batch.ignored += 1
@@ -200,8 +237,9 @@ class _Reader:
             for piece in pieces:
                 self._piece(member, container, piece, batch)
         except Malformed as error:
+            hint = self._key_hint(member.path, member.content)
             whole = member.offset, member.content
-            batch.rejected.append(Rejected(member.path, container, *whole, error.reason, error.detail))
+            batch.rejected.append(Rejected(member.path, container, *whole, error.reason, error.detail, hint))
 
     def _piece(self, member: Member, container: Container, piece: Slice, batch: Batch) -> None:
         try:
@@ -210,6 +248,7 @@ class _Reader:
             if advisory is None:
                 batch.ignored += 1
                 return
+            aoc.check_slice(member.path, member.content, piece.offset, piece.raw)
             record = self._record(member, container, piece, canonical, advisory)
             aoc.check(record, self._source, canonical.parsed)
         except Malformed as error:
@@ -220,7 +259,15 @@ class _Reader:
             batch.records.append(record)
             return
         offset = member.offset + piece.offset
-        batch.rejected.append(Rejected(member.path, container, offset, piece.raw, reason, detail))
+        hint = self._key_hint(member.path, piece.raw)
+        batch.rejected.append(Rejected(member.path, container, offset, piece.raw, reason, detail, hint))
+
+    def _key_hint(self, path: str, raw: bytes) -> str:
+        """The key that a broken record seems to have: by what looks like its id, else by the file's name."""
+        found = _ID.search(raw[:_HINT_BYTES])
+        stem = path.rpartition("/")[2].rpartition(".")[0]
+        identifier = found[1].decode("utf-8", "replace") if found else stem
+        return identifier if self._database.key_rule is KeyRule.ID else f"{identifier}#{path}"
 
     def _record(
         self, member: Member, container: Container, piece: Slice, canonical: Canonical, advisory: Advisory

@@ -77,6 +77,7 @@ class Rejected:
     raw: bytes
     reason: str
     detail: str
+    key_hint: str = ""
 
 
 @dataclass(slots=True)
@@ -100,11 +101,13 @@ class Job:
 
     Attributes:
         position: members that earlier attempts have staged.
+        retry: another attempt at the quarantine, which says nothing about the upstream.
     """
 
     id: int
     source: Source
     position: int
+    retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)

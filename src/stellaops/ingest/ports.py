@@ -71,7 +71,7 @@ class Sources(Protocol):
 class ImportStore(Protocol):
     """Staging and applying of imports. Every call is one transaction (or several, each leaving a valid state)."""
 
-    def begin(self, source: Source, fingerprint: str, now: datetime) -> Job:
+    def begin(self, source: Source, fingerprint: str, now: datetime, *, retry: bool = False) -> Job:
         """Start an import, or go on with the interrupted one of the same inputs."""
         ...
 

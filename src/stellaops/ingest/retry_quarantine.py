@@ -55,4 +55,4 @@ def retry_quarantine(
         raise SourceNotFound(f"there is no source {source!r}")
     inputs = _QuarantinedInputs(list(quarantine.members(source)))
     request = ImportRequest(source, known.feed, known.database)
-    return import_documents(request, inputs, sources=sources, store=store, now=now, demand_documents=False)
+    return import_documents(request, inputs, sources=sources, store=store, now=now, retry=True)

@@ -9,7 +9,7 @@ import pytest
 from stellaops.advisories.canonical import (
     MAX_DEPTH,
     MAX_YAML_CHARACTERS,
-    MAX_YAML_NODES,
+    MAX_NODES,
     Malformed,
     from_json,
     from_yaml,
@@ -183,7 +183,7 @@ def test_yaml_nesting_is_bounded_through_aliases_too() -> None:
 def test_a_bomb_of_nested_aliases_ends_at_a_bounded_number_of_nodes() -> None:
     lines = [b"a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]".encode() for n in range(1, 12)]
-    with pytest.raises(Malformed, match=f"alias-bomb: .*{MAX_YAML_NODES} nodes"):
+    with pytest.raises(Malformed, match=f"alias-bomb: .*{MAX_NODES} nodes"):
         from_yaml(b"\n".join(lines))
 
 

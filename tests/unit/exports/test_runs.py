@@ -15,6 +15,7 @@ from backports import zstd
 
 from stellaops.exports.run_export import PROJECTIONS
 from tests.unit.cli.running import Stella, osv, package, until
+from tests.unit.cli.scanning import unpack
 
 
 @pytest.fixture
@@ -144,6 +145,32 @@ def test_a_key_that_follows_signs_the_same_bundle_anew(stella: Stella) -> None:
         path for path in before if path.startswith("signatures/")
     }
     assert stella("export", "verify", second["runId"])["verdict"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("update", "expected"), [("90m", "04:34:05"), ("24h", "03:04:05"), ("7d", "03:04:05")]
+)
+def test_a_profile_says_when_scanners_look_for_a_newer_database(
+    update: str, expected: str, stella: Stella, tmp_path: Path
+) -> None:
+    file = tmp_path / "slow.json"
+    wire = {
+        "apiVersion": "stellaops.io/export.v1", "kind": "ExportProfile", "metadata": {"name": "slow"},
+        "spec": {"kind": "trivy", "variant": "db", "nextUpdate": update, "smoke": "off"},
+    }  # fmt: skip
+    file.write_text(json.dumps(wire), encoding="utf-8")
+    stella("export", "profile", "create", str(file))
+    archive = stella.bundle(stella.submit("slow")) / "trivy" / "db.bundle"
+    unpack(archive, tmp_path / "out")
+    metadata = json.loads((tmp_path / "out" / "metadata.json").read_bytes())
+    days = {"90m": 2, "24h": 3, "7d": 9}
+    assert metadata == {
+        "Version": 2,
+        "UpdatedAt": "2026-01-02T03:04:05Z",
+        "NextUpdate": f"2026-01-{days[update]:02d}T{expected}Z",
+        "DownloadedAt": "0001-01-01T00:00:00Z",
+    }
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["metadata.json", "trivy.db"]
 
 
 # ---- replay, snapshots

@@ -151,7 +151,6 @@ def test_the_database_itself_refuses_to_change_what_was_stored(
     assert store.lines() == before
 
 
-@pytest.mark.xfail(strict=True, reason="no guard in the database yet")
 @pytest.mark.parametrize("statement", OPEN_TO_CHANGE)
 def test_the_database_guards_every_other_part_of_the_evidence_too(store: Store, statement: str) -> None:
     with pytest.raises(DatabaseError, match="ERR_AOC"), store.engine.begin() as connection:

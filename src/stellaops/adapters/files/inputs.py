@@ -26,7 +26,8 @@ from stellaops.core.digests import Digest
 from stellaops.core.errors import InvalidInput, NotFound
 from stellaops.ingest.ports import Member
 
-MAX_MEMBER = 64 << 20
+# A record of this size still fits into a line of a bundle when it travels verbatim, in base64.
+MAX_MEMBER = 40 << 20
 MAX_TOTAL = 64 << 30
 MAX_MEMBERS = 20_000_000
 

@@ -69,6 +69,7 @@ def _configure(connection: sqlite3.Connection, _record: Any) -> None:
         "journal_mode = WAL",
         "synchronous = NORMAL",  # with WAL: no damage at power loss; `checkpoint` makes an import durable
         "foreign_keys = ON",
+        "recursive_triggers = ON",  # so that REPLACE meets the guards against removal
         "cache_size = -65536",  # 64 MiB
         "temp_store = FILE",
         "journal_size_limit = 67108864",

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 from backports import zstd
-from sqlalchemy import Connection, Engine, Row, Table, and_, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Engine, Row, Table, and_, delete, func, insert, or_, select, text, update
 
 from stellaops.adapters.sql import schema
 from stellaops.adapters.sql.bulk import bulk_insert
@@ -83,7 +83,7 @@ class SqlImports:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def begin(self, source: Source, fingerprint: str, now: datetime) -> Job:
+    def begin(self, source: Source, fingerprint: str, now: datetime, *, retry: bool = False) -> Job:
         """See the port. An unfinished import of other inputs is given up; what it had applied stays."""
         with writing(self._engine) as connection:
             _register(connection, source)
@@ -91,9 +91,11 @@ class SqlImports:
                 select(job_t).where(job_t.c.source == source.name, job_t.c.state != "done")
             ).all()
             for row in pending:
+                if row.retry != retry:
+                    continue
                 if row.fingerprint == fingerprint:
                     connection.execute(update(job_t).where(job_t.c.id == row.id).values(resumed=True))
-                    return Job(row.id, source, row.position)
+                    return Job(row.id, source, row.position, retry)
                 _give_up(connection, row)
             number = _next_id(connection, job_t)
             connection.execute(
@@ -113,16 +115,17 @@ class SqlImports:
                     vanished=0,
                     quarantined=0,
                     resumed=False,
+                    retry=retry,
                 )
             )
-            return Job(number, source, 0)
+            return Job(number, source, 0, retry)
 
     def stage(self, job: Job, batch: Batch) -> None:
         """See the port: one transaction."""
         with writing(self._engine) as connection:
             containers = _Containers(connection, job.source)
-            self._stage_records(connection, job, batch.records, containers)
             fresh = _quarantine(connection, job, batch.rejected, containers)
+            self._stage_records(connection, job, batch.records, containers)
             connection.execute(
                 update(job_t)
                 .where(job_t.c.id == job.id)
@@ -196,7 +199,10 @@ class SqlImports:
         seen = select(staged_t.c.key).where(staged_t.c.job == job.id, staged_t.c.key == revision_t.c.key)
         broken = select(schema.quarantine.c.id).where(
             schema.quarantine.c.source == job.source.name,
-            schema.quarantine.c.path == revision_t.c.path,
+            or_(
+                schema.quarantine.c.path == revision_t.c.path,
+                schema.quarantine.c.key_hint == revision_t.c.key,
+            ),
             schema.quarantine.c.job == job.id,
             schema.quarantine.c.resolved_by.is_(None),
         )
@@ -230,11 +236,9 @@ class SqlImports:
             rejected = connection.execute(_rejected_count(job)).scalar_one()
             connection.execute(delete(staged_t).where(staged_t.c.job == job.id))
             connection.execute(update(job_t).where(job_t.c.id == job.id).values(state="done"))
-            values: dict[str, Any] = {
-                "checked_at": microseconds(now),
-                "complete": True,
-                "vanished": schema.source.c.vanished + row.vanished,
-            }
+            values: dict[str, Any] = {"vanished": schema.source.c.vanished + row.vanished}
+            if not job.retry:
+                values |= {"checked_at": microseconds(now), "complete": True}
             connection.execute(
                 update(schema.source).where(schema.source.c.name == job.source.name).values(values)
             )
@@ -406,6 +410,7 @@ def _quarantine(
                 raw=item.raw,
                 reason=item.reason,
                 detail=item.detail[:500],
+                key_hint=item.key_hint,
                 seen_at=item.container.fetched_at,
             )
         )
@@ -414,11 +419,11 @@ def _quarantine(
 
 
 def _resolve(connection: Connection, job: Job, records: Sequence[Record]) -> None:
-    """What arrives sound leaves the quarantine."""
+    """What arrives sound leaves the quarantine, but not what this import put there itself."""
     table = schema.quarantine
     open_entries = connection.execute(
         select(table.c.id, table.c.path, table.c.file_offset).where(
-            table.c.source == job.source.name, table.c.resolved_by.is_(None)
+            table.c.source == job.source.name, table.c.resolved_by.is_(None), table.c.job != job.id
         )
     ).all()
     if open_entries:

@@ -13,7 +13,7 @@ VERSION = 1
 
 # The other half of the aggregation-only contract: what was stored stays, byte for byte. The only update that a
 # revision ever sees is the closing of its interval.
-_GUARDS = (
+_GUARDS: tuple[str, ...] = (
     """
     CREATE TRIGGER IF NOT EXISTS document_is_immutable BEFORE UPDATE ON document
     BEGIN SELECT RAISE(ABORT, 'ERR_AOC_MUTATION: a stored document cannot be changed'); END
@@ -32,7 +32,9 @@ _GUARDS = (
     WHEN OLD.seq_to <> {schema.OPEN} OR NEW.seq_to <= OLD.seq_from OR NEW.id <> OLD.id OR NEW.owner <> OLD.owner
       OR NEW.source <> OLD.source OR NEW.key <> OLD.key OR NEW.digest <> OLD.digest
       OR NEW.raw_digest <> OLD.raw_digest OR NEW.seq_from <> OLD.seq_from OR NEW.container <> OLD.container
-      OR NEW.path <> OLD.path OR NEW.fetched_at <> OLD.fetched_at
+      OR NEW.path <> OLD.path OR NEW.fetched_at <> OLD.fetched_at OR NEW.withdrawn <> OLD.withdrawn
+      OR NEW.severity <> OLD.severity OR NEW.stated_at IS NOT OLD.stated_at OR NEW.tlp <> OLD.tlp
+      OR NEW.file_offset <> OLD.file_offset
     BEGIN SELECT RAISE(ABORT, 'ERR_AOC_MUTATION: a revision can only be closed, once'); END
     """,
     """
@@ -43,6 +45,21 @@ _GUARDS = (
     CREATE TRIGGER IF NOT EXISTS container_is_immutable BEFORE UPDATE ON container
     BEGIN SELECT RAISE(ABORT, 'ERR_AOC_PROVENANCE: provenance cannot be changed'); END
     """,
+)
+
+
+_KEPT = """
+    CREATE TRIGGER IF NOT EXISTS {table}_is_{word} BEFORE {verb} ON {table}
+    BEGIN SELECT RAISE(ABORT, '{code}: what {table} holds cannot be {done}'); END
+"""
+_GUARDS += tuple(
+    _KEPT.format(table=table, verb=verb, word=word, code=code, done=done)
+    for table, verb, word, code, done in (
+        ("container", "DELETE", "kept", "ERR_AOC_PROVENANCE", "removed"),
+        ("raw_block", "DELETE", "kept", "ERR_AOC_MUTATION", "removed"),
+        ("tombstone", "UPDATE", "immutable", "ERR_AOC_MUTATION", "changed"),
+        ("tombstone", "DELETE", "kept", "ERR_AOC_MUTATION", "removed"),
+    )
 )
 
 

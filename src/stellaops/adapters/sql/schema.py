@@ -137,6 +137,8 @@ job = Table(
     Column("quarantined", _BIG, nullable=False),
     Column("applied_key", Text),
     Column("resumed", Boolean, nullable=False),
+    # Another attempt at the quarantine: it says nothing about the upstream.
+    Column("retry", Boolean, nullable=False),
 )
 
 staged = Table(
@@ -166,6 +168,8 @@ quarantine = Table(
     Column("raw", LargeBinary, nullable=False),
     Column("reason", Text, nullable=False),
     Column("detail", Text, nullable=False),
+    # The key that the record seems to have, so that pruning keeps what arrives broken; empty where none is told.
+    Column("key_hint", Text, nullable=False),
     Column("seen_at", _BIG, nullable=False),
     Column("resolved_by", _BIG),
 )

@@ -29,6 +29,8 @@ _NO_DOCUMENTS = frozenset(
     )
 )
 _BOM = b"\xef\xbb\xbf"
+# In one file: an array of advisories of the largest size has far fewer.
+_MOST_SEPARATORS = 5_000_000
 _MAX_ID = 256
 _NO_BLANK = re.compile(r"[^ \t\r\n]")
 _SCANNER = json.JSONDecoder(parse_int=str, parse_float=str)
@@ -89,6 +91,8 @@ def _looks_like_advisory(parsed: Any) -> bool:
 
 
 def _elements(content: bytes) -> Iterable[Slice]:
+    if content.count(b",") > _MOST_SEPARATORS:
+        raise Malformed("too-many-nodes", "an array with millions of values; cut it into several files")
     start = len(_BOM) if content.startswith(_BOM) else 0
     try:
         items = _LIST.decode(memoryview(content)[start:])

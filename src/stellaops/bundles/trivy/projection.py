@@ -17,6 +17,7 @@ from stellaops.advisories import advisory as fields
 from stellaops.advisories.advisory import Advisory, Affected, Assessment, Specific
 from stellaops.advisories.databases import Database
 from stellaops.advisories.severity import Severity, of_word
+from stellaops.bundles.trivy.bolt.layout import MAX_KEY
 from stellaops.bundles.trivy.buckets import Bucket, bucket_for, package_key
 from stellaops.bundles.trivy.constraints import misreading, problem
 from stellaops.bundles.trivy.constraints.spelling import spelling
@@ -105,6 +106,9 @@ def _entries(
         if bucket is None:
             continue
         key = package_key(bucket, package.name)
+        if not _fits(key):
+            problems.append(Problem(bucket.name, key[:100], "", f"a package name of {len(key)} characters"))
+            continue
         if bucket.scheme in _MODULAR:
             key = _modular(advisory, affected, key)
         entry = entries.setdefault((bucket.name, key), _Entry(bucket))
@@ -116,6 +120,11 @@ def _entries(
 
 
 _NO_VERSION = re.compile(r"[|,<>=^\s]")
+
+
+def _fits(key: str) -> bool:
+    """Whether a text can be a key of the database."""
+    return 0 < len(key.encode()) <= MAX_KEY
 
 
 def _add_ranges(entry: _Entry, affected: Affected, package: str, problems: list[Problem]) -> None:
