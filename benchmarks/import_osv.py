@@ -100,9 +100,9 @@ class TimedStore:
         self._store = store
         self._watch = watch
 
-    def begin(self, source: Source, fingerprint: str, now: datetime) -> Job:
+    def begin(self, source: Source, fingerprint: str, now: datetime, *, retry: bool = False) -> Job:
         """See the port."""
-        job: Job = self._watch.time("begin", lambda: self._store.begin(source, fingerprint, now))
+        job: Job = self._watch.time("begin", lambda: self._store.begin(source, fingerprint, now, retry=retry))
         return job
 
     def stage(self, job: Job, batch: Batch) -> None:

@@ -136,7 +136,7 @@ def quarantine_list(app: App, source: str | None) -> None:
 
 
 @quarantine.command("show")
-@click.argument("entry", type=int)
+@click.argument("entry", type=click.IntRange(1, 2**63 - 1))
 @click.option("--raw", is_flag=True, help="Write the record's bytes to standard output instead.")
 @pass_app
 def quarantine_show(app: App, entry: int, raw: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from typing import Any
 
 import click
@@ -97,4 +98,6 @@ def main(arguments: list[str] | None = None) -> Any:
     # Imports and exports make millions of small objects that live for a moment; what is loaded by now stays.
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
+    # Nothing that is made here may be written by others: whoever can exchange a key file can sign.
+    os.umask(os.umask(0o022) | 0o022)
     run(stella, arguments)

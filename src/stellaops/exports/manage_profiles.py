@@ -9,7 +9,7 @@ from datetime import datetime
 from stellaops.core.errors import AlreadyExists
 from stellaops.exports.errors import InvalidProfile, ProfileNotFound
 from stellaops.exports.ports import Profiles
-from stellaops.exports.profile import Profile, ProfileDocument, built_in
+from stellaops.exports.profile import Profile, ProfileDocument, built_in, check_name
 
 
 def list_profiles(tenant: str, profiles: Profiles) -> list[Profile]:
@@ -44,7 +44,7 @@ def profile_history(tenant: str, name: str, profiles: Profiles) -> Sequence[Prof
 def create_profile(
     tenant: str, document: ProfileDocument, profiles: Profiles, *, now: datetime, by: str
 ) -> Profile:
-    """Store a new profile as `r1`.
+    """Store a new profile; its first revision is `r1` unless the name was used before.
 
     Raises:
         AlreadyExists: the name is taken, perhaps by a built-in profile.
@@ -52,7 +52,9 @@ def create_profile(
     name = document.metadata.name
     if name in {profile.name for profile in list_profiles(tenant, profiles)}:
         raise AlreadyExists(f"tenant {tenant} has a profile {name!r} already")
-    profile = _revision(tenant, document, 1, now=now, by=by, reason="created")
+    profile = _revision(
+        tenant, document, profiles.next_number(tenant, name), now=now, by=by, reason="created"
+    )
     profiles.add(profile)
     return profile
 
@@ -83,10 +85,16 @@ def clone_profile(
 ) -> Profile:
     """Store a copy of a profile under another name."""
     origin = find_profile(tenant, name, profiles)
+    check_name(target)
     if target in {profile.name for profile in list_profiles(tenant, profiles)}:
         raise AlreadyExists(f"tenant {tenant} has a profile {target!r} already")
     profile = replace(
-        origin, name=target, revision="r1", created_at=now, created_by=by, reason=f"cloned from {name}"
+        origin,
+        name=target,
+        revision=f"r{profiles.next_number(tenant, target)}",
+        created_at=now,
+        created_by=by,
+        reason=f"cloned from {name}",
     )
     profiles.add(profile)
     return profile

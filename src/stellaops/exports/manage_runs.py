@@ -8,13 +8,11 @@ from pathlib import Path
 from msgspec import structs
 
 from stellaops.core.errors import MissingPrerequisite
-from stellaops.exports.errors import RunNotFound
+from stellaops.exports.errors import ProfileNotFound, RunNotFound
 from stellaops.exports.manage_profiles import profile_history
-from stellaops.exports.ports import Keys, Profiles, Runs, Workspace
+from stellaops.exports.ports import Profiles, Runs, Workspace
 from stellaops.exports.run import Run, RunStatus
 from stellaops.exports.run_export import RunRequest
-from stellaops.kit.report import Report
-from stellaops.kit.verify import verify_bundle
 
 
 class BundleGone(MissingPrerequisite):
@@ -53,12 +51,6 @@ def bundle_of(run: Run, workspace: Workspace) -> Path:
     return found
 
 
-def verify_run(run: Run, workspace: Workspace, keys: Keys) -> Report:
-    """Verify a run's bundle with the tenant's own keys."""
-    trusted, revoked = keys.trusted(run.tenant)
-    return verify_bundle(bundle_of(run, workspace), trusted, revoked=revoked)
-
-
 def download(run: Run, target: Path, workspace: Workspace) -> None:
     """Copy a bundle root to a directory that becomes the bundle root, all or nothing."""
     workspace.copy(bundle_of(run, workspace), target)
@@ -71,7 +63,9 @@ def replay_of(origin: Run, run_id: str, profiles: Profiles, *, latest: bool = Fa
         ProfileNotFound: the profile was deleted.
     """
     revisions = profile_history(origin.tenant, origin.profile, profiles)
-    found = next((each for each in revisions if each.revision == origin.profile_revision), revisions[-1])
+    found = next((each for each in revisions if each.revision == origin.profile_revision), None)
+    if found is None:
+        raise ProfileNotFound(f"revision {origin.profile_revision} of profile {origin.profile} was deleted")
     return RunRequest(
         run_id,
         origin.tenant,

@@ -129,7 +129,11 @@ class Profiles(Protocol):
         ...
 
     def delete(self, tenant: str, name: str) -> None:
-        """Remove a profile with its history."""
+        """Remove a profile with its history; its revisions' numbers stay taken."""
+        ...
+
+    def next_number(self, tenant: str, name: str) -> int:
+        """The number of the next revision of a name, also of one that was deleted."""
         ...
 
 

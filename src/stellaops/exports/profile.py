@@ -124,6 +124,18 @@ def read(wire: object) -> ProfileDocument:
     return document
 
 
+def check_name(name: str) -> None:
+    """Refuse a name that would not pass through file names, logs and manifests as it is.
+
+    Raises:
+        InvalidProfile: see there.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidProfile(
+            f"the name {name[:80]!r} must be 1 to 63 of a-z, 0-9, : . _ -, and begin with a-z or 0-9"
+        )
+
+
 def check_schema(spec: Spec) -> None:
     """Refuse a Trivy schema that is not written here.
 

@@ -57,8 +57,8 @@ class Selectors:
                 wire[name] = timestamps.render(instant)
         if self.severity_at_least is not Severity.UNKNOWN:
             wire["severityAtLeast"] = self.severity_at_least.name.lower()
-            if not self.keep_unknown_severity:
-                wire["severityUnknown"] = "drop"
+        if not self.keep_unknown_severity:
+            wire["severityUnknown"] = "drop"
         if self.tlp_at_most != "CLEAR":
             wire["tlpAtMost"] = self.tlp_at_most
         return wire

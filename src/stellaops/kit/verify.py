@@ -7,6 +7,7 @@ ever unpacked. Hostile files end in a failed check, never in an exception.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import mmap
 import tempfile
@@ -22,7 +23,7 @@ from stellaops.bundles.manifest import ExportManifest
 from stellaops.bundles.trivy import inspect
 from stellaops.core import digests
 from stellaops.core.digests import Digest
-from stellaops.core.errors import StellaError
+from stellaops.core.errors import MissingPrerequisite, StellaError
 from stellaops.kit import contents, signatures
 from stellaops.kit.contents import Examined, UnpackedDatabase
 from stellaops.kit.report import Check, Report, Status
@@ -54,7 +55,8 @@ def verify_bundle(
         A report; its verdict is `failed` where any check failed.
 
     Raises:
-        UnusableKey: a trusted key is no P-256 key in PEM. Nothing in the bundle raises.
+        UnusableKey: a trusted key is no P-256 key in PEM.
+        NoScratchRoom: see there. Nothing in the bundle raises.
     """
     keys = tuple(ecdsa_p256.load_public_key(pem) for pem in trusted)
     with tempfile.TemporaryDirectory(dir=scratch, prefix="stella-verify-") as directory:
@@ -68,6 +70,13 @@ def verify_bundle(
         rerun_hash=known.rerun_hash if known else None,
         checks=checks,
     )
+
+
+class NoScratchRoom(MissingPrerequisite):
+    """No room to unpack a database for its check."""
+
+    code = "ERR_VERIFY_NO_ROOM"
+    hint = "Free room in the temporary directory, or name another one with TMPDIR, then verify again."
 
 
 class _Refused(Exception):
@@ -347,6 +356,8 @@ def _outcome(step: _Step, run: _Run) -> tuple[Status, str]:
     except (_Refused, StellaError) as error:
         return "failed", str(error)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise NoScratchRoom(f"the temporary directory cannot be written: {error.strerror}") from error
         return "failed", f"a file cannot be read or unpacked: {error.strerror}"
     except Exception as error:  # noqa: BLE001 - whatever hostile bytes provoke must end as a failed check
         return "failed", f"the check itself stopped: {type(error).__name__}: {ascii(str(error))[:200]}"

@@ -8,8 +8,8 @@ import pytest
 
 from stellaops.advisories.canonical import (
     MAX_DEPTH,
-    MAX_YAML_CHARACTERS,
     MAX_NODES,
+    MAX_YAML_CHARACTERS,
     Malformed,
     from_json,
     from_yaml,

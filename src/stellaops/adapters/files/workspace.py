@@ -207,6 +207,16 @@ def _same_tree(one: Path, other: Path) -> bool:
     )
 
 
+def put_in_place(fresh: Path, target: Path) -> None:
+    """Make a finished directory the one at `target`, in one step; what was there is then at `fresh`."""
+    try:
+        fresh.rename(target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        _exchange(fresh, target)
+
+
 def _exchange(one: Path, other: Path) -> None:
     """Swap two directories in one step (Linux renameat2); a file system that cannot gets two renames."""
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from stellaops.adapters.files.workspace import disk_errors
+from stellaops.adapters.files.workspace import disk_errors, put_in_place
 from stellaops.bundles.trivy.buckets import Bucket, bucket_named
 from stellaops.bundles.trivy.inspect import Sentinel
 from stellaops.core import timestamps
@@ -105,10 +105,7 @@ class StockTrivy:
                 _unpack(archive, fresh)
                 if downloaded_at is not None:
                     _mark(fresh / "metadata.json", downloaded_at)
-                target = cache / "db"
-                if target.exists():
-                    target.rename(Path(scratch) / "old")
-                fresh.rename(target)
+                put_in_place(fresh, cache / "db")
 
     def scan(self, target: Path, cache: Path, *, kind: str = "fs") -> dict[str, Any]:
         """Scan a directory (`fs`) or an SBOM (`sbom`) with a cache's database; Trivy's JSON report.

@@ -196,6 +196,8 @@ def _selected(selection: Selection, *columns: ColumnElement[Any]) -> Select[Any]
         if selectors.keep_unknown_severity:
             bound = or_(bound, revision.c.severity == int(Severity.UNKNOWN))
         statement = statement.where(bound)
+    elif not selectors.keep_unknown_severity:
+        statement = statement.where(revision.c.severity > int(Severity.UNKNOWN))
     statement = _fetched(statement, revision.c.fetched_at >= _micro(selectors.since), selectors.since)
     statement = _fetched(statement, revision.c.fetched_at < _micro(selectors.until), selectors.until)
     return _by_index_row(statement, selectors)

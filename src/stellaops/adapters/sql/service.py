@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Engine,
     Integer,
@@ -18,11 +19,14 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    and_,
     delete,
+    func,
     insert,
     select,
     update,
 )
+from sqlalchemy.sql import ColumnElement
 
 from stellaops.adapters.sql.engine import open_sqlite, reading, translated, writing
 from stellaops.adapters.sql.migrations import StoreTooNew
@@ -46,6 +50,8 @@ profile_t = Table(
     Column("created_at", _BIG, nullable=False),
     Column("created_by", Text, nullable=False),
     Column("reason", Text, nullable=False),
+    # Deleted revisions stay, so that a number never names two recipes.
+    Column("deleted", Boolean, nullable=False),
     PrimaryKeyConstraint("tenant", "name", "number"),
 )
 
@@ -163,6 +169,7 @@ class SqlProfiles:
                     created_at=microseconds(profile.created_at) if profile.created_at else 0,
                     created_by=profile.created_by,
                     reason=profile.reason,
+                    deleted=False,
                 )
             )
 
@@ -170,24 +177,34 @@ class SqlProfiles:
         """See the port."""
         with reading(self._engine) as connection:
             rows = connection.execute(
-                select(profile_t)
-                .where(profile_t.c.tenant == tenant, profile_t.c.name == name)
-                .order_by(profile_t.c.number)
+                select(profile_t).where(_live(tenant), profile_t.c.name == name).order_by(profile_t.c.number)
             ).all()
         return [_profile(row) for row in rows]
 
     def names(self, tenant: str) -> Sequence[str]:
         """See the port."""
         with reading(self._engine) as connection:
-            statement = select(profile_t.c.name).where(profile_t.c.tenant == tenant).distinct()
+            statement = select(profile_t.c.name).where(_live(tenant)).distinct()
             return connection.execute(statement.order_by(profile_t.c.name)).scalars().all()
 
     def delete(self, tenant: str, name: str) -> None:
         """See the port."""
         with writing(self._engine) as connection:
             connection.execute(
-                delete(profile_t).where(profile_t.c.tenant == tenant, profile_t.c.name == name)
+                update(profile_t).where(_live(tenant), profile_t.c.name == name).values(deleted=True)
             )
+
+    def next_number(self, tenant: str, name: str) -> int:
+        """See the port."""
+        statement = select(func.coalesce(func.max(profile_t.c.number), 0) + 1).where(
+            profile_t.c.tenant == tenant, profile_t.c.name == name
+        )
+        with reading(self._engine) as connection:
+            return int(connection.execute(statement).scalar_one())
+
+
+def _live(tenant: str) -> ColumnElement[bool]:
+    return and_(profile_t.c.tenant == tenant, ~profile_t.c.deleted)
 
 
 def _profile(row: Any) -> Profile:
