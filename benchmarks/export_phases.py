@@ -203,7 +203,7 @@ def table(result: dict[str, Any]) -> str:
     )
     lines.append(f"the bbolt writer takes {trivy['boltShareOfBuild']} % of the build of trivy:db")
     for kind, row in result["kinds"].items():
-        lines.append(f"time of {kind}: " + ", ".join(f"{name} {share} %" for name, share in row["functions"]))
+        lines.append(sampling.paragraph(f"time of {kind}", row["functions"]))
         lines.extend(f"{kind}: {warning}" for warning in row["warnings"])
     return "\n".join(lines)
 

@@ -307,9 +307,7 @@ def table(result: dict[str, Any]) -> str:
         f" whole import, {rows['perCpuSecondAlone']:,} rows/s for the projections alone, by CPU time"
     )
     for kind, functions in result["functions"].items():
-        lines.append(
-            f"processor time of {kind}: " + ", ".join(f"{name} {share} %" for name, share in functions)
-        )
+        lines.append(sampling.paragraph(f"processor time of {kind}", functions))
     return "\n".join(lines)
 
 

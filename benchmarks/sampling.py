@@ -7,8 +7,9 @@ that time inside libraries stands at the place that asked for it.
 from __future__ import annotations
 
 import signal
+import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -44,6 +45,12 @@ def shares(counted: Counter[str], most: int) -> list[tuple[str, float]]:
     """The functions with the most samples and their shares of all, in per cent."""
     total = counted.total() or 1
     return [(name, round(100 * count / total, 1)) for name, count in counted.most_common(most)]
+
+
+def paragraph(title: str, functions: Iterable[tuple[str, float]]) -> str:
+    """The same for people."""
+    text = f"{title}: " + ", ".join(f"{name} {share} %" for name, share in functions)
+    return textwrap.fill(text, 116, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _function(frame: FrameType | None) -> str:

@@ -24,7 +24,7 @@ from stellaops.adapters.sql.quarantine import SqlQuarantine
 from stellaops.adapters.sql.records import SqlRecords
 from stellaops.adapters.sql.sources import SqlSources
 from stellaops.core.digests import sha256
-from stellaops.exports.ports import Evidence, RowSource, Selection
+from stellaops.exports.ports import Evidence, RowSource, Selection, TrivyRows
 from stellaops.exports.selectors import Selectors
 from stellaops.ingest.import_documents import ImportRequest, import_documents
 from stellaops.ingest.model import ImportReport, SourceStatus, StoredRecord
@@ -40,7 +40,7 @@ class Records(RecordReader, Protocol):
     def raw(self, source: str, key: str) -> bytes | None: ...
 
 
-class EvidenceAndRows(Evidence, RowSource, Protocol):
+class EvidenceAndRows(Evidence, RowSource, TrivyRows, Protocol):
     """The store as exports read it."""
 
 
