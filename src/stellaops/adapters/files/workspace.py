@@ -8,7 +8,6 @@ import fcntl
 import filecmp
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +17,7 @@ from stellaops.core.errors import AlreadyExists
 from stellaops.exports.errors import NoRoom
 
 _LOCK = ".lock"
-_YOUNG_SECONDS = 3600
+_GRAVE = "deleted-"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
@@ -52,7 +51,7 @@ class FileWorkspace:
                 (place / "scratch").mkdir()
                 yield FileStaging(place, self._root)
             finally:
-                shutil.rmtree(place, ignore_errors=True)
+                _bury(place)
                 os.close(lock)
 
     def is_staged(self, run_id: str) -> bool:
@@ -93,7 +92,7 @@ class FileWorkspace:
         with disk_errors(self._root):
             path = self._root / export_id / archive_id
             if path.is_dir():
-                grave = self._root / ".staging" / f"deleted-{archive_id}-{os.getpid()}"
+                grave = self._root / ".staging" / f"{_GRAVE}{archive_id}-{os.getpid()}"
                 grave.parent.mkdir(parents=True, exist_ok=True)
                 path.rename(grave)
                 shutil.rmtree(grave)
@@ -101,18 +100,28 @@ class FileWorkspace:
                     path.parent.rmdir()
 
     def _sweep(self) -> None:
-        """Remove what dead processes left. A live one holds its lock, or has not made it yet and is young."""
+        """Remove what dead processes left; a live one holds its lock, or begins again when its place goes early."""
         for place in (self._root / ".staging").iterdir():
-            lock = place / _LOCK
+            if place.name.startswith(_GRAVE):
+                shutil.rmtree(place, ignore_errors=True)
+                continue
             try:
-                with lock.open("rb") as file:
+                with (place / _LOCK).open("rb") as file:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(place, ignore_errors=True)
+                    _bury(place)
             except BlockingIOError:
                 continue
             except FileNotFoundError:
-                if place.name.startswith("deleted-") or _age(place) > _YOUNG_SECONDS:
-                    shutil.rmtree(place, ignore_errors=True)
+                with suppress(OSError):  # not empty any more: its process has just come to the lock
+                    place.rmdir()
+
+
+def _bury(place: Path) -> None:
+    """Remove a staging place in a way that a kill in the middle leaves nothing that looks like one."""
+    grave = place.with_name(f"{_GRAVE}{place.name}-{os.getpid()}")
+    with suppress(OSError):
+        place.rename(grave)
+        shutil.rmtree(grave, ignore_errors=True)
 
 
 class FileStaging:
@@ -178,13 +187,6 @@ def _own(place: Path) -> int:
                 if os.fstat(lock).st_ino == (place / _LOCK).stat().st_ino:
                     return lock
             os.close(lock)
-
-
-def _age(place: Path) -> float:
-    try:
-        return time.time() - place.stat().st_mtime
-    except FileNotFoundError:
-        return 0
 
 
 def _copy_tree(source: Path, target: Path) -> None:
