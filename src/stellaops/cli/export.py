@@ -345,8 +345,10 @@ def _print_run(app: App, found: Run) -> None:
             *((artifact.path, f"{artifact.bytes:,} bytes") for artifact in found.artifacts),
         ],
     )
-    if found.warnings and app.out.form == "table":
-        app.out.note(f"{len(found.warnings)} warnings: see `stella export run show {found.id} --format json`")
+    for warning in found.warnings if app.verbose else ():
+        app.out.note(f"warning: {warning}")
+    if found.warnings and not app.verbose:
+        app.out.note(f"{len(found.warnings)} warnings: see them with -v, or in `--format json`")
 
 
 def _print_report(app: App, report: Report, root: Path) -> None:

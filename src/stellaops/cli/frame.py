@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import click
 
@@ -37,8 +36,6 @@ EXIT_CODES: tuple[tuple[type[StellaError], int, str], ...] = (
 )
 UNEXPECTED = 1
 INTERRUPTED = 130
-
-_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 @dataclass
@@ -101,13 +98,15 @@ def _global_options() -> list[click.Option]:
         ),
         option("--trace", is_flag=True, help="Show the trace of an error."),
         option("--no-color", is_flag=True, help="No colours (also NO_COLOR)."),
-        option("-v", "--verbose", count=True, help="Say more."),
+        option(
+            "-v", "--verbose", count=True, help="Say more: every detail of an error, every warning of a run."
+        ),
         option("-q", "--quiet", is_flag=True, help="Say less: no progress, no notes."),
     ]
 
 
-class StellaCommand(click.Command):
-    """A command that takes the global options too."""
+class _WithGlobalOptions(click.Command):
+    """Takes the global options too, and shows them in a section of their own."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **_with_verbatim_blocks(kwargs))
@@ -115,25 +114,26 @@ class StellaCommand(click.Command):
         self.params = [*self.params, *_global_options()]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Own options first, the global ones in a section of their own."""
-        _write_options(self, self.own_params, ctx, formatter)
+        """Own options, the global ones, then the commands of a group."""
+        shared = [parameter for parameter in self.get_params(ctx) if parameter not in self.own_params]
+        for title, parameters in (("Options", self.own_params), ("Global options", shared)):
+            rows = [record for parameter in parameters if (record := parameter.get_help_record(ctx))]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+        if isinstance(self, click.Group):
+            self.format_commands(ctx, formatter)
 
 
-class StellaGroup(click.Group):
+class StellaCommand(_WithGlobalOptions):
+    """A command that takes the global options too."""
+
+
+class StellaGroup(_WithGlobalOptions, click.Group):
     """A group whose commands take the global options, as it does itself."""
 
     command_class = StellaCommand
     group_class = type
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **_with_verbatim_blocks(kwargs))
-        self.own_params = list(self.params)
-        self.params = [*self.params, *_global_options()]
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Own options, the global ones, then the commands."""
-        _write_options(self, self.own_params, ctx, formatter)
-        self.format_commands(ctx, formatter)
 
 
 def _with_verbatim_blocks(kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -141,17 +141,6 @@ def _with_verbatim_blocks(kwargs: dict[str, Any]) -> dict[str, Any]:
     if kwargs.get("help"):
         kwargs["help"] = kwargs["help"].replace("\\b\n", "\b\n")
     return kwargs
-
-
-def _write_options(
-    command: click.Command, own: list[click.Parameter], ctx: click.Context, formatter: click.HelpFormatter
-) -> None:
-    shared = [parameter for parameter in command.get_params(ctx) if parameter not in own]
-    for title, parameters in (("Options", own), ("Global options", shared)):
-        rows = [record for parameter in parameters if (record := parameter.get_help_record(ctx))]
-        if rows:
-            with formatter.section(title):
-                formatter.write_dl(rows)
 
 
 pass_app = click.make_pass_decorator(App, ensure=True)
@@ -186,7 +175,7 @@ def _report(error: StellaError, app: App, cause: BaseException | None = None) ->
         traceback.print_exception(cause or error, file=sys.stderr)
     click.echo(f"error {error.code}: {error.what}", err=True)
     if len(error.details) > 1:
-        for detail in error.details[:20]:
+        for detail in error.details[: None if app.verbose else 20]:
             click.echo(f"  - {detail}", err=True)
     click.echo(f"→ {error.advice}", err=True)
     return exit_code(error)
