@@ -28,7 +28,7 @@ import tempfile
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from datetime import datetime
 from itertools import islice
@@ -109,7 +109,7 @@ class TimedStore:
         """See the port."""
         self._watch.time("stage", lambda: self._store.stage(job, batch))
 
-    def apply(self, job: Job, *, prune: bool, now: datetime) -> ImportReport:
+    def apply(self, job: Job, *, prune: Sequence[str], now: datetime) -> ImportReport:
         """See the port."""
         report: ImportReport = self._watch.time("apply", lambda: self._store.apply(job, prune=prune, now=now))
         return report

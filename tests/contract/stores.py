@@ -137,10 +137,11 @@ class Files:
 class Interrupted(Files):
     """Inputs that end in the middle of the import, as if the user had pressed Ctrl-C."""
 
-    _looked_at = False  # a first import looks through the inputs once to tell their database
+    _looks = 2  # a first import looks through the inputs to tell their form, and then their database
 
     def members(self, skip: int = 0) -> Iterator[Member]:
-        staging, self._looked_at = self._looked_at, True
+        self._looks -= 1
+        staging = self._looks < 0
         for number, member in enumerate(super().members(skip)):
             if staging and number == 8500:
                 raise KeyboardInterrupt

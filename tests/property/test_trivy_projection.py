@@ -192,10 +192,10 @@ def test_whatever_documents_say_the_database_is_sound_and_holds_nothing_that_tri
         for row in projection.advisories
     )
     details = sorted(
-        (name, number, projection.detail)
+        (name, number, told.value)
         for number, projection in enumerate(projections)
-        for name in projection.vulnerabilities
-        if projection.detail is not None
+        for told in projection.details
+        for name in told.vulnerabilities
     )
     for bucket, _, _, _, value in rows:
         entry = json.loads(value)
@@ -204,7 +204,7 @@ def test_whatever_documents_say_the_database_is_sound_and_holds_nothing_that_tri
     out = io.BytesIO()
     written = write_database(
         out,
-        [(bucket, package, name, value) for bucket, package, name, _, value in rows if package],
+        [(bucket, package, name, 1, value) for bucket, package, name, _, value in rows if package],
         [(name, "ghsa", decode_detail(detail)) for name, _, detail in details],
         {row[0]: DataSource("ghsa", "GitHub", "https://example.org") for row in rows},
     )

@@ -7,6 +7,7 @@ their schema: what has no use here is not looked at, and null stands for absent 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +17,10 @@ from stellaops.advisories.severity import Score, Severity, of_word, score
 from stellaops.core import timestamps
 
 _CVE = re.compile(r"CVE-\d{4}-\d{4,19}$", re.ASCII)
+
+
+# Fields that feeds of other forms fill; documents do not name them so.
+_OURS = {name: f"stellaops.{name}" for name in ("parts", "status", "weak", "vendor_ids")}
 
 
 class Package(Struct, frozen=True, gc=False):
@@ -49,13 +54,22 @@ class SeverityEntry(Struct, frozen=True, gc=False):
     score: str | float | None = None
 
 
-class Specific(Struct, frozen=True, gc=False):
-    """What the product reads from `database_specific` and `ecosystem_specific` objects."""
+class Specific(Struct, frozen=True, gc=False, rename=_OURS):
+    """What the product reads from `database_specific` and `ecosystem_specific` objects.
+
+    Attributes:
+        status: a distribution's word on a package without a fix, as in `bundles.trivy.values.STATUSES`.
+        weak: a general statement that gives way to another about the same package and release.
+        vendor_ids: names of the issuer for the statement about this package alone.
+    """
 
     severity: Any = None
     cwe_ids: Any = None
     urgency: Any = None
     last_known_affected_version_range: Any = None
+    status: Any = None
+    weak: Any = None
+    vendor_ids: Any = None
 
 
 class Affected(Struct, frozen=True, gc=False):
@@ -76,8 +90,13 @@ class Reference(Struct, frozen=True, gc=False):
     url: str | None = None
 
 
-class Advisory(Struct, frozen=True, gc=False):
-    """One advisory."""
+class Advisory(Struct, frozen=True, gc=False, rename=_OURS):
+    """One advisory.
+
+    Attributes:
+        parts: of a document that speaks of several vulnerabilities each with its own packages: one advisory for each.
+            Its own `affected` is then empty.
+    """
 
     id: str
     aliases: list[str] | None = None
@@ -92,11 +111,33 @@ class Advisory(Struct, frozen=True, gc=False):
     affected: list[Affected] | None = None
     references: list[Reference] | None = None
     database_specific: Specific | list[Any] | str | None = None
+    parts: list[Advisory] | None = None
+
+
+def parts(advisory: Advisory) -> Sequence[Advisory]:
+    """The advisories about single vulnerabilities that a document consists of: often only itself."""
+    return advisory.parts or (advisory,)
+
+
+def affected_packages(advisory: Advisory) -> list[Affected]:
+    """What a document says of packages, of all its parts."""
+    if advisory.parts is None:
+        return advisory.affected or []
+    return [affected for part in advisory.parts for affected in part.affected or ()]
+
+
+def all_aliases(advisory: Advisory) -> list[str]:
+    """The other names of what a document is about, its parts' ids and aliases included, each once."""
+    if advisory.parts is None:
+        return names(advisory.aliases)
+    told = [name for part in advisory.parts for name in (part.id, *(part.aliases or ()))]
+    return [name for name in names([*(advisory.aliases or ()), *told]) if name != advisory.id]
 
 
 def ecosystems(advisory: Advisory) -> list[str]:
     """Ecosystem names with their suffixes (`AlmaLinux:8`), sorted, each once."""
-    return sorted({a.package.ecosystem for a in advisory.affected or () if a.package and a.package.ecosystem})
+    packages = (affected.package for affected in affected_packages(advisory))
+    return sorted({package.ecosystem for package in packages if package and package.ecosystem})
 
 
 def names(ids: list[str] | None) -> list[str]:
@@ -141,7 +182,14 @@ class Assessment(Struct, frozen=True):
 
 
 def assess(advisory: Advisory) -> Assessment:
-    """Read severities from everywhere a document may state them."""
+    """Read severities from everywhere a document may state them; of several parts, the highest."""
+    if advisory.parts is None:
+        return _assess_one(advisory)
+    found = [_assess_one(advisory), *map(_assess_one, advisory.parts)]
+    return Assessment((), max(one.word for one in found), max(one.highest for one in found))
+
+
+def _assess_one(advisory: Advisory) -> Assessment:
     words: list[Any] = []
     vectors: list[Any] = []
     if isinstance(advisory.severity, list):

@@ -8,7 +8,7 @@ in `docs/reference/databases.md`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -18,6 +18,7 @@ class KeyRule(StrEnum):
 
     ID = "id"
     ID_AND_PATH = "id and path"
+    PATH = "path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Database:
         needs_cve: ids that name no vulnerability themselves (bug fix and enhancement errata).
         trivy_id: Trivy's SourceID.
         trivy_name: the part after `<ecosystem>::` in bucket names; `{Ecosystem}` is GitHub's ecosystem word.
+        feeds: the forms in which it publishes.
         rank: place in merges of details; the lowest wins. The order is Trivy's own order of sources.
         licence: SPDX expression or NOASSERTION.
     """
@@ -53,6 +55,7 @@ class Database:
     trivy_name: str = ""
     rank: int = 350
     licence: str = "NOASSERTION"
+    feeds: tuple[str, ...] = ("osv",)
 
 
 _ERRATA = ("aliases", "upstream", "related")
@@ -189,18 +192,33 @@ def get(name: str) -> Database | None:
     return _BY_NAME.get(name)
 
 
-def tell(documents: Iterable[tuple[str, Iterable[str]]]) -> Database:
-    """The database that documents belong to, told from their ids and ecosystems.
+def key(rule: KeyRule, identifier: str, path: str) -> str:
+    """The key of a record from its id and the path of its file."""
+    match rule:
+        case KeyRule.ID:
+            return identifier
+        case KeyRule.PATH:
+            return path
+        case KeyRule.ID_AND_PATH:
+            return f"{identifier}#{path}"
+
+
+def tell(documents: Iterable[tuple[str, Iterable[str]]], feed: str = "osv") -> Database:
+    """The database that documents belong to, told from their form, ids and ecosystems.
 
     Args:
+        feed: the form of the documents; where only one database publishes in it, that one.
         documents: id and ecosystem names of some documents of one source, in any order.
 
     Returns:
         The database of at least nine tenths of them; the generic one for a mixture or for unknown ids.
     """
+    candidates = [database for database in DATABASES if feed in database.feeds]
+    if len(candidates) == 1:
+        return candidates[0]
     votes: Counter[str] = Counter()
     for identifier, ecosystems in documents:
-        votes[_tell_one(identifier, ecosystems)] += 1
+        votes[_tell_one(identifier, ecosystems, candidates)] += 1
     if votes:
         name, count = max(votes.items(), key=lambda vote: (vote[1], vote[0]))
         if count * 10 >= votes.total() * 9:
@@ -208,12 +226,12 @@ def tell(documents: Iterable[tuple[str, Iterable[str]]]) -> Database:
     return GENERIC
 
 
-def _tell_one(identifier: str, ecosystems: Iterable[str]) -> str:
-    for database in DATABASES:
+def _tell_one(identifier: str, ecosystems: Iterable[str], candidates: Sequence[Database]) -> str:
+    for database in candidates:
         if identifier.startswith(database.id_prefixes or ("\0",)):
             return database.name
     names = {ecosystem.partition(":")[0] for ecosystem in ecosystems}
-    for database in DATABASES:
+    for database in candidates:
         if names and names <= set(database.ecosystems):
             return database.name
     return GENERIC.name

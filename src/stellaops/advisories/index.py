@@ -50,7 +50,7 @@ def index_row(advisory: Advisory, document: DocumentId, severity: Severity) -> b
     """
     return _ENCODER.encode(
         IndexRow(
-            aliases=fields.names(advisory.aliases),
+            aliases=fields.all_aliases(advisory),
             digest=document.digest,
             ecosystems=fields.ecosystems(advisory),
             id=advisory.id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from stellaops.advisories.advisory import Advisory, Package
+from stellaops.advisories.advisory import Advisory, Package, affected_packages
 
 # OSV ecosystem (before `:`) -> purl type, and the namespace where the ecosystem implies one.
 _TYPES: dict[str, tuple[str, str]] = {
@@ -63,7 +63,7 @@ def purl(package: Package) -> str | None:
 
 def purls(advisory: Advisory) -> list[str]:
     """The packages that an advisory names, sorted, each once."""
-    found = {purl(affected.package) for affected in advisory.affected or () if affected.package}
+    found = {purl(affected.package) for affected in affected_packages(advisory) if affected.package}
     return sorted(text for text in found if text)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import heapq
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -14,7 +15,8 @@ from stellaops.advisories import advisory as fields
 from stellaops.advisories import databases
 from stellaops.advisories.advisory import Advisory
 from stellaops.advisories.canonical import Canonical, Malformed
-from stellaops.advisories.databases import Database, KeyRule
+from stellaops.advisories.databases import Database
+from stellaops.advisories.documents import registry
 from stellaops.advisories.documents.interface import Feed, Slice
 from stellaops.advisories.documents.registry import FEEDS
 from stellaops.advisories.index import DocumentId, index_row
@@ -23,6 +25,7 @@ from stellaops.core import digests, timestamps
 from stellaops.core.digests import Digest
 from stellaops.core.errors import InvalidInput
 from stellaops.ingest import aoc
+from stellaops.ingest.editions import Edition, editions, total
 from stellaops.ingest.model import Batch, Container, ImportReport, Record, Rejected, Source
 from stellaops.ingest.ports import ImportStore, Inputs, Member, Sources
 
@@ -39,7 +42,7 @@ class UnknownForm(InvalidInput):
     """Nothing in the input is a document of a known feed."""
 
     code = "ERR_IMPORT_UNKNOWN_FORM"
-    hint = "Point at a folder, archive or file of OSV documents (JSON or YAML)."
+    hint = "Point at documents in a known form, or name it with --feed: `stella concelier import --help` has the list."
 
 
 class UnknownDatabase(InvalidInput):
@@ -104,27 +107,46 @@ def import_documents(
     if not _NAME.fullmatch(request.source):
         raise BadSourceName(f"{request.source[:80]!r} cannot be a source's name")
     with sources.lock(request.source):
-        feed = _feed(request)
-        source, database = _source(request, feed, inputs, sources, retry=retry)
-        job = store.begin(source, inputs.fingerprint(), now(), retry=retry)
-        reader = _Reader(feed, database, source, now())
-        for batch in reader.batches(inputs.members(skip=job.position), job.position):
-            store.stage(job, batch)
-            progress(batch.position)
-        return store.apply(job, prune=request.prune, now=now())
+        known = sources.find(request.source)
+        feed = _feed(request, known, inputs)
+        source, database = _source(request, feed, inputs, known, retry=retry)
+        reports = []
+        for part in (Edition(inputs),) if retry else editions(feed, inputs):
+            job = store.begin(source, part.fingerprint(), now(), retry=retry)
+            reader = _Reader(feed, database, source, now())
+            for batch in reader.batches(part.members(skip=job.position), job.position):
+                store.stage(job, batch)
+                progress(batch.position)
+            prune = ("",) if request.prune else part.scopes
+            reports.append(store.apply(job, prune=prune, now=now()))
+        return total(reports)
 
 
-def _feed(request: ImportRequest) -> Feed:
-    name = request.feed or "osv"
+def _feed(request: ImportRequest, known: Source | None, inputs: Inputs) -> Feed:
+    name = request.feed or (known.feed if known else None)
+    if name is None:
+        return _told_feed(request, inputs)
     if name not in FEEDS:
         raise InvalidInput(f"feed {name!r} is none of {', '.join(sorted(FEEDS))}")
     return FEEDS[name]
 
 
+def _told_feed(request: ImportRequest, inputs: Inputs) -> Feed:
+    """The form of most of the files that are of any known form; of several with as many, the first in the registry."""
+    votes: Counter[str] = Counter()
+    for member in _spread(inputs):
+        feed = registry.tell(member.path, member.content)
+        if feed is not None:
+            votes[feed.name] += 1
+    order = list(FEEDS)
+    if not votes:
+        raise UnknownForm(f"no document of a known form in the input of source {request.source!r}")
+    return FEEDS[min(votes, key=lambda name: (-votes[name], order.index(name)))]
+
+
 def _source(
-    request: ImportRequest, feed: Feed, inputs: Inputs, sources: Sources, *, retry: bool
+    request: ImportRequest, feed: Feed, inputs: Inputs, known: Source | None, *, retry: bool
 ) -> tuple[Source, Database]:
-    known = sources.find(request.source)
     if request.database is not None and databases.get(request.database) is None:
         names = ", ".join(database.name for database in databases.DATABASES)
         raise UnknownDatabase(f"database {request.database!r} is none of {names}")
@@ -132,7 +154,7 @@ def _source(
         sample = _sample(feed, inputs)
         if not sample:
             raise UnknownForm(f"no {feed.name.upper()} document in the input of source {request.source!r}")
-        told = databases.get(request.database or "") or databases.tell(sample)
+        told = databases.get(request.database or "") or databases.tell(sample, feed.name)
         return Source(request.source, feed.name, told.name, told.licence), told
     if (request.database or known.database) != known.database or feed.name != known.feed:
         raise SourceMismatch(
@@ -158,7 +180,7 @@ def _sample(feed: Feed, inputs: Inputs) -> list[tuple[str, list[str]]]:
     for member in inputs.members():
         if member.problem or not feed.may_hold_documents(member.path):
             continue
-        place = -int.from_bytes(hashlib.sha256(member.path.encode("utf-8", "replace")).digest()[:8], "big")
+        place = _place(member.path)
         if len(chosen) >= _SAMPLE and place <= chosen[0][0]:
             continue
         told = [
@@ -170,6 +192,24 @@ def _sample(feed: Feed, inputs: Inputs) -> list[tuple[str, list[str]]]:
             add = heapq.heappush if len(chosen) < _SAMPLE else heapq.heappushpop
             add(chosen, (place, member.path, told))
     return [pair for _, _, told in chosen for pair in told]
+
+
+def _spread(inputs: Inputs) -> Iterator[Member]:
+    """Some files, spread over all of the input: few documents are enough to tell their form."""
+    chosen: list[tuple[int, str, Member]] = []
+    for member in inputs.members():
+        if member.problem or not member.content:
+            continue
+        place = _place(member.path)
+        if len(chosen) < _SAMPLE:
+            heapq.heappush(chosen, (place, member.path, member))
+        elif place > chosen[0][0]:
+            heapq.heapreplace(chosen, (place, member.path, member))
+    return (member for _, _, member in chosen)
+
+
+def _place(path: str) -> int:
+    return -int.from_bytes(hashlib.sha256(path.encode("utf-8", "replace")).digest()[:8], "big")
 
 
 def _holds_records(feed: Feed, inputs: Inputs) -> bool:
@@ -186,18 +226,25 @@ def _attempts(feed: Feed, inputs: Inputs) -> Iterator[Advisory | None]:
 
 def _advisories(feed: Feed, member: Member) -> Iterator[Advisory | None]:
     try:
-        pieces = feed.records(member.path, member.content)
+        pieces = iter(_pieces(feed, member))
     except Malformed:
         yield None
         return
     for piece in pieces:
         try:
-            advisory = feed.read(feed.canonical(member.path, piece.raw).parsed)
+            advisory = feed.read(feed.canonical(member.path, piece.raw).parsed, piece.context)
         except Malformed:
             yield None
         else:
             if advisory is not None:
                 yield advisory
+
+
+def _pieces(feed: Feed, member: Member) -> Iterable[Slice]:
+    """The records of a file; a record that was cut out before is whole."""
+    if member.context is not None:
+        return (Slice(0, member.content, member.context),)
+    return feed.records(member.path, member.content)
 
 
 class _Reader:
@@ -233,8 +280,7 @@ class _Reader:
         container = self._container(member)
         batch.size += len(member.content)
         try:
-            pieces = self._feed.records(member.path, member.content)
-            for piece in pieces:
+            for piece in _pieces(self._feed, member):
                 self._piece(member, container, piece, batch)
         except Malformed as error:
             hint = self._key_hint(member.path, member.content)
@@ -244,7 +290,7 @@ class _Reader:
     def _piece(self, member: Member, container: Container, piece: Slice, batch: Batch) -> None:
         try:
             canonical = self._feed.canonical(member.path, piece.raw)
-            advisory = self._feed.read(canonical.parsed)
+            advisory = self._feed.read(canonical.parsed, piece.context)
             if advisory is None:
                 batch.ignored += 1
                 return
@@ -260,14 +306,16 @@ class _Reader:
             return
         offset = member.offset + piece.offset
         hint = self._key_hint(member.path, piece.raw)
-        batch.rejected.append(Rejected(member.path, container, offset, piece.raw, reason, detail, hint))
+        batch.rejected.append(
+            Rejected(member.path, container, offset, piece.raw, reason, detail, hint, piece.context)
+        )
 
     def _key_hint(self, path: str, raw: bytes) -> str:
         """The key that a broken record seems to have: by what looks like its id, else by the file's name."""
         found = _ID.search(raw[:_HINT_BYTES])
         stem = path.rpartition("/")[2].rpartition(".")[0]
         identifier = found[1].decode("utf-8", "replace") if found else stem
-        return identifier if self._database.key_rule is KeyRule.ID else f"{identifier}#{path}"
+        return databases.key(self._database.key_rule, identifier, path)
 
     def _record(
         self, member: Member, container: Container, piece: Slice, canonical: Canonical, advisory: Advisory
@@ -275,7 +323,7 @@ class _Reader:
         whole = len(piece.raw) == len(member.content) and member.container_digest is None
         raw_digest = container.digest if whole else digests.sha256(piece.raw)
         digest = digests.sha256(canonical.body)
-        key = advisory.id if self._database.key_rule is KeyRule.ID else f"{advisory.id}#{member.path}"
+        key = databases.key(self._database.key_rule, advisory.id, member.path)
         assessment = fields.assess(advisory)
         stated = fields.stated_instant(advisory, self._fetched_at)
         return Record(
@@ -294,6 +342,7 @@ class _Reader:
             tlp="CLEAR",
             index_row=index_row(advisory, DocumentId(self._source.name, key, digest), assessment.highest),
             projection=project(advisory, self._database, assessment),
+            context=piece.context,
         )
 
     def _container(self, member: Member) -> Container:

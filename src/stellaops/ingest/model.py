@@ -48,6 +48,7 @@ class Record(Struct, frozen=True):
         tlp: its traffic light marking; CLEAR where it states none.
         index_row: canonical JSON of its index row.
         projection: its rows for Trivy databases.
+        context: what its file says around it (`advisories.documents.interface.Slice`).
     """
 
     key: str
@@ -65,6 +66,7 @@ class Record(Struct, frozen=True):
     tlp: str
     index_row: bytes
     projection: Projection
+    context: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class Rejected:
     reason: str
     detail: str
     key_hint: str = ""
+    context: str | None = None
 
 
 @dataclass(slots=True)

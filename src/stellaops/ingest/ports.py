@@ -29,6 +29,7 @@ class Member(Struct, frozen=True):
         container_url: where the enclosing container stands.
         container_digest: None when the member is itself the container (a plain file).
         offset: where `content` begins in the file at `path`, when it is a part of it (a record tried again).
+        context: what its file said around such a part; None for a whole file.
     """
 
     path: str
@@ -38,6 +39,7 @@ class Member(Struct, frozen=True):
     container_size: int
     problem: str = ""
     offset: int = 0
+    context: str | None = None
 
 
 class Inputs(Protocol):
@@ -79,8 +81,12 @@ class ImportStore(Protocol):
         """Put records aside; nothing of them is visible yet."""
         ...
 
-    def apply(self, job: Job, *, prune: bool, now: datetime) -> ImportReport:
-        """Make everything staged visible, in key order; with `prune`, let go of what was not seen."""
+    def apply(self, job: Job, *, prune: Sequence[str], now: datetime) -> ImportReport:
+        """Make everything staged visible, in key order; let go of what was not seen.
+
+        Args:
+            prune: how the keys begin of which the import is the complete listing; `("",)` for all, empty for none.
+        """
         ...
 
 

@@ -137,7 +137,7 @@ OPEN_TO_CHANGE = [
     "DELETE FROM raw_block",
     "UPDATE tombstone SET key = 'other'",
     "DELETE FROM tombstone",
-    "INSERT OR REPLACE INTO document SELECT id, verbatim, x'00', NULL, NULL, 1 FROM document",
+    "INSERT OR REPLACE INTO document SELECT id, verbatim, x'00', NULL, NULL, 1, NULL FROM document",
 ]
 
 

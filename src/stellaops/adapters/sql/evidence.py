@@ -96,18 +96,20 @@ class SqlEvidence:
         """See the port."""
         table = schema.trivy_advisory
         place = (table.c.bucket, table.c.package, table.c.vulnerability, table.c.revision)
-        statement = _selected(selection, *place, table.c.value).join(table, table.c.revision == revision.c.id)
-        for bucket, package, vulnerability, _, value in self._pages(statement, place, _PAGE):
-            yield bucket, package, vulnerability, value
+        statement = _selected(selection, *place, table.c.strength, table.c.value).join(
+            table, table.c.revision == revision.c.id
+        )
+        for bucket, package, vulnerability, _, strength, value in self._pages(statement, place, _PAGE):
+            yield bucket, package, vulnerability, strength, value
 
     def details(self, selection: Selection) -> Iterator[DetailEntry]:
         """See the port. Of one vulnerability: by the database's rank, then by source and key."""
         table, detail, source = schema.trivy_vulnerability, schema.trivy_detail, schema.source
-        place = (table.c.vulnerability, table.c.revision)
+        place = (table.c.vulnerability, table.c.revision, table.c.part)
         statement = (
             _selected(selection, *place, *_PLACE, source.c.database, detail.c.value)
             .join(table, table.c.revision == revision.c.id)
-            .join(detail, detail.c.revision == table.c.revision)
+            .join(detail, and_(detail.c.revision == table.c.revision, detail.c.part == table.c.part))
             .join(source, source.c.name == revision.c.source)
         )
         group: list[tuple[Any, ...]] = []
@@ -167,12 +169,12 @@ class SqlEvidence:
 
 def _in_merge_order(group: list[tuple[Any, ...]]) -> Iterator[DetailEntry]:
     def order(row: tuple[Any, ...]) -> tuple[Any, ...]:
-        database = databases.get(row[5]) or databases.GENERIC
-        return (database.rank, database.name, row[2], row[3], row[4])
+        database = databases.get(row[6]) or databases.GENERIC
+        return (database.rank, database.name, row[3], row[4], row[5], row[2])
 
     for row in sorted(group, key=order) if len(group) > 1 else group:
-        database = databases.get(row[5]) or databases.GENERIC
-        yield row[0], database.trivy_id, decode_detail(row[6])
+        database = databases.get(row[6]) or databases.GENERIC
+        yield row[0], database.trivy_id, decode_detail(row[7])
 
 
 def _data_source(bucket: str, database: databases.Database) -> DataSource:

@@ -159,16 +159,16 @@ class SqlImports:
             connection.exec_driver_sql(_STAGE, rows)
         _resolve(connection, job, records)
 
-    def apply(self, job: Job, *, prune: bool, now: datetime) -> ImportReport:
+    def apply(self, job: Job, *, prune: Sequence[str], now: datetime) -> ImportReport:
         """See the port: transactions of a few thousand rows, each taking the next sequences."""
         with writing(self._engine) as connection:
             connection.execute(update(job_t).where(job_t.c.id == job.id).values(state="applying"))
         while self._apply_some(job):
             pass
         if prune:
-            while self._prune_some(job, microseconds(now)):
+            while self._prune_some(job, prune, microseconds(now)):
                 pass
-        report = self._finish(job, prune=prune, now=now)
+        report = self._finish(job, now=now)
         checkpoint(self._engine)
         return report
 
@@ -195,7 +195,7 @@ class SqlImports:
             )
             return True
 
-    def _prune_some(self, job: Job, now: int) -> bool:
+    def _prune_some(self, job: Job, scopes: Sequence[str], now: int) -> bool:
         seen = select(staged_t.c.key).where(staged_t.c.job == job.id, staged_t.c.key == revision_t.c.key)
         broken = select(schema.quarantine.c.id).where(
             schema.quarantine.c.source == job.source.name,
@@ -208,7 +208,7 @@ class SqlImports:
         )
         gone = (
             select(revision_t.c.id, revision_t.c.key, revision_t.c.digest)
-            .where(_current_of(job.source.name), ~seen.exists(), ~broken.exists())
+            .where(_current_of(job.source.name), _within(scopes), ~seen.exists(), ~broken.exists())
             .order_by(revision_t.c.key)
             .limit(_APPLY_ROWS)
         )
@@ -227,7 +227,7 @@ class SqlImports:
             connection.execute(update(job_t).where(job_t.c.id == job.id).values(count))
             return bool(rows)
 
-    def _finish(self, job: Job, *, prune: bool, now: datetime) -> ImportReport:
+    def _finish(self, job: Job, *, now: datetime) -> ImportReport:
         with writing(self._engine) as connection:
             row = connection.execute(select(job_t).where(job_t.c.id == job.id)).one()
             keys = connection.execute(
@@ -313,6 +313,10 @@ def _current_of(source: str) -> Any:
     return and_(revision_t.c.owner == SHARED, revision_t.c.source == source, revision_t.c.seq_to == OPEN)
 
 
+def _within(scopes: Sequence[str]) -> Any:
+    return or_(*(func.substr(revision_t.c.key, 1, len(scope)) == scope for scope in scopes))
+
+
 def _current(connection: Connection, source: str, keys: Sequence[str]) -> dict[str, tuple[str, str]]:
     wanted = func.json_each(msgspec.json.encode(list(keys)).decode()).table_valued("value")
     rows = connection.execute(
@@ -339,7 +343,9 @@ def _write_documents(connection: Connection, records: Sequence[Record], ids: dic
             place = (number + len(blocks), size)
             pending.append(record.raw)
             size += len(record.raw)
-        rows.append((ids[id(record)], record.verbatim, record.body, *place, len(record.raw)))
+        rows.append(
+            (ids[id(record)], record.verbatim, record.body, *place, len(record.raw), record.context or None)
+        )
         if size >= _BLOCK_BYTES:
             blocks.append((number + len(blocks), zstd.compress(b"".join(pending), _BLOCK_LEVEL)))
             pending, size = [], 0
@@ -363,10 +369,12 @@ def write_rows(connection: Connection, records: Iterable[tuple[int, Any]]) -> No
     for number, record in records:
         index.append((number, record.index_row))
         rows = record.projection
-        advisories.extend((a.bucket, a.package, a.vulnerability, number, a.value) for a in rows.advisories)
-        if rows.detail is not None:
-            details.append((number, rows.detail))
-            vulnerabilities.extend((name, number) for name in rows.vulnerabilities)
+        advisories.extend(
+            (a.bucket, a.package, a.vulnerability, number, a.strength, a.value) for a in rows.advisories
+        )
+        for part, told in enumerate(rows.details):
+            details.append((number, part, told.value))
+            vulnerabilities.extend((name, number, part) for name in told.vulnerabilities)
         problems.extend(
             (number, place, p.bucket, p.package, p.constraint, p.reason)
             for place, p in enumerate(rows.problems)
@@ -411,6 +419,7 @@ def _quarantine(
                 reason=item.reason,
                 detail=item.detail[:500],
                 key_hint=item.key_hint,
+                context=item.context,
                 seen_at=item.container.fetched_at,
             )
         )

@@ -74,7 +74,7 @@ def _rebuild_page(connection: Connection, begin: int, until: int) -> int:
     statement = (
         select(
             revision.c.id, revision.c.key, revision.c.digest, revision.c.path, source.c.name, source.c.feed,
-            source.c.database, document.c.verbatim, document.c.body,
+            source.c.database, document.c.verbatim, document.c.body, document.c.context,
         )
         .join(document, document.c.id == revision.c.id)
         .join(source, source.c.name == revision.c.source)
@@ -87,7 +87,7 @@ def _rebuild_page(connection: Connection, begin: int, until: int) -> int:
     for row in rows:
         feed = FEEDS[row.feed]
         parsed = feed.canonical(row.path, row.body).parsed if row.verbatim else msgspec.json.decode(row.body)
-        advisory = feed.read(parsed)
+        advisory = feed.read(parsed, row.context or "")
         if advisory is not None:
             place = DocumentId(row.name, row.key, Digest(row.digest))
             database = databases.get(row.database) or databases.GENERIC

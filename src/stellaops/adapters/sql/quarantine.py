@@ -56,6 +56,7 @@ class SqlQuarantine:
                 table.c.path,
                 table.c.raw,
                 table.c.file_offset,
+                table.c.context,
                 container.c.url,
                 container.c.digest,
                 container.c.size,
@@ -67,7 +68,9 @@ class SqlQuarantine:
         with reading(self._engine) as connection:
             rows = connection.execute(statement).all()
         for row in rows:
-            yield Member(row.path, row.raw, row.url, row.digest, row.size, offset=row.file_offset)
+            yield Member(
+                row.path, row.raw, row.url, row.digest, row.size, offset=row.file_offset, context=row.context
+            )
 
 
 def _open_entries() -> Select[Any]:

@@ -78,6 +78,8 @@ document = Table(
     Column("raw_block", _BIG),
     Column("raw_start", _BIG),
     Column("raw_length", _BIG, nullable=False),
+    # What the file says around the record; null where nothing.
+    Column("context", Text),
 )
 
 _REVISION_COLUMNS = (
@@ -170,6 +172,8 @@ quarantine = Table(
     Column("detail", Text, nullable=False),
     # The key that the record seems to have, so that pruning keeps what arrives broken; empty where none is told.
     Column("key_hint", Text, nullable=False),
+    # What the file says around the record; null for a whole file.
+    Column("context", Text),
     Column("seen_at", _BIG, nullable=False),
     Column("resolved_by", _BIG),
 )
@@ -203,6 +207,8 @@ trivy_advisory = Table(
     Column("package", Text, nullable=False),
     Column("vulnerability", Text, nullable=False),
     Column("revision", _BIG, nullable=False),
+    # Of several statements about one package and vulnerability, only those of the greatest strength count.
+    Column("strength", SmallInteger, nullable=False),
     Column("value", LargeBinary, nullable=False),
     PrimaryKeyConstraint("bucket", "package", "vulnerability", "revision"),
     sqlite_with_rowid=False,
@@ -211,8 +217,12 @@ trivy_advisory = Table(
 trivy_detail = Table(
     f"trivy_detail_v{trivy.VERSION}",
     PROJECTIONS,
-    Column("revision", _BIG, primary_key=True),
+    Column("revision", _BIG, nullable=False),
+    # Which of the document's parts.
+    Column("part", Integer, nullable=False),
     Column("value", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("revision", "part"),
+    sqlite_with_rowid=False,
 )
 
 trivy_vulnerability = Table(
@@ -220,7 +230,8 @@ trivy_vulnerability = Table(
     PROJECTIONS,
     Column("vulnerability", Text, nullable=False),
     Column("revision", _BIG, nullable=False),
-    PrimaryKeyConstraint("vulnerability", "revision"),
+    Column("part", Integer, nullable=False),
+    PrimaryKeyConstraint("vulnerability", "revision", "part"),
     sqlite_with_rowid=False,
 )
 

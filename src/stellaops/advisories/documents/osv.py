@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import msgspec
 
 from stellaops.advisories.advisory import Advisory
 from stellaops.advisories.canonical import Canonical, Malformed, from_json, from_yaml
-from stellaops.advisories.documents.interface import Slice
+from stellaops.advisories.documents.interface import Listing, Slice
 
 _JSON = (".json",)
 _LINES = (".jsonl", ".ndjson")
@@ -32,6 +33,8 @@ _BOM = b"\xef\xbb\xbf"
 # In one file: an array of advisories of the largest size has far fewer.
 _MOST_SEPARATORS = 5_000_000
 _MAX_ID = 256
+# So many records of a file are looked at to tell its form.
+_LOOKED_AT = 20
 _NO_BLANK = re.compile(r"[^ \t\r\n]")
 _SCANNER = json.JSONDecoder(parse_int=str, parse_float=str)
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
@@ -44,6 +47,32 @@ class OsvFeed:
     """The OSV feed."""
 
     name = "osv"
+    publishes_listings = False
+
+    def recognises(self, path: str, content: bytes) -> bool:
+        """JSON or YAML where one of the first records has an id and something else of an OSV document."""
+        if not self.may_hold_documents(path):
+            return False
+        try:
+            pieces = islice(self.records(path, content), _LOOKED_AT)
+            return any(self._is_osv(path, piece.raw) for piece in pieces)
+        except Malformed:
+            return False
+
+    def _is_osv(self, path: str, raw: bytes) -> bool:
+        try:
+            parsed = self.canonical(path, raw).parsed
+        except Malformed:
+            return False
+        return (
+            isinstance(parsed, dict)
+            and isinstance(parsed.get("id"), str)
+            and not _TELLTALES.isdisjoint(parsed)
+        )
+
+    def listing(self, path: str, content: bytes) -> Listing | None:
+        """None: no OSV file says that it is complete."""
+        return None
 
     def may_hold_documents(self, path: str) -> bool:
         """JSON and YAML files, except the well-known names of indexes and hidden files."""
@@ -64,7 +93,7 @@ class OsvFeed:
         """JSON or YAML by the file's name."""
         return from_yaml(raw) if path.lower().endswith(_YAML) else from_json(raw)
 
-    def read(self, parsed: Any) -> Advisory | None:
+    def read(self, parsed: Any, context: str = "") -> Advisory | None:
         """The fields of an OSV document; None for JSON that has nothing of an advisory."""
         try:
             advisory = msgspec.convert(parsed, Advisory)

@@ -11,31 +11,44 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from stellaops.advisories import advisory as fields
 from stellaops.advisories.advisory import Advisory, Affected, Assessment, Specific
 from stellaops.advisories.databases import Database
 from stellaops.advisories.severity import Severity, of_word
 from stellaops.bundles.trivy.bolt.layout import MAX_KEY
-from stellaops.bundles.trivy.buckets import Bucket, bucket_for, package_key
+from stellaops.bundles.trivy.buckets import Bucket, bucket_for, bucket_named, package_key
 from stellaops.bundles.trivy.constraints import misreading, problem
 from stellaops.bundles.trivy.constraints.spelling import spelling
 from stellaops.bundles.trivy.ranges import intervals, listed, sort_key
-from stellaops.bundles.trivy.values import Detail, encode_detail, fixed_value, highest_fix, ranges_value
+from stellaops.bundles.trivy.values import (
+    Detail,
+    encode_detail,
+    fixed_value,
+    highest_fix,
+    merge_fixed,
+    merge_ranges,
+    ranges_value,
+)
 from stellaops.core import timestamps
 
-VERSION = 1
+VERSION = 2
 """Version of this projection; another value makes the store rebuild its rows."""
 
 
 class AdvisoryRow(Struct, frozen=True):
-    """One entry of the database: bucket → package → vulnerability → value (JSON)."""
+    """One entry of the database: bucket → package → vulnerability → value (JSON).
+
+    Attributes:
+        strength: of several about one package and vulnerability, only those of the greatest count.
+    """
 
     bucket: str
     package: str
     vulnerability: str
     value: bytes
+    strength: int = 1
 
 
 class Problem(Struct, frozen=True):
@@ -47,18 +60,28 @@ class Problem(Struct, frozen=True):
     reason: str
 
 
+class DetailRow(Struct, frozen=True):
+    """What one part of a document says of vulnerabilities as a whole (`values.Detail`, encoded)."""
+
+    vulnerabilities: tuple[str, ...]
+    value: bytes
+
+
 class Projection(Struct, frozen=True):
-    """All rows of one document.
+    """All rows of one document; none of a withdrawn one.
 
     Attributes:
-        vulnerabilities: the ids that the document is about.
-        detail: what it says of each of them as a whole (`values.Detail`, encoded); None for a withdrawn document.
+        details: one for each part.
     """
 
     advisories: tuple[AdvisoryRow, ...] = ()
-    vulnerabilities: tuple[str, ...] = ()
-    detail: bytes | None = None
+    details: tuple[DetailRow, ...] = ()
     problems: tuple[Problem, ...] = ()
+
+    @property
+    def vulnerabilities(self) -> tuple[str, ...]:
+        """The ids that the document is about, sorted."""
+        return tuple(sorted({name for told in self.details for name in told.vulnerabilities}))
 
 
 @dataclass(slots=True)
@@ -77,6 +100,33 @@ def project(advisory: Advisory, database: Database, assessment: Assessment) -> P
     """The rows of a document; none for a withdrawn one."""
     if advisory.withdrawn:
         return Projection()
+    if advisory.parts is None:
+        return _project_one(advisory, database, assessment)
+    rows: dict[tuple[str, str, str], AdvisoryRow] = {}
+    details: list[DetailRow] = []
+    problems: list[Problem] = []
+    for part in advisory.parts:
+        found = _project_one(part, database, fields.assess(part))
+        for row in found.advisories:
+            place = (row.bucket, row.package, row.vulnerability)
+            rows[place] = united(rows[place], row) if place in rows else row
+        details.extend(found.details)
+        problems.extend(found.problems)
+    return Projection(tuple(rows[place] for place in sorted(rows)), tuple(details), tuple(problems))
+
+
+def united(one: AdvisoryRow, other: AdvisoryRow) -> AdvisoryRow:
+    """One row from two parts of a document about one package and vulnerability."""
+    if one.strength != other.strength:
+        return max(one, other, key=lambda row: row.strength)
+    bucket = bucket_named(one.bucket)
+    merge = merge_ranges if bucket.language else merge_fixed
+    return structs.replace(one, value=merge(bucket.scheme, [one.value, other.value]))
+
+
+def _project_one(advisory: Advisory, database: Database, assessment: Assessment) -> Projection:
+    if advisory.withdrawn:
+        return Projection()
     vulnerabilities = fields.cve_ids(advisory, database.cve_fields)
     if not vulnerabilities:
         if advisory.id.startswith(database.needs_cve or ("\0",)):
@@ -91,7 +141,7 @@ def project(advisory: Advisory, database: Database, assessment: Assessment) -> P
         if value is not None:
             rows.extend(AdvisoryRow(bucket, package, name, value) for name in vulnerabilities)
     detail = encode_detail(_detail(advisory, assessment, has_rows=bool(rows)))
-    return Projection(tuple(rows), tuple(vulnerabilities), detail, tuple(problems))
+    return Projection(tuple(rows), (DetailRow(tuple(vulnerabilities), detail),), tuple(problems))
 
 
 def _entries(

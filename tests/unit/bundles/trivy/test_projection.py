@@ -53,17 +53,17 @@ def database_of(*documents: Document) -> BoltReader:
         assert known is not None
         projection = projected(document, name)
         for row in projection.advisories:
-            advisories.append(((row.bucket, row.package, row.vulnerability, number), row.value))
+            advisories.append(((row.bucket, row.package, row.vulnerability, number), row.strength, row.value))
             sources[row.bucket] = DataSource(known.trivy_id, row.bucket.rpartition(":")[2], known.url)
-        if projection.detail is not None:
-            details += [
-                ((vulnerability, known.rank, number), known.trivy_id, projection.detail)
-                for vulnerability in projection.vulnerabilities
-            ]
+        details += [
+            ((vulnerability, known.rank, number), known.trivy_id, told.value)
+            for told in projection.details
+            for vulnerability in told.vulnerabilities
+        ]
     out = io.BytesIO()
     write_database(
         out,
-        [(*place[:3], entry) for place, entry in sorted(advisories)],
+        [(*place[:3], strength, entry) for place, strength, entry in sorted(advisories)],
         [(place[0], source, decode_detail(detail)) for place, source, detail in sorted(details)],
         sources,
     )
@@ -379,11 +379,13 @@ def test_every_value_is_what_the_survey_of_a_finished_database_accepts() -> None
     reader_bytes = io.BytesIO()
     document = osv("GHSA-a", package("npm", "x", *until("1.0.0")), aliases=["CVE-2026-1001"])
     projection = projected(document)
-    assert projection.detail is not None
     write_database(
         reader_bytes,
-        [(row.bucket, row.package, row.vulnerability, row.value) for row in projection.advisories],
-        [(name, "ghsa", decode_detail(projection.detail)) for name in projection.vulnerabilities],
+        [
+            (row.bucket, row.package, row.vulnerability, row.strength, row.value)
+            for row in projection.advisories
+        ],
+        [(name, "ghsa", decode_detail(projection.details[0].value)) for name in projection.vulnerabilities],
         {NPM: DataSource("ghsa", "GitHub Security Advisory npm", "https://example.org")},
     )
     survey = inspect.survey(reader_bytes.getvalue())
