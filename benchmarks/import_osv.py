@@ -1,6 +1,6 @@
 """How fast OSV documents in JSON come into the store on one core: reading, documents and projections apart.
 
-    python -m benchmarks.import_osv [--documents 100000] [--runs 3] [--format json]
+    python -m benchmarks.import_osv [--documents 100000] [--runs 3] [--postgresql] [--format json]
 
 Every run is a process of its own on one processor, and the kinds of run alternate:
 
@@ -9,6 +9,9 @@ Every run is a process of its own on one processor, and the kinds of run alterna
 * `projections`: the import without reading, with the rows that exports are made from.
 * `peer`: what a short script does with the standard library: `json.loads`, sorted `json.dumps`, SHA-256, one row a
   document in SQLite with the same settings, a thousand a transaction; reading apart too.
+
+With `--postgresql` the store is a PostgreSQL server of its own on this machine, with the settings that it comes with;
+what it takes of the processors stands in a column of its own, since it works beside the import.
 
 The clock tells what a user sees on this machine, busy or not; processor time tells what one core can do. One more run
 of each import looks where processor time goes. The documents are made up (`benchmarks.documents`).
@@ -41,13 +44,13 @@ from sqlalchemy import func, select
 from benchmarks import documents, machine, sampling, stores
 from stellaops.adapters.files.inputs import FileInputs
 from stellaops.adapters.sql import imports, schema
-from stellaops.adapters.sql.engine import reading
-from stellaops.bundles.trivy.projection import Projection
-from stellaops.ingest import import_documents
+from stellaops.adapters.sql.engine import dialect_of, reading
 from stellaops.ingest.model import Batch, ImportReport, Job, Source
 from stellaops.ingest.ports import ImportStore, Inputs, Member
+from tests.support import postgres
 
 _PIECE = 1000
+_AS_IT_COMES = {"fsync": "on", "full_page_writes": "on", "shared_buffers": "128MB", "max_wal_size": "1GB"}
 _FUNCTIONS_SHOWN = 8
 _KINDS = ("read", "documents", "projections", "peer")
 
@@ -118,14 +121,13 @@ class TimedStore:
 def without_projections() -> ExitStack:
     """The import with nothing in the place of projections."""
     stack = ExitStack()
-    nothing = Projection()
-    stack.enter_context(patch.object(import_documents, "project", lambda *_: nothing))
-    stack.enter_context(patch.object(import_documents, "index_row", lambda *_: b""))
     stack.enter_context(patch.object(imports, "write_rows", lambda *_: None))
     return stack
 
 
-def run_once(kind: str, archive: Path, directory: Path, *, sample: bool = False) -> dict[str, Any]:
+def run_once(
+    kind: str, archive: Path, directory: Path, *, sample: bool = False, url: str | None = None
+) -> dict[str, Any]:
     """One run in this process, on one processor."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     if kind == "read":
@@ -140,7 +142,7 @@ def run_once(kind: str, archive: Path, directory: Path, *, sample: bool = False)
             counted[function] += 1
 
     with without_projections() if kind == "documents" else nullcontext():
-        result = _import(archive, directory, sampling.sampled(count) if sample else nullcontext())
+        result = _import(archive, directory, url, sampling.sampled(count) if sample else nullcontext())
     if (result["rows"] == 0) != (kind == "documents"):
         raise RuntimeError(f"{result['rows']} projection rows in a run of {kind}")
     return {**result, "functions": sampling.shares(counted, _FUNCTIONS_SHOWN)} if sample else result
@@ -155,8 +157,10 @@ def _read(archive: Path) -> dict[str, Any]:
     return {"count": count, "bytes": size, **_since(wall, cpu)}
 
 
-def _import(archive: Path, directory: Path, context: AbstractContextManager[None]) -> dict[str, Any]:
-    local = stores.open_store(directory)
+def _import(
+    archive: Path, directory: Path, url: str | None, context: AbstractContextManager[None]
+) -> dict[str, Any]:
+    local = stores.open_store(directory, url)
     watch = Watch()
     inputs, store = TimedInputs(FileInputs([archive]), watch), TimedStore(local.imports, watch)
     wall, cpu = clock()
@@ -169,7 +173,8 @@ def _import(archive: Path, directory: Path, context: AbstractContextManager[None
             connection.execute(select(func.count()).select_from(table)).scalar_one() for table in tables
         )
     spent = watch.seconds
-    size = sum(file.stat().st_size for file in directory.iterdir() if file.is_file())
+    size = dialect_of(local.evidence_engine).bytes(local.evidence_engine)
+    local.evidence_engine.dispose()
     return {
         "count": report.added,
         "rows": rows,
@@ -211,17 +216,19 @@ def _since(wall: float, cpu: float) -> dict[str, float]:
     return {"wall": wall_after - wall, "cpu": cpu_after - cpu}
 
 
-def measure(count: int, runs: int, directory: Path) -> dict[str, Any]:
+def measure(count: int, runs: int, directory: Path, *, with_server: bool = False) -> dict[str, Any]:
     """All kinds of run, alternating; medians and spreads."""
-    with tempfile.TemporaryDirectory(dir=directory) as scratch:
+    with ExitStack() as stack:
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=directory))
+        server = stack.enter_context(postgres.running(**_AS_IT_COMES)) if with_server else None
         archive = Path(scratch) / "documents.zip"
         size = documents.write_zip(archive, count)
         results: dict[str, list[dict[str, Any]]] = {kind: [] for kind in _KINDS}
         for _ in range(runs):
             for kind in _KINDS:
-                results[kind].append(_in_process(kind, archive, Path(scratch)))
+                results[kind].append(_in_process(kind, archive, Path(scratch), server=server))
         functions = {
-            kind: _in_process(kind, archive, Path(scratch), "--sample")["functions"]
+            kind: _in_process(kind, archive, Path(scratch), "--sample", server=server)["functions"]
             for kind in ("documents", "projections")
         }
     if any(result["count"] != count for kind in _KINDS for result in results[kind]):
@@ -229,6 +236,7 @@ def measure(count: int, runs: int, directory: Path) -> dict[str, Any]:
     summary = {kind: _summary(results[kind], count) for kind in _KINDS}
     return {
         "machine": machine.describe(),
+        "database": "postgresql" if with_server else "sqlite",
         "documents": count,
         "bytesEach": round(size / count),
         "runs": runs,
@@ -239,12 +247,30 @@ def measure(count: int, runs: int, directory: Path) -> dict[str, Any]:
     }
 
 
-def _in_process(kind: str, archive: Path, scratch: Path, *more: str) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(dir=scratch) as place:
+def _in_process(
+    kind: str, archive: Path, scratch: Path, *more: str, server: postgres.Server | None = None
+) -> dict[str, Any]:
+    with ExitStack() as stack:
+        place = stack.enter_context(tempfile.TemporaryDirectory(dir=scratch))
         command = [sys.executable, "-m", "benchmarks.import_osv", "--once", kind, str(archive), place, *more]
+        before = 0.0
+        if server is not None and kind in ("documents", "projections"):
+            command += ["--url", server.url(stack.enter_context(server.database()))]
+            before = _spent_by_sessions(server)
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    result: dict[str, Any] = json.loads(done.stdout)
+        result: dict[str, Any] = json.loads(done.stdout)
+        if before:
+            result["serverCpu"] = _spent_by_sessions(server) - before
     return result
+
+
+def _spent_by_sessions(server: postgres.Server | None) -> float:
+    """Processor seconds of the server's sessions that have ended."""
+    if server is None:
+        return 0.0
+    time.sleep(0.2)  # for the last of them to end
+    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
 
 
 def _summary(results: list[dict[str, Any]], count: int) -> dict[str, Any]:
@@ -258,6 +284,9 @@ def _summary(results: list[dict[str, Any]], count: int) -> dict[str, Any]:
     for step in results[0].get("steps", ()):
         spent = statistics.median(result["steps"][step] for result in results)
         summary[f"{step}Microseconds"] = round(spent / count * 1e6, 1)
+    if "serverCpu" in results[0]:
+        spent = statistics.median(result["serverCpu"] for result in results)
+        summary["serverMicroseconds"] = round(spent / count * 1e6, 1)
     if "bytes" in results[0]:
         summary["bytesEach"] = round(results[0]["bytes"] / count)
     return summary
@@ -282,17 +311,26 @@ def _median(results: list[dict[str, Any]], name: str) -> float:
 
 def table(result: dict[str, Any]) -> str:
     """The result for people."""
-    heads = ("by the clock", "by CPU time", "CPU µs each", "stage", "apply", "bytes each")
+    heads = ("by the clock", "by CPU time", "CPU µs each", "stage", "apply", "server µs", "bytes each")
     lines = [
         machine.line(result["machine"]),
-        f"{result['documents']:,} documents of {result['bytesEach']:,} bytes, one core, {result['runs']} runs each",
+        (
+            f"{result['documents']:,} documents of {result['bytesEach']:,} bytes into {result['database']},"
+            f" one core, {result['runs']} runs each"
+        ),
         f"{'documents/s':<12}" + "".join(f"{head:>13}" for head in heads) + "  spread by CPU time",
     ]
     for kind in _KINDS:
         row = result["kinds"][kind]
         rest = [
             row.get(name, "")
-            for name in ("cpuMicroseconds", "stageMicroseconds", "applyMicroseconds", "bytesEach")
+            for name in (
+                "cpuMicroseconds",
+                "stageMicroseconds",
+                "applyMicroseconds",
+                "serverMicroseconds",
+                "bytesEach",
+            )
         ]
         low, high = row["perCpuSecondSpread"]
         lines.append(
@@ -317,14 +355,18 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--format", choices=("table", "json"), default="table")
     parser.add_argument("--directory", type=Path, default=None, help="where the files are written")
+    parser.add_argument("--postgresql", action="store_true", help="into a PostgreSQL server of its own")
+    parser.add_argument("--url", help=argparse.SUPPRESS)
     parser.add_argument("--once", nargs=3, metavar=("KIND", "ARCHIVE", "PLACE"), help=argparse.SUPPRESS)
     parser.add_argument("--sample", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.once:
         kind, archive, place = options.once
-        print(json.dumps(run_once(kind, Path(archive), Path(place), sample=options.sample)))
+        once = run_once(kind, Path(archive), Path(place), sample=options.sample, url=options.url)
+        print(json.dumps(once))
         return 0
-    result = measure(options.documents, options.runs, options.directory or Path(tempfile.gettempdir()))
+    place = options.directory or Path(tempfile.gettempdir())
+    result = measure(options.documents, options.runs, place, with_server=options.postgresql)
     print(json.dumps(result, indent=2) if options.format == "json" else table(result))
     return 0
 

@@ -18,9 +18,20 @@ from stellaops.ingest.ports import ImportStore, Inputs
 TENANT = "default"
 
 
-def open_store(directory: Path) -> Local:
-    """A local data directory, made when absent; nothing of the user's settings is read."""
-    return Local(settings.load({"dataDir": str(directory)}, {"STELLA_CONFIG": str(directory / "none.yaml")}))
+def open_store(directory: Path, url: str | None = None) -> Local:
+    """A local data directory, made when absent; nothing of the user's settings is read.
+
+    Args:
+        url: of an empty PostgreSQL database, for both stores; else they are SQLite files.
+    """
+    variables = {"STELLA_CONFIG": str(directory / "none.yaml")}
+    if url is not None:
+        variables |= {"STELLA_STORE_EVIDENCE": url, "STELLA_STORE_SERVICE": url}
+    local = Local(settings.load({"dataDir": str(directory)}, variables))
+    if url is not None:
+        for store in local.stores.chosen(()):
+            store.migrate()
+    return local
 
 
 def fill(local: Local, source: str, paths: Sequence[Path]) -> ImportReport:

@@ -10,7 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.support import network, tools
+from tests.support import network, postgres, tools
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -76,3 +76,27 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
     """`small_disk(size)` mounts a file system of so many bytes and answers where; needs root."""
     with ExitStack() as disks:
         yield lambda size: disks.enter_context(tools.small_disk(tmp_path / f"disk-{size}", size))
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Server]:
+    """A real PostgreSQL server, one for the session."""
+    with postgres.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: postgres.Server) -> tuple[postgres.Server, str]:
+    """The server, and a database with both stores in this release's schema, to copy."""
+    # A test that needs no database needs none of its libraries either.
+    from stellaops.adapters.sql import migrations  # noqa: PLC0415
+    from stellaops.adapters.sql.address import parse_address  # noqa: PLC0415
+    from stellaops.adapters.sql.engine import open_engine  # noqa: PLC0415
+
+    name = "stella_template"
+    postgres_server.run(f"CREATE DATABASE {name}")
+    for store in (migrations.EVIDENCE, migrations.SERVICE):
+        engine = open_engine(parse_address(postgres_server.url(name)), store.name)
+        migrations.migrate(engine, store)
+        engine.dispose()
+    return postgres_server, name

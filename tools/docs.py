@@ -25,6 +25,7 @@ from stellaops.cli.frame import EXIT_CODES, INTERRUPTED, UNEXPECTED, StellaComma
 from stellaops.cli.main import stella
 from stellaops.core.errors import StellaError
 from stellaops.exports.errors import ERROR_CODES
+from stellaops.ingest.source_definitions import DEFINITIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -247,12 +248,35 @@ def databases_page() -> str:
     )
 
 
+def sources_page() -> str:
+    """The public sources that the product knows how to pull."""
+    rows = (
+        (
+            f"`{item.name}`",
+            f"`{item.layout}`",
+            item.url,
+            f"`{item.database}`" if item.database else f"feed `{item.feed}`",
+            item.every or "-",
+            item.licence,
+            item.attribution or "-",
+            " ".join((item.note, "" if item.tried else "Not tried against the live source.")).strip(),
+        )
+        for item in DEFINITIONS
+    )
+    head = ("Source", "Layout", "URL", "Database", "Every", "Licence", "Attribution", "Notes")
+    return (
+        f"{NOTE}# Public sources\n\nWhat `stella concelier sources enable` and `stella concelier pull` know by name; "
+        "see [pull](../use/pull.md). None is enabled from the start.\n\n" + table(head, rows)
+    )
+
+
 PAGES = {
     "errors.md": errors_page,
     "exit-codes.md": exit_codes_page,
     "cli.md": cli_page,
     "settings.md": settings_page,
     "databases.md": databases_page,
+    "sources.md": sources_page,
 }
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 STELLA = (sys.executable, "-c", "from stellaops.cli.main import main; main()")
-PROFILES = ("trivy:db", "json:raw")
+PROFILES = ("trivy:db", "json:raw", "json:policy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,11 @@ class Surroundings:
         )
         for entry in sorted(entries, reverse=self.backwards):
             self.stella("concelier", "import", str(entry), "--source", entry.name.partition(".")[0])
+
+    def fill_vex(self, folder: Path) -> None:
+        """The same for VEX, and the bills of materials beside it."""
+        for entry in sorted(folder.iterdir(), reverse=self.backwards):
+            self.stella("excititor", "import", str(entry), "--source", f"vex-{entry.name}")
 
     def export(self, profile: str) -> Path:
         """Run a profile; answers the root of the bundle."""
@@ -138,8 +143,11 @@ def reproduce(directory: Path, advisories: Path, profiles: Sequence[str] = PROFI
         profiles: what to export.
     """
     first, second = surroundings(directory)
-    first.fill(advisories)
-    second.fill(advisories)
+    vex = advisories.parent / "vex"
+    for place, steps in ((first, (first.fill, first.fill_vex)), (second, (second.fill_vex, second.fill))):
+        for step in steps:
+            if step == place.fill or vex.is_dir():
+                step(advisories if step == place.fill else vex)
     rows: list[Row] = []
     for profile in profiles:
         left = first.export(profile)

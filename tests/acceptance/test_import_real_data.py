@@ -143,3 +143,30 @@ def test_all_sources_leave_one_state_whatever_the_order_and_the_hash_seed(tmp_pa
     assert there[1] == sum(
         documents - equal for name, (_, documents, equal) in SOURCES.items() if name in names
     )
+
+
+# What the feeds in forms of their own hold: records read, and added where that differs.
+OTHERS = {
+    "alpine-secdb": (1652, 1652), "cisa-csaf": (2383, 2383), "cpansec": (722, 722), "debian-dsa": (9120, 9120),
+    "elixir-yaml": (108, 108), "friendsofphp": (1592, 1592), "kev": (4001, 1405), "mozilla-mfsa": (1578, 1578),
+    "nodejs-wg": (638, 638), "retirejs": (1027, 1027), "rubysec": (1381, 1381), "vulnrichment-subset": (5224, 5224),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_one_command_imports_every_source_and_again_changes_nothing(tmp_path: Path) -> None:
+    folder = require_shared("data/advisories")
+    expected = {name: (read, read - equal) for name, (_, read, equal) in SOURCES.items()} | OTHERS
+    listed = tmp_path / "sources.yaml"
+    entries = [{"source": name, "paths": [str(folder / name)]} for name in sorted(expected)]
+    listed.write_text(json.dumps({"sources": entries}))
+    data = tmp_path / "data"
+    first = stella(data, "concelier", "import", "--sources", listed).value
+    assert {one["source"]: (one["read"], one["added"]) for one in first} == expected
+    assert {one["quarantined"] for one in first} == {0}
+    (kev,) = (one for one in first if one["source"] == "kev")
+    assert (kev["changed"], kev["vanished"]) == (50, 1)
+    again = stella(data, "concelier", "import", "--sources", listed).value
+    assert {(one["added"], one["changed"], one["vanished"]) for one in again} == {(0, 0, 0)}
+    assert {one["sequence"] for one in again} == {first[-1]["sequence"]}
+    assert stella(data, "doctor", "--all").code == 0

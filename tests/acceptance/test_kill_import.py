@@ -148,7 +148,11 @@ def test_of_two_imports_of_one_source_at_once_one_is_told_to_wait(scene: Scene, 
     shutil.copytree(scene.data, data)
     with start(data, *scene.arguments) as process:
         wait_for(data, process, position=0)
-        failed(stella(data, *scene.arguments), 10, "ERR_IMPORT_SOURCE_BUSY")
+        process.send_signal(signal.SIGSTOP)  # it would be done before another one has started
+        try:
+            failed(stella(data, *scene.arguments), 10, "ERR_IMPORT_SOURCE_BUSY")
+        finally:
+            process.send_signal(signal.SIGCONT)
         out, err = process.communicate()
         assert process.returncode == 0, err
     assert out

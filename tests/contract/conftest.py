@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.contract.stores import STORES, Store
+from tests.contract.stores import STORES, Place, Store
 
 
 @pytest.fixture(params=sorted(STORES))
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """Room for two empty stores, on each database."""
+    with ExitStack() as stack:
+        found = STORES[request.param](request, tmp_path / "data", stack)
+        stack.callback(found.close)
+        yield found
+
+
+@pytest.fixture
+def store(place: Place) -> Store:
     """An empty evidence store of each kind."""
-    return STORES[request.param](tmp_path / "data")
+    return place.evidence()

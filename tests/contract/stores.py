@@ -8,18 +8,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
+import pytest
 from sqlalchemy import Engine
 
-from stellaops.adapters.sql.engine import open_sqlite
+from stellaops.adapters.sql import migrations
+from stellaops.adapters.sql.address import Address, SqliteFile, parse_address
+from stellaops.adapters.sql.engine import open_engine
 from stellaops.adapters.sql.evidence import SqlEvidence
 from stellaops.adapters.sql.imports import SqlImports
-from stellaops.adapters.sql.migrations import migrate
 from stellaops.adapters.sql.quarantine import SqlQuarantine
 from stellaops.adapters.sql.records import SqlRecords
 from stellaops.adapters.sql.sources import SqlSources
@@ -97,20 +100,74 @@ class Store:
         return [(entry.path, entry.reason) for entry in self.quarantine.list(source)]
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where two stores lie, and for SQLite the locks of imports."""
+
+    addresses: Mapping[str, Address]
+    locks: Path | None = None
+    engines: list[Engine] = field(default_factory=list)
+
+    def opened(self, store: migrations.Store = migrations.EVIDENCE) -> Engine:
+        """A store as it is."""
+        engine = open_engine(self.addresses[store.name], store.name)
+        self.engines.append(engine)
+        return engine
+
+    def engine(self, store: migrations.Store = migrations.EVIDENCE) -> Engine:
+        """A store, made when absent."""
+        engine = self.opened(store)
+        migrations.migrate(engine, store)
+        return engine
+
+    def close(self) -> None:
+        """End all connections."""
+        for engine in self.engines:
+            engine.dispose()
+
+    def evidence(self) -> Store:
+        """The evidence store, opened once more."""
+        engine = self.engine()
+        return Store(
+            sources=SqlSources(engine, self.locks),
+            imports=SqlImports(engine),
+            quarantine=SqlQuarantine(engine),
+            records=SqlRecords(engine),
+            evidence=SqlEvidence(engine),
+            engine=engine,
+        )
+
+
+def sqlite_place(directory: Path) -> Place:
+    """Two SQLite files in a directory."""
+    files: dict[str, Address] = {
+        name: SqliteFile(directory / f"{name}.db") for name in ("evidence", "service")
+    }
+    return Place(files, directory / "locks")
+
+
 def sqlite_store(directory: Path) -> Store:
-    engine = open_sqlite(directory / "evidence.db")
-    migrate(engine)
-    return Store(
-        sources=SqlSources(engine, directory / "locks"),
-        imports=SqlImports(engine),
-        quarantine=SqlQuarantine(engine),
-        records=SqlRecords(engine),
-        evidence=SqlEvidence(engine),
-        engine=engine,
-    )
+    return sqlite_place(directory).evidence()
 
 
-STORES: dict[str, Callable[[Path], Store]] = {"sqlite": sqlite_store}
+def postgres_place(url: str) -> Place:
+    """Two schemas of a PostgreSQL database."""
+    return Place(dict.fromkeys(("evidence", "service"), parse_address(url)))
+
+
+def _in_sqlite(request: pytest.FixtureRequest, directory: Path, stack: ExitStack) -> Place:
+    return sqlite_place(directory)
+
+
+def _in_postgres(request: pytest.FixtureRequest, directory: Path, stack: ExitStack) -> Place:
+    server, template = request.getfixturevalue("postgres_template")
+    return postgres_place(server.url(stack.enter_context(server.database(template))))
+
+
+STORES: dict[str, Callable[[pytest.FixtureRequest, Path, ExitStack], Place]] = {
+    "postgresql": _in_postgres,
+    "sqlite": _in_sqlite,
+}
 
 
 class Files:
@@ -137,7 +194,7 @@ class Files:
 class Interrupted(Files):
     """Inputs that end in the middle of the import, as if the user had pressed Ctrl-C."""
 
-    _looks = 2  # a first import looks through the inputs to tell their form, and then their database
+    _looks = 1  # a first import looks through the inputs once, to tell their form and database
 
     def members(self, skip: int = 0) -> Iterator[Member]:
         self._looks -= 1

@@ -358,3 +358,21 @@ def test_status_tells_the_newest_stated_instant_and_when_a_source_was_checked(st
     assert line.checked_at == NOON
     store.take(folder_of([osv(A)]), now=NOON + timedelta(days=1))
     assert store.status().checked_at == NOON + timedelta(days=1)
+
+
+def test_what_documents_say_about_ids_can_be_asked_from_either_side(store: Store) -> None:
+    store.take(
+        {
+            "a.json": osv("GHSA-1", aliases=["CVE-2024-1001"]),
+            "b.json": osv("GHSA-2", aliases=["CVE-2024-1002"]),
+        }
+    )
+    (by_cve,) = store.records.statements(["CVE-2024-1001"], "default")
+    (by_id,) = store.records.statements(["GHSA-1"], "default")
+    assert by_cve == by_id
+    assert (by_cve.source, by_cve.key, by_cve.link.subject, by_cve.link.object) == (
+        "demo", "GHSA-1", "CVE-2024-1001", "GHSA-1",
+    )  # fmt: skip
+    assert [found.key for found in store.records.find("CVE-2024-1002", "default")] == ["GHSA-2"]
+    store.take({"a.json": osv("GHSA-1", aliases=[])})
+    assert list(store.records.statements(["CVE-2024-1001"], "default")) == []

@@ -166,6 +166,23 @@ def test_a_decimal_is_canonical_only_where_its_double_says_the_same(text: str) -
     assert found.body == (rfc8785.dumps([value]) if exact else raw)
 
 
+short_decimals = st.from_regex(r"-?(0|[1-9][0-9]{0,8})\.[0-9]{1,6}", fullmatch=True)
+
+
+@given(st.dictionaries(texts, short_decimals, max_size=4), st.lists(short_decimals, max_size=4))
+@example({"a": "7.50", "b": "8.0"}, ["0.0", "-0.0", "0.0001", "9.99"])
+def test_scores_are_in_their_shortest_form_beside_anything_else(
+    named: dict[str, str], listed: list[str]
+) -> None:
+    members = ", ".join(f"{json.dumps(name)} : {text}" for name, text in named.items())
+    raw = f'{{"listed": [{", ".join(listed)}], "named": {{{members}}}}}'.encode()
+    found = from_json(raw)
+    assert (found.body, found.verbatim) == (rfc8785.dumps(json.loads(raw)), False)
+    assert found.parsed == json.loads(raw)
+    doubled = raw.replace(b'{"listed"', b'{"named": 1.50, "listed"', 1)
+    assert from_json(doubled).verbatim
+
+
 @given(st.binary(max_size=200))
 @example(b"\xff\xfe[\x001\x00]\x00")
 @example(b"[" * 100_000)

@@ -25,6 +25,7 @@ _ADVICE = {
     "trivy": "no wheel carries it for this platform; put a trivy 0.7x on PATH",
     "openssl": "install openssl",
     "unshare": "install util-linux",
+    "weed": "no wheel carries it for this platform; put SeaweedFS's weed on PATH",
 }
 
 

@@ -19,7 +19,11 @@ _SMALL: dict[str, list[str]] = {
     "bolt_write": ["--top", "2", "--packages", "3", "--entries", "4"],
     "export_phases": ["--generated", "60"],
     "import_osv": ["--documents", "60"],
+    "java_db": ["--rows", "500"],
+    "matching": ["--documents", "60"],
     "memory": ["--documents", "20"],
+    "pull": ["--documents", "60", "--changed", "6"],
+    "vex": ["--documents", "4"],
 }
 
 
@@ -30,6 +34,11 @@ def _run(name: str, directory: Path) -> str:
     assert done.returncode == 0, done.stderr
     assert list(directory.iterdir()) == [], "a benchmark cleans up"
     return done.stdout
+
+
+def _java_db(result: dict[str, Any]) -> None:
+    assert result["sameRows"]
+    assert min(result[name]["rowsPerSecond"] for name in ("ours", "peer")) > 0
 
 
 def _bolt_write(result: dict[str, Any]) -> None:
@@ -57,11 +66,34 @@ def _memory(result: dict[str, Any]) -> None:
     assert all(peaks["own"] > 0 for size in result["sizes"] for peaks in size["steps"].values())
 
 
+def _pull(result: dict[str, Any]) -> None:
+    kinds = result["kinds"]
+    assert [kinds[kind]["documents"] for kind in ("import", "first", "changed", "again")] == [60, 60, 6, 0]
+    assert kinds["again"]["bytes"] == 0
+
+
+def _vex(result: dict[str, Any]) -> None:
+    assert result["documents"] == 4
+    assert result["states"] > 0
+    assert set(result["seconds"]) == {"import", "consensus", "changed median", "changed largest"}
+
+
+def _matching(result: dict[str, Any]) -> None:
+    assert result["documents"] == 60
+    assert result["sameFindings"]
+    assert 0 < result["medianSeconds"] <= result["firstSeconds"] * 10
+    assert result["findings"] > 0
+
+
 _SAYS: dict[str, Callable[[dict[str, Any]], None]] = {
     "bolt_write": _bolt_write,
     "export_phases": _export_phases,
     "import_osv": _import_osv,
+    "java_db": _java_db,
+    "matching": _matching,
     "memory": _memory,
+    "pull": _pull,
+    "vex": _vex,
 }
 
 

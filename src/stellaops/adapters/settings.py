@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,34 @@ _FIELDS = {
     "tenant": ("STELLA_TENANT", "whose profiles, keys and runs are meant"),
     "trivy": ("STELLA_TRIVY", "path of the trivy program"),
     "keyPassphraseFile": ("STELLA_KEY_PASSPHRASE_FILE", "file with the passphrase of private keys"),
+    "store.evidence": (
+        "STELLA_STORE_EVIDENCE",
+        "`postgresql://ROLE@HOST:PORT/DATABASE` of the evidence store; else a file in the data directory",
+    ),
+    "store.service": ("STELLA_STORE_SERVICE", "the same for profiles and records of runs"),
+    "store.passwordFile": ("STELLA_STORE_PASSWORD_FILE", "file with the password of the role; else libpq's"),
+    "egress.offline": ("STELLA_OFFLINE", "`true` refuses every fetch over the network"),
+    "egress.allowPrivate": (
+        "STELLA_EGRESS_ALLOW_PRIVATE",
+        "private networks that may be fetched from, as `10.1.0.0/16`; a list",
+    ),
+    "egress.allowHttp": ("STELLA_EGRESS_ALLOW_HTTP", "hosts that may be fetched from without TLS; a list"),
+    "egress.proxy": ("STELLA_EGRESS_PROXY", "URL of the proxy; else `HTTPS_PROXY` or `ALL_PROXY`"),
+    "egress.noProxy": (
+        "STELLA_EGRESS_NO_PROXY",
+        "hosts, domains, networks without proxy; a list; else `NO_PROXY`",
+    ),
+    "egress.caFile": ("STELLA_EGRESS_CA_FILE", "PEM certificates to trust beside the system's"),
+    "pull.parallel": ("STELLA_PULL_PARALLEL", "downloads at once"),
+    "pull.maxFileSize": ("STELLA_PULL_MAX_FILE_SIZE", "bytes of the largest file that is fetched"),
 }
+
+# Variables that other programs know too; ours come first.
+_STANDARD = {
+    "egress.proxy": ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"),
+    "egress.noProxy": ("NO_PROXY", "no_proxy"),
+}
+_DEFAULTS = {"tenant": "default", "pull.parallel": "4", "pull.maxFileSize": str(8 << 30)}
 
 
 class InvalidSettings(InvalidInput):
@@ -32,7 +60,8 @@ class InvalidSettings(InvalidInput):
 class Setting:
     """A value and where it comes from."""
 
-    value: str | None
+    # Some values carry credentials, so that no value stands in a trace.
+    value: str | None = field(repr=False)
     origin: str
 
 
@@ -45,6 +74,40 @@ class Settings:
     def get(self, name: str) -> str | None:
         """The value of a setting."""
         return self.values[name].value
+
+    def shown(self, name: str) -> str | None:
+        """The value of a setting as it may be shown: without the credentials of a URL."""
+        value = self.get(name)
+        if value is None:
+            return None
+        value = re.sub(r"(?i)(?<=[?&])([a-z]*password)=[^&]*", r"\1=***", value)
+        return re.sub(r"(?<=//)[^/@]*@|^[^/@]*@", "***@", value)
+
+    def listed(self, name: str) -> tuple[str, ...]:
+        """The parts of a setting that is a list."""
+        return tuple(part.strip() for part in (self.get(name) or "").split(",") if part.strip())
+
+    def is_on(self, name: str) -> bool:
+        """Whether a setting says yes.
+
+        Raises:
+            InvalidSettings: it says neither yes nor no.
+        """
+        text = (self.get(name) or "false").strip().lower()
+        if text not in ("true", "false", "yes", "no", "1", "0", "on", "off"):
+            raise InvalidSettings(f"{name}: true or false is needed, not {text!r}")
+        return text in ("true", "yes", "1", "on")
+
+    def number(self, name: str) -> int:
+        """A setting that is a whole number above zero.
+
+        Raises:
+            InvalidSettings: it is not.
+        """
+        text = (self.get(name) or "").strip()
+        if not text.isdecimal() or int(text) == 0:
+            raise InvalidSettings(f"{name}: a whole number above zero is needed, not {text!r}")
+        return int(text)
 
     @property
     def data_dir(self) -> Path:
@@ -76,6 +139,8 @@ def load(flags: Mapping[str, str | None], environment: Mapping[str, str] = os.en
             values[name] = Setting(environment[variable], variable)
         elif name in from_file:
             values[name] = Setting(from_file[name], str(file))
+        elif standard := next((each for each in _STANDARD.get(name, ()) if environment.get(each)), None):
+            values[name] = Setting(environment[standard], standard)
         else:
             values[name] = Setting(_default(name, environment), "default")
     return Settings(values)
@@ -106,20 +171,40 @@ def _read(file: Path) -> dict[str, str]:
     if not isinstance(wire, dict):
         raise InvalidSettings(f"{file}: settings are needed, one a line, as `name: value`")
     problems = []
-    for name, value in wire.items():
+    values: dict[str, str] = {}
+    for name, value in _flat(wire):
         if name not in _FIELDS:
             near = difflib.get_close_matches(str(name), _FIELDS, 1)
             meant = f" (is {near[0]} meant?)" if near else f"; there are {', '.join(_FIELDS)}"
             problems.append(f"{name}: not a setting{meant}")
-        elif not isinstance(value, str) or not value:
+        elif (text := _as_text(value)) is None:
             problems.append(f"{name}: a text is needed, not {value!r}")
+        else:
+            values[name] = text
     if problems:
         raise InvalidSettings(f"{file}: {'; '.join(problems)}", details=problems)
-    return dict(wire)
+    return values
+
+
+def _flat(wire: Mapping[Any, Any]) -> Iterator[tuple[Any, Any]]:
+    """Names and values; those of a section are `section.name`."""
+    for name, value in wire.items():
+        if isinstance(value, dict):
+            yield from ((f"{name}.{inner}", each) for inner, each in value.items())
+        else:
+            yield name, value
+
+
+def _as_text(value: object) -> str | None:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return ",".join(value) if all(isinstance(each, str) for each in value) else None
+    return str(value) if isinstance(value, str | int) and value != "" else None
 
 
 def _default(name: str, environment: Mapping[str, str]) -> str | None:
     if name == "dataDir":
         base = environment.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
         return str(Path(base) / "stellaops")
-    return "default" if name == "tenant" else None
+    return _DEFAULTS.get(name)

@@ -7,20 +7,40 @@ their schema: what has no use here is not looked at, and null stands for absent 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, Protocol
 
 from msgspec import Struct
 
 from stellaops.advisories.severity import Score, Severity, of_word, score
 from stellaops.core import timestamps
 
+# As long as the longest word for a severity, with room for blanks around it.
+_LONGEST_WORD = 16
 _CVE = re.compile(r"CVE-\d{4}-\d{4,19}$", re.ASCII)
 
 
 # Fields that feeds of other forms fill; documents do not name them so.
-_OURS = {name: f"stellaops.{name}" for name in ("parts", "status", "weak", "vendor_ids")}
+_OURS = {
+    name: f"stellaops.{name}"
+    for name in (
+        "parts",
+        "artefact",
+        "status",
+        "weak",
+        "vendor_ids",
+        "archive",
+        "tlp",
+        "publisher",
+        "origin",
+        "marks",
+        "vulnerable",
+        "patched",
+        "unaffected",
+    )
+}
 
 
 class Package(Struct, frozen=True, gc=False):
@@ -61,6 +81,11 @@ class Specific(Struct, frozen=True, gc=False, rename=_OURS):
         status: a distribution's word on a package without a fix, as in `bundles.trivy.values.STATUSES`.
         weak: a general statement that gives way to another about the same package and release.
         vendor_ids: names of the issuer for the statement about this package alone.
+        vulnerable, patched, unaffected: constraints in the syntax of the package's ecosystem, instead of ranges. A
+            version is vulnerable if one of the first holds (any version, where there is none) and none of the others.
+        archive: the versions that the release has; a fix that is newer than all of them is none yet.
+        origin: who says what the document says as a whole, where that is not its database: a SourceID of Trivy's kind.
+        marks: what the record says of a vulnerability that is no detail of it, by name (`kev`).
     """
 
     severity: Any = None
@@ -70,6 +95,12 @@ class Specific(Struct, frozen=True, gc=False, rename=_OURS):
     status: Any = None
     weak: Any = None
     vendor_ids: Any = None
+    vulnerable: Any = None
+    patched: Any = None
+    unaffected: Any = None
+    archive: Any = None
+    origin: Any = None
+    marks: Any = None
 
 
 class Affected(Struct, frozen=True, gc=False):
@@ -90,12 +121,30 @@ class Reference(Struct, frozen=True, gc=False):
     url: str | None = None
 
 
+class Artefact(Struct, frozen=True, gc=False, order=True):
+    """A file of a Maven repository and its digest: what a list of artefacts says of each.
+
+    Attributes:
+        archive_type: `jar` or `aar`.
+        sha1: 40 lower-case hexadecimal digits.
+    """
+
+    group: str
+    artifact: str
+    version: str
+    archive_type: str
+    sha1: str
+
+
 class Advisory(Struct, frozen=True, gc=False, rename=_OURS):
     """One advisory.
 
     Attributes:
+        artefact: of a record that tells of no vulnerability but names a file of the package in `affected`.
         parts: of a document that speaks of several vulnerabilities each with its own packages: one advisory for each.
             Its own `affected` is then empty.
+        tlp: its traffic light marking, as a label of version 2; None where its form has none.
+        publisher: the address that stands for who issued it, where the form says it.
     """
 
     id: str
@@ -112,6 +161,9 @@ class Advisory(Struct, frozen=True, gc=False, rename=_OURS):
     references: list[Reference] | None = None
     database_specific: Specific | list[Any] | str | None = None
     parts: list[Advisory] | None = None
+    artefact: Artefact | None = None
+    tlp: str | None = None
+    publisher: str | None = None
 
 
 def parts(advisory: Advisory) -> Sequence[Advisory]:
@@ -155,7 +207,21 @@ def cve_ids(advisory: Advisory, fields: tuple[str, ...]) -> list[str]:
     return own
 
 
-def stated_instant(advisory: Advisory, fetched_at: datetime) -> datetime | None:
+class Dated(Protocol):
+    """A document that may say when it was published and last changed."""
+
+    @property
+    def published(self) -> str | None:
+        """As stated."""
+        ...
+
+    @property
+    def modified(self) -> str | None:
+        """As stated."""
+        ...
+
+
+def stated_instant(advisory: Dated, fetched_at: datetime) -> datetime | None:
     """When the document says it was last changed: modified, else published.
 
     An instant after the fetch, like one in year 1, counts as not stated: upstream clocks do go wrong.
@@ -190,31 +256,34 @@ def assess(advisory: Advisory) -> Assessment:
 
 
 def _assess_one(advisory: Advisory) -> Assessment:
-    words: list[Any] = []
-    vectors: list[Any] = []
+    stated: list[Any] = []
     if isinstance(advisory.severity, list):
-        vectors.extend(entry.score for entry in advisory.severity)
-    else:
-        words.append(advisory.severity)
+        stated += [entry.score for entry in advisory.severity]
+    elif advisory.severity:
+        stated.append(advisory.severity)
     if isinstance(advisory.database_specific, Specific):
-        words.append(advisory.database_specific.severity)
+        stated.append(advisory.database_specific.severity)
     for affected in advisory.affected or ():
         if affected.severity:
-            vectors.extend(entry.score for entry in affected.severity)
-        specific = affected.database_specific
-        if specific is not None and isinstance(specific, Specific) and specific.severity:
-            words.append(specific.severity)
-    scores = _highest(vectors)
-    stated = [text for text in (*words, *vectors) if isinstance(text, str) and ":" not in text]
-    word = max(map(of_word, stated), default=Severity.UNKNOWN)
+            stated += [entry.score for entry in affected.severity]
+        if isinstance(affected.database_specific, Specific):
+            stated.append(affected.database_specific.severity)
     # Errata of the Red Hat family have their severity as the first word of the title: "Important: curl update".
-    word = word or of_word((advisory.summary or "").partition(":")[0])
+    title = (advisory.summary or "")[:_LONGEST_WORD].partition(":")
+    return _assessed(tuple(text for text in stated if isinstance(text, str)), title[0] if title[1] else "")
+
+
+@lru_cache(maxsize=20_000)
+def _assessed(stated: tuple[str, ...], first_word: str) -> Assessment:
+    scores = _highest(stated)
+    word = max((of_word(text) for text in stated if ":" not in text), default=Severity.UNKNOWN)
+    word = word or of_word(first_word)
     return Assessment(scores, word, max([word, *(found.severity for found in scores)]))
 
 
-def _highest(vectors: list[Any]) -> tuple[Score, ...]:
+def _highest(vectors: Iterable[str]) -> tuple[Score, ...]:
     best: dict[str, Score] = {}
-    for text in dict.fromkeys(vector for vector in vectors if isinstance(vector, str)):
+    for text in dict.fromkeys(vectors):
         found = score(text)
         if found and (found.version not in best or _order(found) > _order(best[found.version])):
             best[found.version] = found

@@ -34,7 +34,8 @@ _MARKS = bytes(
     ord("0") if 0x30 <= byte <= 0x39 else 0xFF if 0xF0 <= byte <= 0xF4 else ord(" ") for byte in range(256)
 )
 _SIXTEEN_DIGITS = b"0" * 16
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_FOUR_DIGITS = b"0" * 4
+_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _YAML_NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 
@@ -48,6 +49,33 @@ def _stop_at_float(_text: str) -> float:
 
 
 _DECODER = msgspec.json.Decoder(float_hook=_stop_at_float)
+# Decimals of a few digits, which the sorted encoder writes as RFC 8785 asks: scores are such.
+_SHORT_DECIMAL = re.compile(r"(0|[1-9]\d{0,8})\.(\d{1,6})", re.ASCII)
+_LEAST_DECIMAL = 0.001
+
+
+class _ShortDecimals:
+    """Reads decimals of a few digits and counts by how many characters their canonical form is shorter."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+
+    def read(self, text: str) -> float:
+        found = _SHORT_DECIMAL.fullmatch(text)
+        if found is None or 0 < float(text) < _LEAST_DECIMAL:
+            raise _FloatSeen
+        fraction = found[2].rstrip("0")
+        self.dropped += len(found[2]) - len(fraction) + (not fraction)
+        return float(text) if fraction else int(found[1])
+
+
+def _decoded(raw: bytes) -> tuple[Any, int]:
+    """The value of a document, and by how much its numbers' canonical forms are shorter."""
+    try:
+        return _DECODER.decode(raw), 0
+    except _FloatSeen:
+        decimals = _ShortDecimals()
+        return msgspec.json.Decoder(float_hook=decimals.read).decode(raw), decimals.dropped
 
 
 class Malformed(ValueError):
@@ -82,12 +110,12 @@ def from_json(raw: bytes) -> Canonical:
     if len(raw) > MAX_NODES and _nodes(raw) > MAX_NODES:
         raise Malformed("too-many-nodes", f"more than {MAX_NODES} values in one document")
     try:
-        value = _DECODER.decode(raw)
+        value, dropped = _decoded(raw)
         body = _SORTED.encode(value)
         # Sorting never makes a document longer than its minified self, and dropping a duplicate key or normalising an
         # escape makes it shorter: equal length means that nothing was lost.
-        if len(body) == len(msgspec.json.format(raw, indent=-1)) and _is_plain(body):
-            if len(body.translate(None, _NO_BRACKETS)) > 2 * MAX_DEPTH and not _shallow(body):
+        if len(body) + dropped == len(msgspec.json.format(raw, indent=-1)) and _is_plain(body):
+            if body.count(b"{") + body.count(b"[") > MAX_DEPTH and not _shallow(body):
                 _check_depth(value)
             return Canonical(body, False, value)
     except (_FloatSeen, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -265,8 +293,14 @@ class _YamlBuilder:
 
 def _is_plain(body: bytes) -> bool:
     """Whether no number can be beyond 2^53 and no object key beyond the BMP."""
+    # Sixteen digits in a row are four in every fourth byte: a look at a quarter is enough for most documents.
+    if body.isascii() and _FOUR_DIGITS not in body[::4].translate(_MARKS):
+        return True
     marks = body.translate(_MARKS)
-    return _SIXTEEN_DIGITS not in marks and _NON_BMP not in marks
+    if _NON_BMP in marks:
+        return False
+    # Sixteen digits of a text, as in a digest, are no number.
+    return _SIXTEEN_DIGITS not in marks or _SIXTEEN_DIGITS not in _STRINGS.sub(b"", body).translate(_MARKS)
 
 
 def _shallow(body: bytes) -> bool:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import urlsplit
 
 
 class KeyRule(StrEnum):
@@ -38,6 +39,9 @@ class Database:
         trivy_id: Trivy's SourceID.
         trivy_name: the part after `<ecosystem>::` in bucket names; `{Ecosystem}` is GitHub's ecosystem word.
         feeds: the forms in which it publishes.
+        own_ecosystems: names that tell it in its own forms alone; in OSV documents others use them too.
+        rejects: whether its withdrawal of a CVE says that the id itself is void, for everybody.
+        publishers: domains of who issues its documents, for forms that say that.
         rank: place in merges of details; the lowest wins. The order is Trivy's own order of sources.
         licence: SPDX expression or NOASSERTION.
     """
@@ -56,6 +60,9 @@ class Database:
     rank: int = 350
     licence: str = "NOASSERTION"
     feeds: tuple[str, ...] = ("osv",)
+    own_ecosystems: tuple[str, ...] = ()
+    rejects: bool = False
+    publishers: tuple[str, ...] = ()
 
 
 _ERRATA = ("aliases", "upstream", "related")
@@ -68,7 +75,34 @@ GENERIC = Database(
     rank=350,
 )
 
+# Issuers that the table does not know, in any mixture: nothing says that their ids never meet.
+GENERIC_CSAF = Database(
+    name="csaf",
+    title="CSAF documents",
+    url="https://www.csaf.io",
+    key_rule=KeyRule.ID_AND_PATH,
+    trivy_id="csaf",
+    rank=410,
+    feeds=("csaf",),
+)
+
 DATABASES: tuple[Database, ...] = (
+    Database(
+        "nvd", "National Vulnerability Database", "https://nvd.nist.gov",
+        cve_fields=(), trivy_id="nvd", rank=10, feeds=("nvd",), rejects=True, licence="NOASSERTION",
+    ),
+    Database(
+        "cve", "CVE List", "https://www.cve.org",
+        cve_fields=(), trivy_id="cve", rank=15, feeds=("cve",), rejects=True, licence="cve-tou",
+    ),
+    Database(
+        "kev", "CISA Known Exploited Vulnerabilities Catalog", "https://www.cisa.gov/known-exploited-vulnerabilities-catalog",
+        cve_fields=(), trivy_id="kev", rank=500, feeds=("kev",), licence="CC0-1.0",
+    ),
+    Database(
+        "epss", "Exploit Prediction Scoring System", "https://www.first.org/epss/",
+        cve_fields=(), trivy_id="epss", rank=510, feeds=("epss",),
+    ),
     Database(
         "ghsa", "GitHub Security Advisory {Ecosystem}", "https://github.com/advisories",
         ("GHSA-",), trivy_id="ghsa", trivy_name="GitHub Security Advisory {Ecosystem}", rank=190, licence="CC-BY-4.0",
@@ -130,7 +164,7 @@ DATABASES: tuple[Database, ...] = (
     Database(
         "debian", "Debian Security Tracker", "https://security-tracker.debian.org",
         ("DSA-", "DLA-", "DTSA-", "DEBIAN-CVE-"), cve_fields=_ERRATA, os_families=("debian",),
-        trivy_id="debian", rank=40,
+        trivy_id="debian", rank=40, feeds=("osv", "debian-tracker", "debian-dsa"),
     ),
     Database(
         "ubuntu", "Ubuntu CVE Tracker", "https://ubuntu.com/security",
@@ -140,6 +174,7 @@ DATABASES: tuple[Database, ...] = (
     Database(
         "alpine", "Alpine Secdb", "https://secdb.alpinelinux.org",
         ("ALPINE-",), cve_fields=_ERRATA, os_families=("alpine",), trivy_id="alpine", rank=60,
+        feeds=("osv", "alpine-secdb"), own_ecosystems=("Alpine",),
     ),
     Database(
         "almalinux", "AlmaLinux Product Errata", "https://errata.almalinux.org",
@@ -154,6 +189,7 @@ DATABASES: tuple[Database, ...] = (
     Database(
         "suse", "SUSE Security Updates", "https://www.suse.com/support/update/",
         ("SUSE-", "openSUSE-"), cve_fields=_ERRATA, os_families=("suse", "opensuse"),
+        feeds=("osv", "csaf"), publishers=("suse.com",),
         needs_cve=("SUSE-RU-", "SUSE-FU-", "SUSE-OU-", "openSUSE-RU-"), trivy_id="suse-cvrf", rank=90,
     ),
     Database(
@@ -167,24 +203,99 @@ DATABASES: tuple[Database, ...] = (
     Database(
         "wolfi", "Wolfi Security Data", "https://packages.wolfi.dev/os/security.json",
         (), ("Wolfi",), cve_fields=_ERRATA, os_families=("wolfi", "chainguard"), trivy_id="wolfi", rank=240,
+        feeds=("osv", "alpine-secdb"),
     ),
     Database(
         "chainguard", "Chainguard Security Data", "https://packages.cgr.dev/chainguard/security.json",
         ("CGA-",), ("Chainguard",), cve_fields=_ERRATA, os_families=("chainguard", "wolfi"),
-        trivy_id="chainguard", rank=245,
+        trivy_id="chainguard", rank=245, feeds=("osv", "alpine-secdb"),
     ),
     Database(
         "minimos", "MinimOS Security Data", "https://packages.mini.dev/advisories/secdb/security.json",
         ("MINI-",), ("MinimOS",), cve_fields=_ERRATA, os_families=("minimos",), trivy_id="minimos", rank=310,
+        feeds=("osv", "alpine-secdb"),
     ),
     Database(
         "echo", "Echo Security Data", "https://advisory.echohq.com",
         ("ECHO-",), ("Echo",), cve_fields=_ERRATA, os_families=("echo",), trivy_id="echo", rank=300,
     ),
+    Database(
+        "redhat", "Red Hat Product Security", "https://security.access.redhat.com/data/csaf/",
+        ("RHSA-", "RHBA-", "RHEA-"), cve_fields=_ERRATA, needs_cve=("RHBA-", "RHEA-"), trivy_id="redhat", rank=20,
+        licence="CC-BY-4.0", feeds=("osv", "csaf"), publishers=("redhat.com",),
+    ),
+    Database(
+        "cisa", "CISA CSAF Security Advisories", "https://github.com/cisagov/CSAF",
+        trivy_id="cisa-csaf", rank=400, feeds=("csaf",), publishers=("cisa.gov",),
+    ),
+    Database(
+        "siemens", "Siemens ProductCERT", "https://www.siemens.com/cert",
+        trivy_id="siemens-csaf", rank=401, feeds=("csaf",), publishers=("siemens.com",),
+    ),
+    Database(
+        "cisco", "Cisco Security Advisories", "https://sec.cloudapps.cisco.com/security/center/publicationListing.x",
+        trivy_id="cisco-csaf", rank=402, feeds=("csaf",), publishers=("cisco.com",),
+    ),
+    Database(
+        "fortinet", "FortiGuard PSIRT Advisories", "https://www.fortiguard.com/psirt",
+        trivy_id="fortinet-csaf", rank=403, feeds=("csaf",), publishers=("fortinet.com", "fortiguard.com"),
+    ),
+    Database(
+        "openeuler", "openEuler Security Advisories", "https://www.openeuler.org/en/security/security-bulletins/",
+        trivy_id="openeuler-csaf", rank=404, feeds=("csaf",), publishers=("openeuler.org",),
+    ),
+    Database(
+        "oracle", "Oracle Security Alerts", "https://www.oracle.com/security-alerts/",
+        trivy_id="oracle-csaf", rank=405, feeds=("csaf",), publishers=("oracle.com",),
+    ),
+    GENERIC_CSAF,
+    Database(
+        "rubysec", "Ruby Advisory Database", "https://github.com/rubysec/ruby-advisory-db",
+        key_rule=KeyRule.PATH, trivy_id="ruby-advisory-db", rank=160, feeds=("rubysec",),
+        licence="LicenseRef-ruby-advisory-db",
+    ),
+    Database(
+        "friendsofphp", "PHP Security Advisories Database", "https://github.com/FriendsOfPHP/security-advisories",
+        key_rule=KeyRule.PATH, trivy_id="php-security-advisories", rank=170, licence="Unlicense",
+        feeds=("friendsofphp",),
+    ),
+    Database(
+        "nodejs-wg", "Node.js Ecosystem Security Working Group", "https://github.com/nodejs/security-wg",
+        key_rule=KeyRule.PATH, trivy_id="nodejs-security-wg", rank=180, licence="MIT", feeds=("nodejs-wg",),
+    ),
+    Database(
+        "elixir", "Elixir Security Advisories", "https://github.com/mirego/elixir-security-advisories",
+        key_rule=KeyRule.PATH, trivy_id="ghsa", rank=195, licence="BSD-3-Clause", feeds=("elixir",),
+    ),
+    Database(
+        "mozilla", "Mozilla Foundation Security Advisories", "https://www.mozilla.org/security/advisories/",
+        trivy_id="mozilla", rank=420, licence="MPL-2.0", feeds=("mozilla",),
+    ),
+    Database(
+        "cpansec", "CPAN Security Advisory Database", "https://github.com/briandfoy/cpan-security-advisory",
+        key_rule=KeyRule.ID_AND_PATH, trivy_id="cpansa", rank=421, licence="Artistic-2.0", feeds=("cpansec",),
+    ),
+    Database(
+        "retirejs", "Retire.js", "https://github.com/RetireJS/retire.js",
+        trivy_id="retirejs", rank=422, licence="Apache-2.0", feeds=("retirejs",),
+    ),
+    Database(
+        "maven-index", "List of Maven artefacts", "https://repo.maven.apache.org/maven2",
+        trivy_id="maven-index", rank=900, feeds=("maven-index",),
+    ),
     GENERIC,
 )  # fmt: skip
 
-_BY_NAME = {database.name: database for database in DATABASES}
+# VEX is about the products of others: the table has no say on it but that every file is a document of its own.
+VEX = Database("vex", "VEX documents", "https://openvex.dev", key_rule=KeyRule.PATH, feeds=())
+
+# What tenants bring in themselves is nobody's database of advisories.
+SBOMS = Database(
+    "sbom", "Bills of materials", "https://cyclonedx.org", key_rule=KeyRule.ID_AND_PATH, feeds=()
+)
+POLICY = Database("policy", "Policy overlays", "https://stellaops.io", key_rule=KeyRule.ID, feeds=())
+
+_BY_NAME = {database.name: database for database in (*DATABASES, VEX, SBOMS, POLICY)}
 
 
 def get(name: str) -> Database | None:
@@ -203,12 +314,15 @@ def key(rule: KeyRule, identifier: str, path: str) -> str:
             return f"{identifier}#{path}"
 
 
-def tell(documents: Iterable[tuple[str, Iterable[str]]], feed: str = "osv") -> Database:
+def tell(
+    documents: Iterable[tuple[str, Iterable[str]]], feed: str = "osv", publishers: Iterable[str] = ()
+) -> Database:
     """The database that documents belong to, told from their form, ids and ecosystems.
 
     Args:
         feed: the form of the documents; where only one database publishes in it, that one.
         documents: id and ecosystem names of some documents of one source, in any order.
+        publishers: of forms that say who issues them: that address, of each of the documents.
 
     Returns:
         The database of at least nine tenths of them; the generic one for a mixture or for unknown ids.
@@ -216,22 +330,44 @@ def tell(documents: Iterable[tuple[str, Iterable[str]]], feed: str = "osv") -> D
     candidates = [database for database in DATABASES if feed in database.feeds]
     if len(candidates) == 1:
         return candidates[0]
+    if GENERIC_CSAF in candidates:
+        return _most(Counter(_issued_by(publisher, candidates) for publisher in publishers), GENERIC_CSAF)
     votes: Counter[str] = Counter()
     for identifier, ecosystems in documents:
-        votes[_tell_one(identifier, ecosystems, candidates)] += 1
+        votes[_tell_one(identifier, ecosystems, candidates, own_form=feed != "osv")] += 1
+    return _most(votes, GENERIC)
+
+
+def _most(votes: Counter[str], otherwise: Database) -> Database:
+    """The database of at least nine tenths of the votes."""
     if votes:
         name, count = max(votes.items(), key=lambda vote: (vote[1], vote[0]))
         if count * 10 >= votes.total() * 9:
             return _BY_NAME[name]
-    return GENERIC
+    return otherwise
 
 
-def _tell_one(identifier: str, ecosystems: Iterable[str], candidates: Sequence[Database]) -> str:
+def _issued_by(publisher: str, candidates: Sequence[Database]) -> str:
+    try:
+        host = urlsplit(publisher if "//" in publisher else f"//{publisher}").hostname or ""
+    except ValueError:
+        host = ""
+    found = (
+        database.name for database in candidates for domain in database.publishers
+        if host == domain or host.endswith(f".{domain}")
+    )  # fmt: skip
+    return next(found, GENERIC_CSAF.name)
+
+
+def _tell_one(
+    identifier: str, ecosystems: Iterable[str], candidates: Sequence[Database], *, own_form: bool
+) -> str:
     for database in candidates:
         if identifier.startswith(database.id_prefixes or ("\0",)):
             return database.name
     names = {ecosystem.partition(":")[0] for ecosystem in ecosystems}
     for database in candidates:
-        if names and names <= set(database.ecosystems):
+        known = (*database.ecosystems, *(database.own_ecosystems if own_form else ()))
+        if names and names <= set(known):
             return database.name
     return GENERIC.name

@@ -48,7 +48,7 @@ _TYPES: dict[str, tuple[str, str]] = {
 def purl(package: Package) -> str | None:
     """The package URL of a package, without version, qualifiers and subpath; None where the document names none."""
     if package.purl and package.purl.startswith("pkg:"):
-        return _bare(package.purl)
+        return without_version(package.purl)
     if not package.name or not package.ecosystem:
         return None
     kind, namespace = _TYPES.get(package.ecosystem.partition(":")[0], ("generic", ""))
@@ -67,7 +67,8 @@ def purls(advisory: Advisory) -> list[str]:
     return sorted(text for text in found if text)
 
 
-def _bare(text: str) -> str:
+def without_version(text: str) -> str:
+    """A package URL without its version, qualifiers and subpath."""
     text = text.partition("#")[0].partition("?")[0]
     head, at, version = text.rpartition("@")
     # A scope such as `@angular` stands before a slash; a version never holds one.

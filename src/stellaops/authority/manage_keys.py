@@ -1,34 +1,80 @@
-"""Make, list, publish, rotate and revoke signing keys."""
+"""Make, take in, list, publish, rotate, revoke and protect signing keys."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from stellaops.authority.keys import KeyNotFound, KeyRecord, KeyRevoked, KeyState
-from stellaops.authority.ports import KeyStore, SignerSource
+from stellaops.authority.keys import (
+    BadReason,
+    KeyNotFound,
+    KeyRecord,
+    KeyRevoked,
+    KeyState,
+    KeyUnavailable,
+    PassphraseNeeded,
+    Protection,
+)
+from stellaops.authority.ports import KeyStore, PrivateKeys, SignerSource
+from stellaops.signing import key_files
+from stellaops.signing.ecdsa_p256 import PrivateKey
 from stellaops.signing.interface import Signer
+from stellaops.signing.key_files import KeyForm
+
+_LONGEST_REASON = 200
 
 
 @dataclass(frozen=True, slots=True)
 class TrustedKeys:
-    """What a tenant's own bundles may be verified with: public keys in PEM, and ids that verify nothing."""
+    """What a tenant's own bundles may be verified with.
+
+    Attributes:
+        pems: public keys in PEM.
+        revoked: ids of keys that verify nothing, however they are named.
+        remarks: what to say of a key beside its id, by id: since when and why it is retired or revoked.
+    """
 
     pems: tuple[bytes, ...]
     revoked: frozenset[str]
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
 
 def create_key(store: KeyStore, tenant: str, *, now: datetime, activate: bool = True) -> KeyRecord:
-    """Make a key; unless told otherwise it becomes the one that signs from now on."""
+    """Make a key; unless told otherwise it becomes the one that signs from now on.
+
+    A key that is not activated waits, so that receivers can have it before it signs; the first one never waits.
+    """
     record = store.create(tenant, now)
     if activate and record.state is not KeyState.ACTIVE:
-        store.activate(tenant, record.key_id)
+        store.activate(tenant, record.key_id, now)
+    return _record(store, tenant, record.key_id)
+
+
+def import_key(
+    store: PrivateKeys,
+    tenant: str,
+    key: PrivateKey,
+    passphrase: bytes | None,
+    *,
+    now: datetime,
+    activate: bool = False,
+) -> KeyRecord:
+    """Take in a key that was made elsewhere; of a key that is known, its private part alone.
+
+    Raises:
+        KeyRevoked: this tenant revoked it.
+        KeyUnavailable: it is known, and its record is damaged.
+    """
+    _demand_unrevoked(store, tenant, key.key_id)
+    record = store.add(tenant, key, now, passphrase)
+    if activate and record.state is not KeyState.ACTIVE:
+        store.activate(tenant, record.key_id, now)
     return _record(store, tenant, record.key_id)
 
 
 def list_keys(store: KeyStore, tenant: str) -> tuple[KeyRecord, ...]:
-    """All keys of a tenant, the oldest first."""
+    """All sound keys of a tenant, the oldest first."""
     return store.records(tenant)
 
 
@@ -38,32 +84,113 @@ def export_public(store: KeyStore, tenant: str, key_id: str | None = None) -> by
     Raises:
         KeyNotFound: there is no such key, or no active one.
     """
-    return (
-        _record(store, tenant, key_id) if key_id else _active(store.records(tenant), tenant)
-    ).public_key_pem
+    return (_record(store, tenant, key_id) if key_id else active_key(store, tenant)).public_key_pem
 
 
-def activate_key(store: KeyStore, tenant: str, key_id: str) -> KeyRecord:
+def export_all_public(store: KeyStore, tenant: str) -> bytes:
+    """The public keys that are not revoked, one PEM after the other, the oldest first: what receivers should trust.
+
+    Raises:
+        KeyNotFound: there is none.
+    """
+    kept = [each for each in store.records(tenant) if each.state is not KeyState.REVOKED]
+    if not kept:
+        raise KeyNotFound(f"tenant {tenant} has no key that is not revoked")
+    return b"".join(each.public_key_pem for each in kept)
+
+
+def export_private(
+    store: PrivateKeys, tenant: str, key_id: str | None, form: KeyForm, passphrase: bytes | None
+) -> tuple[KeyRecord, bytes]:
+    """A private key as a file, of the active key where none is named.
+
+    Raises:
+        KeyNotFound: there is no such key, or no active one.
+        KeyRevoked: it is revoked.
+        KeyUnavailable: it cannot be opened.
+        UnusableKey: cosign's form without a passphrase, or an empty one.
+    """
+    record = _record(store, tenant, key_id) if key_id else active_key(store, tenant)
+    _demand_unrevoked(store, tenant, record.key_id)
+    return record, key_files.write(store.private_key(tenant, record.key_id), form, passphrase)
+
+
+def change_passphrase(
+    store: PrivateKeys,
+    tenant: str,
+    key_id: str | None,
+    passphrase: bytes | None,
+    *,
+    unprotected: bool = False,
+) -> tuple[KeyRecord, ...]:
+    """Put a key, or all that are here, under another passphrase, or under none.
+
+    All are opened before the first is written, so a passphrase that does not open them changes nothing. What a kill
+    left half done is finished by the same call: keys that the new passphrase opens already are taken as they are.
+
+    Args:
+        store: the keys.
+        tenant: whose.
+        key_id: one key; all with a private part where None.
+        passphrase: what protects them from now on.
+        unprotected: that no passphrase is meant.
+
+    Raises:
+        PassphraseNeeded: neither was given, or both.
+        KeyNotFound, KeyUnavailable: see there.
+    """
+    new = chosen_passphrase(passphrase, unprotected=unprotected)
+    meant = (
+        [_record(store, tenant, key_id)]
+        if key_id
+        else [each for each in store.records(tenant) if each.protection is not Protection.ABSENT]
+    )
+    if not meant:
+        raise KeyNotFound(f"tenant {tenant} has no private key")
+    others = () if new is None else (new,)
+    opened = [store.private_key(tenant, each.key_id, *others) for each in meant]
+    for key in opened:
+        store.protect(tenant, key, new)
+    return tuple(_record(store, tenant, each.key_id) for each in meant)
+
+
+def chosen_passphrase(passphrase: bytes | None, *, unprotected: bool) -> bytes | None:
+    """The passphrase for a private key that is about to be written; none only where that was said.
+
+    Raises:
+        PassphraseNeeded: neither was given, or both.
+    """
+    if (passphrase is None) is not unprotected:
+        both = "a passphrase was given, and that there is none"
+        neither = "neither a passphrase was given nor that there is none"
+        raise PassphraseNeeded(both if unprotected else neither)
+    return passphrase
+
+
+def activate_key(store: KeyStore, tenant: str, key_id: str, *, now: datetime) -> KeyRecord:
     """Let a key sign from now on; the one that did so far still verifies.
 
     Raises:
         KeyNotFound: there is no such key.
         KeyRevoked: it is revoked.
     """
-    if _record(store, tenant, key_id).state is KeyState.REVOKED:
-        raise KeyRevoked(f"key {key_id} of tenant {tenant} is revoked")
-    store.activate(tenant, key_id)
+    _record(store, tenant, key_id)
+    _demand_unrevoked(store, tenant, key_id)
+    store.activate(tenant, key_id, now)  # the active one too: a kill may have kept it from being published
     return _record(store, tenant, key_id)
 
 
-def revoke_key(store: KeyStore, tenant: str, key_id: str, *, now: datetime) -> KeyRecord:
+def revoke_key(store: KeyStore, tenant: str, key_id: str, *, now: datetime, reason: str = "") -> KeyRecord:
     """Revoke a key, also the active one; the tenant then has none until another is activated or created.
 
     Raises:
         KeyNotFound: there is no such key.
+        BadReason: see there.
     """
+    if len(reason) > _LONGEST_REASON or not (reason.isprintable() or not reason):
+        raise BadReason(f"the reason must be one line of at most {_LONGEST_REASON} characters")
     _record(store, tenant, key_id)
-    store.revoke(tenant, key_id, now)
+    store.revoke(tenant, key_id, now, reason)
     return _record(store, tenant, key_id)
 
 
@@ -71,32 +198,56 @@ def active_signer(store: KeyStore, signers: SignerSource, tenant: str, *, now: d
     """The signer of a tenant's active key; a tenant that never had a key gets its first one.
 
     Raises:
-        KeyNotFound: the tenant has keys, but all are revoked: a new one must be made on purpose.
+        KeyNotFound: the tenant has keys, but none of them signs: a new one must be made on purpose.
         KeyUnavailable: the key cannot be used.
     """
-    if not store.records(tenant):
+    if not store.records(tenant) and not store.damaged(tenant):
         store.create(tenant, now)
-    return signers.signer(tenant, _active(store.records(tenant), tenant).key_id)
+    return signers.signer(tenant, active_key(store, tenant).key_id)
 
 
 def trusted_keys(store: KeyStore, tenant: str) -> TrustedKeys:
-    """The keys that verify the tenant's own bundles: all that are not revoked."""
+    """The keys that verify the tenant's own bundles: all that are not revoked.
+
+    A key whose record is damaged may have been revoked, so it verifies nothing until the record is restored.
+    """
     records = store.records(tenant)
+    damaged = store.damaged(tenant)
+    revoked = [each.key_id for each in records if each.state is KeyState.REVOKED]
+    remarks = {each.key_id: each.remark() for each in records if each.remark()}
     return TrustedKeys(
-        tuple(record.public_key_pem for record in records),
-        frozenset(record.key_id for record in records if record.state is KeyState.REVOKED),
+        tuple(each.public_key_pem for each in records),
+        frozenset([*revoked, *(each.key_id for each in damaged)]),
+        remarks | {each.key_id: each.what for each in damaged},
     )
 
 
-def _active(records: Iterable[KeyRecord], tenant: str) -> KeyRecord:
-    for record in records:
+def active_key(store: KeyStore, tenant: str) -> KeyRecord:
+    """The record of the key that signs.
+
+    Raises:
+        KeyNotFound: none does.
+        KeyUnavailable: none does, and the record of a key is damaged.
+    """
+    for record in store.records(tenant):
         if record.state is KeyState.ACTIVE:
             return record
+    for damaged in store.damaged(tenant):
+        raise KeyUnavailable(f"tenant {tenant} has no active signing key, and {damaged.what}")
     raise KeyNotFound(f"tenant {tenant} has no active signing key")
+
+
+def _demand_unrevoked(store: KeyStore, tenant: str, key_id: str) -> None:
+    known = (each for each in store.records(tenant) if each.key_id == key_id)
+    if any(each.state is KeyState.REVOKED for each in known):
+        raise KeyRevoked(f"key {key_id} of tenant {tenant} is revoked")
 
 
 def _record(store: KeyStore, tenant: str, key_id: str) -> KeyRecord:
     for record in store.records(tenant):
         if record.key_id == key_id:
             return record
+    for damaged in store.damaged(tenant):
+        if damaged.key_id == key_id:
+            raise KeyUnavailable(damaged.what)
     raise KeyNotFound(f"tenant {tenant} has no key {key_id}")

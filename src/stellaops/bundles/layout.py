@@ -14,13 +14,31 @@ SIGNATURES = "signatures/"
 PROVENANCE_BUNDLE = "signatures/provenance.sigstore.json"
 TRIVY_DB = "trivy/db.bundle"
 TRIVY_SENTINELS = "trivy/sentinels.json"
+TRIVY_JAVA_DB = "trivy/java-db.bundle"
+TRIVY_JAVA_SENTINELS = "trivy/java-sentinels.json"
+RAW = "data/raw/"
+INDEXES = "indexes/"
+RAW_ADVISORIES, RAW_VEX = f"{RAW}advisories", f"{RAW}vex"
+ADVISORIES_INDEX, VEX_INDEX = f"{INDEXES}advisories", f"{INDEXES}vex"
+CONSENSUS = "data/consensus/vex_consensus"
+POLICY_SNAPSHOT = "data/policy/snapshot.json"
+POLICY_EVALUATIONS = "data/policy/evaluations"
+VEX_REPOSITORY = "vex-repository/vex-repository.tar.gz"
 
 RENDERED = (MANIFEST_YAML, README)
 """Files that are a function of `export.json` alone."""
 
 ROW_SET_TYPE = "application/x-ndjson"
 JSON_TYPE = "application/json"
+GZIP_TAR_TYPE = "application/gzip"
 TRIVY_DB_TYPE = "application/vnd.aquasec.trivy.db.layer.v1.tar+gzip"
+TRIVY_JAVA_DB_TYPE = "application/vnd.aquasec.trivy.javadb.layer.v1.tar+gzip"
+
+JWS_PATHS = {MANIFEST: "signatures/export.jws", FILES: "signatures/files.jws"}
+"""The detached JWS over each manifest, by signed file: a form on request, so a bundle has all of them or none."""
+
+LARGEST_POLICY = 16 * 1024 * 1024
+"""Bytes that a policy snapshot may have."""
 
 LONGEST_LINE = 64 * 1024 * 1024
 """Bytes of the longest line that a row set may hold, so that a reader's memory has a bound."""
@@ -29,13 +47,14 @@ _STEMS = {
     MANIFEST: "export",
     FILES: "files",
     TRIVY_DB: "trivy-db",
-    "trivy/java-db.bundle": "trivy-java-db",
+    TRIVY_JAVA_DB: "trivy-java-db",
 }
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
 _CONTENT_ID = re.compile(r"[a-z2-7]{26}")
-_CODECS = ((".zst", "zstd"), (".bundle", "gzip"))
+_CODECS = ((".zst", "zstd"), (".bundle", "gzip"), (".tar.gz", "gzip"))
 _SHARDED = re.compile(r"data/raw/[a-z]+")
 _INDEX = re.compile(r"indexes/[a-z]+")
+_TABLE = re.compile(r"data/(consensus|policy)/[a-z_]+")
 
 
 def is_portable(path: str) -> bool:
@@ -65,7 +84,7 @@ def signature_paths(path: str) -> tuple[str, str]:
 
 
 def expected_signatures(paths: Iterable[str]) -> frozenset[str]:
-    """All signature files of a bundle root that holds these files; the provenance's only where it is one of them."""
+    """The signature files that a bundle root with these files must have; the provenance's only where it is one."""
     held = set(paths)
     found = {name for path in held if path in _STEMS for name in signature_paths(path)}
     return frozenset(found | {PROVENANCE_BUNDLE} if PROVENANCE in held else found)
@@ -78,7 +97,7 @@ def is_sharded(content: str) -> bool:
 
 def is_row_set(content: str) -> bool:
     """Whether a content is a set of rows rather than one file."""
-    return is_sharded(content) or bool(_INDEX.fullmatch(content))
+    return is_sharded(content) or bool(_INDEX.fullmatch(content) or _TABLE.fullmatch(content))
 
 
 def shard(content: str, number: int) -> str:
@@ -87,13 +106,13 @@ def shard(content: str, number: int) -> str:
 
 
 def index_file(content: str) -> str:
-    """File of an index, which is not sharded."""
-    return f"{content}.index.jsonl.zst"
+    """File of an index or of another row set that is not sharded."""
+    return f"{content}.jsonl.zst" if _TABLE.fullmatch(content) else f"{content}.index.jsonl.zst"
 
 
 def files_of(content: str, paths: Collection[str]) -> tuple[str, ...]:
     """Which of some files hold a content, in reading order."""
     if is_sharded(content):
         return tuple(sorted(path for path in paths if path.startswith(f"{content}/")))
-    name = index_file(content) if _INDEX.fullmatch(content) else content
+    name = index_file(content) if is_row_set(content) else content
     return (name,) if name in paths else ()

@@ -67,8 +67,14 @@ def readme(manifest: ExportManifest) -> bytes:
     sections = [_introduction(manifest), _VERIFY]
     if manifest.content(layout.TRIVY_DB) is not None:
         sections += [_VERIFY_TRIVY, _trivy(manifest)]
+    if manifest.content(layout.TRIVY_JAVA_DB) is not None:
+        sections += [_VERIFY_JAVA, _java(manifest)]
     if any(layout.is_row_set(content.path) for content in manifest.contents):
         sections.append(_ROWS)
+    if manifest.content(layout.CONSENSUS) is not None:
+        sections.append(_CONSENSUS)
+    if manifest.policy_snapshot is not None:
+        sections.append(_policy(manifest))
     sections += [_contents(manifest.contents), _sources(manifest.sources), _FILES]
     return "\n".join(sections).encode("ascii")
 
@@ -158,6 +164,35 @@ its place. With it, Trivy says nothing about the age of a database: look at that
 """
 
 
+_VERIFY_JAVA = """\
+The Java database has signatures of its own:
+
+    cosign verify-blob --key ../export-center.pub --signature signatures/trivy-java-db.sig \\
+      --insecure-ignore-tlog=true trivy/java-db.bundle
+"""
+
+
+def _java(manifest: ExportManifest) -> str:
+    return f"""\
+## Use it with Trivy
+
+The Java database tells of which Maven artefact a jar is that does not say so itself; it holds no vulnerability. Check
+and install it beside the vulnerability database, then scan what is deployed without a network:
+
+    stella trivy import trivy/java-db.bundle --key ../export-center.pub --cache-dir CACHE
+    trivy rootfs --cache-dir CACHE --skip-db-update --skip-java-db-update --offline-scan DIRECTORY
+
+Without StellaOps, `trivy/java-db.bundle` is a gzip tar of `trivy-java.db` and `metadata.json`:
+
+    mkdir -p CACHE/java-db && tar -xzf trivy/java-db.bundle -C CACHE/java-db
+
+Keep `--skip-java-db-update`: the database states {timestamps.render(manifest.generated_at)} as its time and a next
+update (`NextUpdate`) soon after; without that flag Trivy would fetch another database in its place.
+`trivy/java-sentinels.json` lists artefacts that a working database must recognise by the names of their files:
+`stella trivy smoke trivy/java-db.bundle` asks Trivy for every one.
+"""
+
+
 _ROWS = """\
 ## Read the rows
 
@@ -166,6 +201,27 @@ line has the record's `source` and `key`, its `document` in canonical JSON (RFC 
 those bytes, or, where that form would change a value, the record's own bytes as base64 in `verbatim`; `rawDigest` is
 the digest of the record as it was fetched. An index line has `source`, `key` and `digest`, and what the document
 says in short.
+"""
+
+
+_CONSENSUS = """\
+`data/raw/vex` holds VEX documents as their issuers wrote them. `data/consensus/vex_consensus.jsonl.zst` has one line
+for each product and vulnerability: the `status` that counts, `reason` why, `voices` with every issuer's newest
+statement and its weight, and `superseded` ones. It is worked out from the documents of this export alone.
+"""
+
+
+def _policy(manifest: ExportManifest) -> str:
+    text = f"""\
+## Policy
+
+The rules of policy snapshot `{manifest.policy_snapshot}` were applied, as they were in force when it was taken.
+"""
+    if manifest.content(layout.POLICY_SNAPSHOT) is None:
+        return text
+    return f"""\
+{text}They stand in `data/policy/snapshot.json`. `data/policy/evaluations.jsonl.zst` has one line for each finding in
+the tenant's bills of materials: the component, the documents and ranges that make it, what VEX and the rules say of it.
 """
 
 
@@ -196,4 +252,5 @@ _FILES = """\
 | `files.json` | every file of this archive with size and SHA-256, and the tools that packed it |
 | `provenance.json` | SLSA v1 provenance in an in-toto statement |
 | `signatures/` | `.sig`: base64 DER, ECDSA P-256 with SHA-256; `.sigstore.json`: Sigstore bundle v0.3 |
+| `signatures/*.jws` | only where the sender's profile asks: detached JWS (RFC 7797) over both manifests |
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -43,6 +44,13 @@ class _Raw(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
 
 class _Index(msgspec.Struct):
     digest: str
+    key: str
+    source: str
+
+
+class _Evaluation(msgspec.Struct, forbid_unknown_fields=True):
+    digest: str
+    finding: dict[str, Any]
     key: str
     source: str
 
@@ -95,6 +103,22 @@ def parse_index(line: bytes) -> Row:
         return Row("", row.source, row.key, digests.parse(row.digest))
     except (canonical_json.NotCanonical, msgspec.ValidationError, ValueError, RecursionError) as error:
         raise BadRow(f"an index line is not of its form: {error}") from error
+
+
+def parse_evaluation(line: bytes) -> Row:
+    """Read a line of `data/policy/evaluations` (without its newline) and check the digest of the finding in it.
+
+    Raises:
+        BadRow: another form, or a finding that its digest does not fit.
+    """
+    try:
+        row = msgspec.convert(canonical_json.decode(line), _Evaluation, strict=True)
+        digest = digests.parse(row.digest)
+    except (canonical_json.NotCanonical, msgspec.ValidationError, ValueError, RecursionError) as error:
+        raise BadRow(f"an evaluation is not of its form: {error}") from error
+    if digests.sha256(canonical_json.encode(row.finding)) != digest:
+        raise BadRow(f"the finding of {row.key[:200]!r} has another digest than its line states")
+    return Row("", row.source, row.key, digest)
 
 
 def _json(text: str) -> bytes:

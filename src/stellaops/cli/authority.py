@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from stellaops.adapters.keys import disk
+from stellaops.adapters.keys.file import FileKeyStore
 from stellaops.authority import manage_keys
-from stellaops.authority.keys import KeyRecord, KeyState
-from stellaops.bootstrap import now
-from stellaops.cli.frame import App, StellaGroup, pass_app
+from stellaops.authority.keys import DamagedKey, KeyRecord, KeyState, PassphraseNeeded, Protection
+from stellaops.bootstrap import TenantKeys, now
+from stellaops.cli.frame import App, StellaGroup, UsageError, pass_app
 from stellaops.core import timestamps
+from stellaops.exports.resign_exports import Resigned, resign_exports
+from stellaops.signing import ecdsa_p256, key_files
+from stellaops.signing.ecdsa_p256 import PrivateKey, UnusableKey
+from stellaops.signing.key_files import KeyForm
 
+_FILE = click.Path(path_type=Path)
 _PASSPHRASE = click.option(
     "--passphrase-file",
-    type=click.Path(path_type=Path),
+    type=_FILE,
     help="Encrypt the private key with the passphrase in this file (mode 0600).",
 )
+_OPENING = click.option(
+    "--passphrase-file",
+    type=_FILE,
+    help="What the private key is under, where that is another than STELLA_KEY_PASSPHRASE_FILE names.",
+)
+_NEW = click.option(
+    "--new-passphrase-file", type=_FILE, help="What protects the private key that is written (mode 0600)."
+)
+_NONE = click.option(
+    "--no-passphrase", is_flag=True, help="Write the private key without any passphrase, on purpose."
+)
+_KEY_ID = click.option("--key-id", metavar="ID", help="Another than the active key.")
 
 
 @click.group(cls=StellaGroup)
@@ -31,77 +51,267 @@ def key() -> None:
 
 @key.command("create")
 @_PASSPHRASE
+@click.option("--no-activate", is_flag=True, help="Let it wait, so that receivers have it before it signs.")
 @pass_app
-def key_create(app: App, passphrase_file: Path | None) -> None:
+def key_create(app: App, passphrase_file: Path | None, no_activate: bool) -> None:
     """Make a key and let it sign from now on; earlier keys still verify.
 
     The private part is kept in the data directory with mode 0600, or encrypted under a passphrase: later runs then
-    need it too (STELLA_KEY_PASSPHRASE_FILE).
+    need it too (STELLA_KEY_PASSPHRASE_FILE). A tenant's first key is active at once.
     """
     store = app.local.key_store(passphrase_file)
-    record = manage_keys.create_key(store, app.tenant, now=now())
-    wire = _wire(record)
-    wire["publicKeyFile"] = str(app.local.keys.public_key_path(app.tenant))
-    app.out.value(wire)
+    record = manage_keys.create_key(store, app.tenant, now=now(), activate=not no_activate)
+    app.out.value(_wire(record) | {"publicKeyFile": str(app.local.keys.public_key_path(app.tenant))})
+
+
+@key.command("import")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--passphrase-file", type=_FILE, help="What FILE is under; it may hold an empty passphrase.")
+@click.option(
+    "--new-passphrase-file",
+    type=_FILE,
+    help="What protects it here; else STELLA_KEY_PASSPHRASE_FILE, else FILE's own.",
+)
+@click.option("--activate", is_flag=True, help="Let it sign from now on.")
+@pass_app
+def key_import(
+    app: App, file: Path, passphrase_file: Path | None, new_passphrase_file: Path | None, activate: bool
+) -> None:
+    """Take in a private key that was made elsewhere: cosign's key file, or PKCS#8 or SEC 1 in PEM.
+
+    FILE must be open to its owner only. Of a key that is known here, its private part is written again.
+    """
+    given = _passphrase(passphrase_file)
+    taken = _opened(file, given)
+    kept = _passphrase(new_passphrase_file or app.settings.get("keyPassphraseFile")) or given or None
+    record = manage_keys.import_key(app.local.keys, app.tenant, taken, kept, now=now(), activate=activate)
+    app.out.value(_wire(record))
 
 
 @key.command("list")
 @pass_app
 def key_list(app: App) -> None:
-    """List the keys of the tenant."""
+    """List the keys of the tenant, the oldest first."""
     records = manage_keys.list_keys(app.local.keys, app.tenant)
+    damaged = app.local.keys.damaged(app.tenant)
+    wires = [*map(_wire, records), *(_damaged(app.tenant, each) for each in damaged)]
+    instants = ("createdAt", "retiredAt", "revokedAt")
     app.out.rows(
-        [_wire(record) for record in records],
-        ("key", "state", "created"),
+        wires,
+        ("key", "state", "created", "retired", "revoked", "encrypted"),
         [
-            (record.key_id, record.state.value, timestamps.render(record.created_at.replace(microsecond=0)))
-            for record in records
+            (wire["keyId"], wire["state"], *(_second(wire[name]) for name in instants), wire["encrypted"])
+            for wire in wires
         ],
     )
 
 
+@key.command("activate")
+@click.argument("key_id")
+@pass_app
+def key_activate(app: App, key_id: str) -> None:
+    """Let a waiting or retired key sign from now on; the one that did so far still verifies."""
+    app.out.value(_wire(manage_keys.activate_key(app.local.keys, app.tenant, key_id, now=now())))
+
+
 @key.command("export-public")
-@click.option("--key-id", metavar="ID", help="Another than the active key.")
+@_KEY_ID
+@click.option("--all", "every", is_flag=True, help="All keys that are not revoked, one PEM after the other.")
 @click.option(
     "--to", "target", type=click.Path(path_type=Path, dir_okay=False), help="A file, instead of the screen."
 )
 @pass_app
-def key_export_public(app: App, key_id: str | None, target: Path | None) -> None:
-    """Write a public key in PEM, for the receivers of exports."""
-    pem = manage_keys.export_public(app.local.keys, app.tenant, key_id)
+def key_export_public(app: App, key_id: str | None, every: bool, target: Path | None) -> None:
+    """Write a public key in PEM, for the receivers of exports; or all of them, which --key takes too."""
+    store = app.local.keys
+    if every and key_id:
+        raise UsageError("--all and --key-id exclude each other")
+    pem = (
+        manage_keys.export_all_public(store, app.tenant)
+        if every
+        else manage_keys.export_public(store, app.tenant, key_id)
+    )
     if target is None:
         click.echo(pem.decode("ascii"), nl=False)
         return
-    target.write_bytes(pem)
-    app.out.value({"keyId": key_id or _active(app), "path": str(target)})
+    try:
+        target.write_bytes(pem)
+    except OSError as error:
+        raise disk.KeyFileNotWritten(f"{target} cannot be written: {error.strerror}") from error
+    ids = [public.key_id for public in ecdsa_p256.load_public_keys(pem)]
+    app.out.value({"keyIds": ids, "path": str(target)} if every else {"keyId": ids[0], "path": str(target)})
+
+
+@key.command("export-private")
+@_KEY_ID
+@click.option(
+    "--form", type=click.Choice([form.value for form in KeyForm]), default=KeyForm.COSIGN.value,
+    show_default=True, help="cosign's own encrypted key file, or PKCS#8 in PEM.",
+)  # fmt: skip
+@click.option(
+    "--to", "target", required=True, type=click.Path(path_type=Path, dir_okay=False), help="A new file."
+)
+@_OPENING
+@_NEW
+@_NONE
+@pass_app
+def key_export_private(
+    app: App, *, key_id: str | None, form: str, target: Path, passphrase_file: Path | None,
+    new_passphrase_file: Path | None, no_passphrase: bool,
+) -> None:  # fmt: skip
+    """Write a private key to a new file of mode 0600, for cosign, for a backup or for another store.
+
+    A file that exists is never written over. Cosign's form is always under a passphrase.
+    """
+    new = manage_keys.chosen_passphrase(_passphrase(new_passphrase_file), unprotected=no_passphrase)
+    store = app.local.key_store(passphrase_file)
+    record, data = manage_keys.export_private(store, app.tenant, key_id, KeyForm(form), new)
+    disk.write_new(target, data, mode=0o600)
+    app.out.value({"keyId": record.key_id, "form": form, "encrypted": new is not None, "path": str(target)})
+
+
+@key.command("passwd")
+@click.argument("key_id", required=False)
+@_OPENING
+@_NEW
+@_NONE
+@pass_app
+def key_passwd(
+    app: App,
+    key_id: str | None,
+    passphrase_file: Path | None,
+    new_passphrase_file: Path | None,
+    no_passphrase: bool,
+) -> None:
+    """Put the private keys of the tenant, or the one named, under another passphrase.
+
+    Nothing is written before every key is opened. Interrupted, the same command goes on. Runs need the new passphrase
+    from then on (STELLA_KEY_PASSPHRASE_FILE).
+    """
+    store = app.local.key_store(passphrase_file)
+    new = _passphrase(new_passphrase_file)
+    changed = manage_keys.change_passphrase(store, app.tenant, key_id, new, unprotected=no_passphrase)
+    app.out.rows(
+        [_wire(record) for record in changed],
+        ("key", "encrypted"),
+        [(record.key_id, _wire(record)["encrypted"]) for record in changed],
+    )
 
 
 @key.command("rotate")
 @_PASSPHRASE
+@click.option("--no-passphrase", is_flag=True, help="Leave the new key without a passphrase, on purpose.")
+@click.option("--keep-signatures", is_flag=True, help="Leave kept exports as the earlier key signed them.")
+@click.pass_context
 @pass_app
-def key_rotate(app: App, passphrase_file: Path | None) -> None:
-    """Make a new key and let it sign from now on; the keys before it still verify what they signed."""
-    store = app.local.key_store(passphrase_file)
-    app.out.value(_wire(manage_keys.create_key(store, app.tenant, now=now())))
+def key_rotate(
+    app: App,
+    context: click.Context,
+    *,
+    passphrase_file: Path | None,
+    no_passphrase: bool,
+    keep_signatures: bool,
+) -> None:
+    """Make a new key, let it sign from now on, and sign kept exports again with it.
+
+    The keys before it still verify what they signed, such as exports that are out. Where the active key is under a
+    passphrase, the new one is too, unless told otherwise.
+    """
+    given = passphrase_file or app.settings.get("keyPassphraseFile")
+    if no_passphrase and passphrase_file:
+        raise UsageError("--passphrase-file and --no-passphrase exclude each other")
+    if not given and not no_passphrase:
+        _demand_no_loss_of_protection(app)
+    store = FileKeyStore(app.local.data_dir) if no_passphrase else app.local.key_store(passphrase_file)
+    wire = _wire(manage_keys.create_key(store, app.tenant, now=now()))
+    done = () if keep_signatures else _resign(app, store)
+    app.out.value(wire | {"resigned": [_resigned(each) for each in done]})
+    _leave_with(context, done)
+
+
+@key.command("resign")
+@click.option("--passphrase-file", type=_FILE, help="What the active key is under.")
+@click.pass_context
+@pass_app
+def key_resign(app: App, context: click.Context, passphrase_file: Path | None) -> None:
+    """Sign kept exports again with the active key, after `activate`, or when the key that signed them is revoked.
+
+    Their content is held against the records of their runs. An export that is not what its run made keeps its
+    signatures; the command then exits 6.
+    """
+    done = _resign(app, app.local.key_store(passphrase_file))
+    app.out.rows(
+        [_resigned(each) for each in done],
+        ("export", "archive", "problem"),
+        [(each.export_id, each.archive_id, each.problem) for each in done],
+    )
+    _leave_with(context, done)
 
 
 @key.command("revoke")
 @click.argument("key_id")
+@click.option("--reason", default="", help="One line that verification and `key list` show.")
 @pass_app
-def key_revoke(app: App, key_id: str) -> None:
-    """Revoke a key: it signs and verifies nothing any more."""
-    app.out.value(_wire(manage_keys.revoke_key(app.local.keys, app.tenant, key_id, now=now())))
+def key_revoke(app: App, key_id: str, reason: str) -> None:
+    """Revoke a key: it signs and verifies nothing any more. A first revocation stands, with its time and reason."""
+    record = manage_keys.revoke_key(app.local.keys, app.tenant, key_id, now=now(), reason=reason)
+    app.out.value(_wire(record))
 
 
-def _active(app: App) -> str:
-    records = manage_keys.list_keys(app.local.keys, app.tenant)
-    return next(record.key_id for record in records if record.state is KeyState.ACTIVE)
+def _demand_no_loss_of_protection(app: App) -> None:
+    for record in manage_keys.list_keys(app.local.keys, app.tenant):
+        if record.state is KeyState.ACTIVE and record.protection is Protection.ENCRYPTED:
+            raise PassphraseNeeded(
+                "the active key is under a passphrase, and none was given for the new one",
+                hint="Give --passphrase-file, set STELLA_KEY_PASSPHRASE_FILE, or say --no-passphrase.",
+            )
 
 
-def _wire(record: KeyRecord) -> dict[str, str]:
+def _resign(app: App, store: FileKeyStore) -> tuple[Resigned, ...]:
+    local = app.local
+    with app.out.progress("signing kept exports") as steps:
+        return resign_exports(app.tenant, local.runs, local.workspace, TenantKeys(store), steps.show)
+
+
+def _resigned(done: Resigned) -> dict[str, Any]:
+    return {"exportId": done.export_id, "archiveId": done.archive_id, "problem": done.problem}
+
+
+def _leave_with(context: click.Context, done: tuple[Resigned, ...]) -> None:
+    if any(each.problem for each in done):
+        context.exit(6)
+
+
+def _passphrase(file: Path | str | None) -> bytes | None:
+    return disk.passphrase_file(Path(file))() if file else None
+
+
+def _opened(file: Path, passphrase: bytes | None) -> PrivateKey:
+    try:
+        return key_files.read(disk.read_named(file), passphrase)
+    except UnusableKey as error:
+        raise UnusableKey(f"{file}: {error.what}", hint=error.advice) from None
+
+
+def _wire(record: KeyRecord) -> dict[str, Any]:
+    encrypted = None if record.protection is Protection.ABSENT else record.protection is Protection.ENCRYPTED
     return {
         "keyId": record.key_id,
         "tenant": record.tenant,
         "state": record.state.value,
         "createdAt": timestamps.render(record.created_at),
+        "retiredAt": timestamps.render(record.retired_at) if record.retired_at else None,
+        "revokedAt": timestamps.render(record.revoked_at) if record.revoked_at else None,
+        "revocationReason": record.revocation_reason or None,
+        "encrypted": encrypted,
     }
+
+
+def _damaged(tenant: str, damaged: DamagedKey) -> dict[str, Any]:
+    nothing = dict.fromkeys(("createdAt", "retiredAt", "revokedAt", "revocationReason", "encrypted"))
+    return {"keyId": damaged.key_id, "tenant": tenant, "state": "damaged", **nothing}
+
+
+def _second(instant: str | None) -> str | None:
+    """An instant for people, to whom seconds are enough."""
+    return f"{instant.partition('.')[0]}Z" if instant and "." in instant else instant

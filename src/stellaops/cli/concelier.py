@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from stellaops.adapters.files.inputs import FileInputs
-from stellaops.advisories.databases import DATABASES, GENERIC
-from stellaops.advisories.documents.registry import FEEDS
+from stellaops.advisories.aliases import identify
 from stellaops.bootstrap import now
+from stellaops.cli import importing, sources
 from stellaops.cli.frame import App, StellaGroup, pass_app
+from stellaops.cli.status import print_status
 from stellaops.core import timestamps
 from stellaops.core.errors import NotFound
-from stellaops.ingest.import_documents import ImportRequest, import_documents
-from stellaops.ingest.model import ImportReport, Quarantined, StoredRecord
+from stellaops.ingest.feeds import Side
+from stellaops.ingest.model import Quarantined, StoredRecord
 from stellaops.ingest.retry_quarantine import retry_quarantine
 
 
@@ -36,85 +35,16 @@ def concelier() -> None:
     """
 
 
-@concelier.command("import")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--source", required=True, metavar="NAME", help="Name under which the documents are kept.")
-@click.option(
-    "--feed", type=click.Choice(sorted(FEEDS)), help="Form of the documents; told from them when left out."
-)
-@click.option(
-    "--database",
-    type=click.Choice(sorted(database.name for database in DATABASES)),
-    help="The database they belong to; told from their ids when left out.",
-)
-@click.option(
-    "--prune", is_flag=True, help="The input is complete: what the source had and it lacks has vanished."
-)
-@pass_app
-def import_(
-    app: App, *, paths: tuple[Path, ...], source: str, feed: str | None, database: str | None, prune: bool
-) -> None:
-    r"""Import files, folders, zip or tar archives (any compression).
-
-    \b
-      stella concelier import pypa.zip --source pypa
-      stella concelier import ./advisories --source ghsa --prune
-
-    An import that was interrupted goes on where it was when the same command runs again. Records that cannot be read
-    go to quarantine and stop nothing.
-    """
-    request = ImportRequest(source, feed, database, prune)
-    with app.out.progress(f"importing into {source}") as steps:
-        report = import_documents(
-            request,
-            FileInputs(paths),
-            sources=app.local.sources,
-            store=app.local.imports,
-            now=now,
-            progress=lambda read: steps.show(f"{read:,} files read"),
-        )
-    _print_report(app, report)
+concelier.add_command(importing.import_)
+concelier.add_command(sources.pull)
+concelier.add_command(sources.sources)
 
 
 @concelier.command()
 @pass_app
 def status(app: App) -> None:
     """Show every source: how many documents, how fresh, what was set aside."""
-    sequence, lines = app.local.sources.status(app.tenant)
-    sources: list[dict[str, Any]] = [
-        {
-            "source": line.source,
-            "feed": line.feed,
-            "database": line.database,
-            "documents": line.documents,
-            "statements": 0,
-            "withdrawn": line.withdrawn,
-            "vanished": line.vanished,
-            "quarantined": line.quarantined,
-            "licence": line.licence,
-            "updatedAt": timestamps.render(line.updated_at) if line.updated_at else None,
-            "checkedAt": timestamps.render(line.checked_at) if line.checked_at else None,
-            "complete": line.complete,
-        }
-        for line in lines
-    ]
-    names = (
-        "source",
-        "database",
-        "documents",
-        "withdrawn",
-        "vanished",
-        "quarantined",
-        "updatedAt",
-        "complete",
-    )
-    wire = {"sequence": sequence, "sources": sources}
-    app.out.rows(wire, names, [[source[name] for name in names] for source in sources])
-    app.out.line(f"sequence {sequence}")
-    if not sources:
-        app.out.note(
-            f"nothing is imported in {app.settings.data_dir}: `stella concelier import PATH --source NAME`"
-        )
+    print_status(app, Side.ADVISORIES, "concelier")
 
 
 @concelier.group(cls=StellaGroup)
@@ -156,7 +86,7 @@ def quarantine_retry(app: App, source: str) -> None:
     report = retry_quarantine(
         source, quarantine=app.local.quarantine, sources=app.local.sources, store=app.local.imports, now=now
     )
-    _print_report(app, report)
+    importing.print_report(app, report)
 
 
 @concelier.command()
@@ -164,9 +94,20 @@ def quarantine_retry(app: App, source: str) -> None:
 @click.option(
     "--raw", is_flag=True, help="Write the upstream's own bytes of the only match to standard output."
 )
+@click.option(
+    "--why", is_flag=True, help="Show which ids are the same vulnerability, who says so, and by which rule."
+)
 @pass_app
-def show(app: App, identifier: str, raw: bool) -> None:
-    """Show every document about an id: by its own id, an alias, a CVE or a key."""
+def show(app: App, identifier: str, raw: bool, why: bool) -> None:
+    r"""Show every document about an id: by its own id, an alias, a CVE or a key.
+
+    \b
+      stella concelier show CVE-2021-44228
+      stella concelier show GHSA-jfh8-c2jp-5v3q --why
+    """
+    if why:
+        _explain(app, identifier)
+        return
     found = app.local.records.find(identifier, app.tenant)
     if not found:
         raise RecordNotFound(f"no document has {identifier!r} as id, alias or key")
@@ -206,32 +147,30 @@ def show(app: App, identifier: str, raw: bool) -> None:
         app.out.line("")
 
 
-def _print_report(app: App, report: ImportReport) -> None:
-    wire = {
-        "source": report.source,
-        "feed": report.feed,
-        "database": report.database,
-        "read": report.read,
-        "added": report.added,
-        "changed": report.changed,
-        "unchanged": report.unchanged,
-        "withdrawn": report.withdrawn,
-        "vanished": report.vanished,
-        "quarantined": report.quarantined,
-        "equalKeys": report.equal_keys,
-        "ignored": report.ignored,
-        "sequence": report.sequence,
-        "resumed": report.resumed,
-    }
-    told = [(name, value) for name, value in wire.items() if value not in (0, False)]
-    app.out.value(wire, told)
-    if report.database == GENERIC.name:
-        app.out.note(
-            "the ids are of no single known database: kept as database osv, which is trusted for no distribution;"
-            " import each database as a source of its own, or give --database"
-        )
-    if report.quarantined:
-        app.out.note(f"see `stella concelier quarantine list --source {report.source}`")
+def _explain(app: App, identifier: str) -> None:
+    found = identify(identifier, lambda names: app.local.records.statements(names, app.tenant))
+    if not found.steps:
+        raise RecordNotFound(f"no document says anything about {identifier!r}")
+    statements: list[dict[str, Any]] = [
+        {
+            "source": step.statement.source,
+            "key": step.statement.key,
+            "subject": step.statement.link.subject,
+            "relation": step.statement.link.relation.value,
+            "object": step.statement.link.object,
+            "followed": step.followed,
+            "reason": step.reason,
+        }
+        for step in found.steps
+    ]
+    names, covers = list(found.names), list(found.covers)
+    wire = {"id": identifier, "names": names, "covers": covers, "statements": statements}
+    if app.out.form != "table":
+        app.out.value(wire)
+        return
+    app.out.value(wire, [("the same vulnerability", names), ("covers", covers)])
+    columns = ("source", "key", "subject", "relation", "object", "followed", "reason")
+    app.out.rows(wire, columns, [[line[name] for name in columns] for line in statements])
 
 
 def _quarantined(entry: Quarantined) -> dict[str, Any]:
@@ -259,6 +198,7 @@ def _stored(record: StoredRecord) -> dict[str, Any]:
             "length": record.length,
             "fetchedAt": timestamps.render(record.fetched_at),
             "licence": record.licence,
+            **({"checked": msgspec.json.decode(record.checked)} if record.checked else {}),
         },
         "index": msgspec.json.decode(record.index_row),
         "document": record.body.decode("utf-8", "replace")

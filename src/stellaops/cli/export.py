@@ -11,7 +11,7 @@ import yaml
 
 from stellaops.bootstrap import new_run_id, now
 from stellaops.cli.frame import App, StellaGroup, pass_app
-from stellaops.cli.trust import trusted_keys
+from stellaops.cli.trust import key_remarks, trusted_keys
 from stellaops.core import timestamps
 from stellaops.core.errors import NotFound
 from stellaops.exports import manage_profiles, manage_runs
@@ -157,10 +157,22 @@ def run() -> None:
 @_SELECTORS
 @_SNAPSHOT
 @click.option("--allow-empty", is_flag=True, help="An export of nothing is meant.")
+@click.option(
+    "--policy-snapshot",
+    metavar="D",
+    help="The policy to apply, by digest; the newest that was taken if left out.",
+)
 @click.option("--wait", is_flag=True, help="Wait for the end; a local run always does.")
 @pass_app
 def run_submit(
-    app: App, *, profile: str, selectors: tuple[str, ...], snapshot: int | None, allow_empty: bool, wait: bool
+    app: App,
+    *,
+    profile: str,
+    selectors: tuple[str, ...],
+    snapshot: int | None,
+    allow_empty: bool,
+    policy_snapshot: str | None,
+    wait: bool,
 ) -> None:
     r"""Cut a snapshot into a bundle: build, sign, verify, publish.
 
@@ -173,7 +185,13 @@ def run_submit(
     del wait  # a local run is over when the command is
     recipe = manage_profiles.find_profile(app.tenant, profile, app.local.profiles)
     request = RunRequest(
-        new_run_id(), app.tenant, recipe, parse_pairs(selectors), sequence=snapshot, allow_empty=allow_empty
+        new_run_id(),
+        app.tenant,
+        recipe,
+        parse_pairs(selectors),
+        sequence=snapshot,
+        allow_empty=allow_empty,
+        policy_snapshot=policy_snapshot,
     )
     found = _execute(app, request)
     _print_run(app, found)
@@ -267,7 +285,7 @@ def verify(app: App, context: click.Context, what: str, keys: tuple[Path, ...]) 
     root = _root(app, what)
     trusted, revoked = trusted_keys(app, keys)
     with app.out.progress("verifying"):
-        report = verify_bundle(root, trusted, revoked=revoked)
+        report = verify_bundle(root, trusted, revoked=revoked, remarks=key_remarks(app))
     _print_report(app, report, root)
     if report.verdict != "ok":
         context.exit(6)

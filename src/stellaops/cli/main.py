@@ -13,8 +13,13 @@ from stellaops import __version__
 from stellaops.adapters import settings
 from stellaops.cli.authority import authority
 from stellaops.cli.concelier import concelier
+from stellaops.cli.db import db
+from stellaops.cli.doctor import doctor
+from stellaops.cli.evidence import evidence
+from stellaops.cli.excititor import excititor
 from stellaops.cli.export import export
 from stellaops.cli.frame import EXIT_CODES, INTERRUPTED, UNEXPECTED, App, StellaGroup, pass_app, run
+from stellaops.cli.policy import policy
 from stellaops.cli.trivy import trivy
 from stellaops.core.errors import InvalidInput
 
@@ -46,10 +51,12 @@ def config_show(app: App) -> None:
     values = app.settings.values
     wire = {
         "file": str(settings.settings_file()),
-        "settings": {name: {"value": each.value, "origin": each.origin} for name, each in values.items()},
+        "settings": {
+            name: {"value": app.settings.shown(name), "origin": each.origin} for name, each in values.items()
+        },
     }
     rows = [
-        (name, values[name].value, values[name].origin, variable, meaning)
+        (name, app.settings.shown(name), values[name].origin, variable, meaning)
         for name, variable, meaning in settings.describe()
     ]
     app.out.rows(wire, ("setting", "value", "origin", "variable", "meaning"), rows)
@@ -89,7 +96,7 @@ def exit_codes(app: App) -> None:
     app.out.rows([{"code": code, "meaning": meaning} for code, meaning in rows], ("code", "meaning"), rows)
 
 
-for group in (concelier, export, trivy, authority):
+for group in (concelier, excititor, export, trivy, authority, db, doctor, evidence, policy):
     stella.add_command(group)
 
 

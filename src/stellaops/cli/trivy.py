@@ -31,21 +31,21 @@ def trivy() -> None:
 @_KEYS
 @pass_app
 def import_(app: App, bundle: Path, cache_dir: Path, signature: Path | None, keys: tuple[Path, ...]) -> None:
-    r"""Verify a database and load it into a Trivy cache.
+    r"""Verify a database, db.bundle or java-db.bundle, and load it into a Trivy cache.
 
     \b
       stella trivy import export/trivy/db.bundle --cache-dir ~/.cache/trivy --key export-center.pub
       trivy fs --skip-db-update --offline-scan .
+      trivy rootfs --skip-db-update --skip-java-db-update --offline-scan .     (with both: jars too)
 
     The signed export must stand around the file; alone it needs --key and --signature.
     """
     trusted, revoked = trusted_keys(app, keys)
     use_trivy.demand_trusted(bundle, trusted, revoked, signature)
-    use_trivy.import_database(bundle, cache_dir, app.local.scanner, now=now())
-    app.out.value(
-        {"cacheDir": str(cache_dir.absolute()), "database": str(cache_dir.absolute() / "db" / "trivy.db")}
-    )
-    app.out.note(f"next: trivy fs --skip-db-update --offline-scan --cache-dir {cache_dir} .")
+    database = use_trivy.import_database(bundle, cache_dir, app.local.scanner, now=now())
+    app.out.value({"cacheDir": str(cache_dir.absolute()), "database": str(database.absolute())})
+    words = "rootfs --skip-java-db-update" if database.parent.name == "java-db" else "fs"
+    app.out.note(f"next: trivy {words} --skip-db-update --offline-scan --cache-dir {cache_dir} .")
 
 
 @trivy.command()
@@ -53,7 +53,10 @@ def import_(app: App, bundle: Path, cache_dir: Path, signature: Path | None, key
 @_KEYS
 @pass_app
 def smoke(app: App, bundle: Path, keys: tuple[Path, ...]) -> None:
-    """Verify a database and let stock Trivy look for its sentinels: one known finding in every bucket."""
+    """Verify a database and let stock Trivy look for its sentinels.
+
+    Of a db.bundle one known finding in every bucket, of a java-db.bundle some jars that it must recognise by name.
+    """
     trusted, revoked = trusted_keys(app, keys)
     root = use_trivy.demand_trusted(bundle, trusted, revoked)
     app.local.scanner.program()  # its absence is an error of its own

@@ -6,12 +6,14 @@ import mmap
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stellaops.bundles import layout, manifest, rows
 from stellaops.bundles.packed import expansion_limit, lines, unzstd
+from stellaops.bundles.trivy import java_db
 from stellaops.bundles.trivy.bolt.reader import BoltReader
 from stellaops.bundles.trivy.inspect import DATABASE
 from stellaops.core.errors import InvalidInput
@@ -65,10 +67,12 @@ def diff_exports(old: Path, new: Path) -> Difference:
         first, second = before.content(path), after.content(path)
         if first is not None and second is not None and first.content_digest == second.content_digest:
             continue
-        if path.startswith("indexes/"):
+        if layout.is_row_set(path) and not layout.is_sharded(path):
             changes += _merge(path, _index(old, path), _index(new, path))
         elif path == layout.TRIVY_DB:
             changes += _merge(path, _entries(old), _entries(new))
+        elif path == layout.TRIVY_JAVA_DB:
+            changes += _merge(path, _artefacts(old), _artefacts(new))
     return Difference(before.export_id, after.export_id, tuple(changes))
 
 
@@ -106,6 +110,17 @@ def _entries(root: Path) -> Iterator[tuple[tuple[str, ...], object]]:
                 for package_name, package in bucket.buckets():
                     for key, value in package.items():
                         yield (_text(bucket_name), _text(package_name), _text(key)), bytes(value)
+
+
+def _artefacts(root: Path) -> Iterator[tuple[tuple[str, ...], object]]:
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        tarfile.open(root / layout.TRIVY_JAVA_DB, "r:gz") as archive,
+    ):
+        archive.extract(java_db.DATABASE, scratch, filter="data")
+        with closing(java_db.open_database(Path(scratch) / java_db.DATABASE)) as connection:
+            for group, artifact, version, archive_type, sha1 in java_db.rows_of(connection):
+                yield (group, artifact, version, archive_type, sha1.hex()), True
 
 
 def _merge(

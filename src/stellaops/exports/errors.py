@@ -51,7 +51,7 @@ class UnsupportedSchema(InvalidInput):
     """A Trivy schema that is not written here."""
 
     code = "ERR_EXPORT_UNSUPPORTED_SCHEMA"
-    hint = "Pin schemaVersion: 2 in the profile."
+    hint = "Pin schemaVersion: 2 in the profile, or 1 in one of trivy:java-db."
 
 
 class GateRefused(DependencyFailed):
@@ -96,8 +96,24 @@ class SnapshotUnknown(InvalidInput):
     hint = "See the current sequence with `stella concelier status`."
 
 
+class PolicySnapshotRequired(InvalidInput):
+    """The profile demands a policy snapshot, and the tenant has taken none."""
+
+    code = "ERR_EXPORT_POLICY_SNAPSHOT_REQUIRED"
+    hint = "Take one with `stella policy snapshot`, or name one with --policy-snapshot."
+
+
+class PolicyNotApplied(InvalidInput):
+    """A policy snapshot is named for a profile that applies none."""
+
+    code = "ERR_EXPORT_POLICY_NOT_APPLIED"
+    hint = "Leave --policy-snapshot out, or set policySnapshotMode: optional in the profile."
+
+
 ERROR_CODES: dict[str, str] = {
     EmptyExport.code: "empty",
+    PolicySnapshotRequired.code: "policy",
+    PolicyNotApplied.code: "policy",
     UnsupportedSchema.code: "unsupported_schema",
     GateRefused.code: "gate",
     VerifyFailed.code: "verify",

@@ -75,6 +75,7 @@ def replay_of(origin: Run, run_id: str, profiles: Profiles, *, latest: bool = Fa
         sequence=None if latest else origin.sequence,
         allow_empty=origin.status is RunStatus.SUCCEEDED and not latest,
         replay_of=origin.id,
+        policy_snapshot=None if latest or found.policy_mode == "none" else origin.policy_snapshot,
     )
 
 

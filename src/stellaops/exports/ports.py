@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Literal, Protocol
 
 from stellaops.bundles.jsonl.shards import Line
 from stellaops.bundles.manifest import Source
 from stellaops.bundles.trivy.inspect import Sentinel
+from stellaops.bundles.trivy.java_db import JavaRow, JavaSentinel
+from stellaops.bundles.trivy.marks import Scores
 from stellaops.bundles.trivy.vulnerability_db import AdvisoryEntry, DataSource, DetailEntry
 from stellaops.core.digests import Digest
 from stellaops.exports.profile import Profile
@@ -21,11 +23,16 @@ from stellaops.signing.interface import Signer
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which revisions: the state at a sequence, narrowed by selectors, visible to a tenant."""
+    """Which revisions: the state at a sequence, narrowed by selectors, visible to a tenant.
+
+    Attributes:
+        records: which kinds of them; everything that is shared where empty.
+    """
 
     tenant: str
     sequence: int
     selectors: Selectors
+    records: tuple[Literal["advisories", "artefacts", "vex"], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,10 @@ class Evidence(Protocol):
         """The newest sequence."""
         ...
 
+    def sources(self) -> Sequence[str]:
+        """The names of all sources, sorted."""
+        ...
+
     def unfinished(self) -> Sequence[str]:
         """Sources with an import that has begun to show and is not complete, or a first one that never ended."""
         ...
@@ -57,11 +68,11 @@ class RowSource(Protocol):
     """The rows that bundles are made of."""
 
     def raw_lines(self, selection: Selection) -> Iterator[Line]:
-        """Lines of `data/raw/advisories`."""
+        """Lines of `data/raw/…`."""
         ...
 
     def index_lines(self, selection: Selection) -> Iterator[Line]:
-        """Lines of `indexes/advisories`."""
+        """Lines of `indexes/…`."""
         ...
 
 
@@ -76,12 +87,24 @@ class TrivyRows(Protocol):
         """By vulnerability, then in merge order."""
         ...
 
+    def scores(self, selection: Selection) -> Scores:
+        """How likely vulnerabilities are exploited, by the newest day of the selection."""
+        ...
+
     def data_sources(self, selection: Selection) -> dict[str, DataSource]:
         """For each bucket of the selection."""
         ...
 
     def problems(self, selection: Selection) -> Iterator[str]:
         """Constraints that were left out, a sentence each."""
+        ...
+
+
+class JavaRows(Protocol):
+    """The rows that Java databases are made of."""
+
+    def artefacts(self, selection: Selection) -> Iterator[JavaRow]:
+        """In ascending order, each once."""
         ...
 
 
@@ -204,4 +227,8 @@ class Scanner(Protocol):
 
     def missing(self, archive: Path, sentinels: Sequence[Sentinel], scratch: Path) -> list[str]:
         """The sentinels that a scan with the database does not find, a sentence each."""
+        ...
+
+    def unrecognised(self, archive: Path, sentinels: Sequence[JavaSentinel], scratch: Path) -> list[str]:
+        """The jars that a scan with the Java database does not recognise by their names, a sentence each."""
         ...

@@ -14,9 +14,15 @@ from stellaops.exports.errors import InvalidProfile, InvalidSelector, Unsupporte
 
 API_VERSION = "stellaops.io/export.v1"
 KIND = "ExportProfile"
-KINDS = ("json:raw", "trivy:db")
+KINDS = ("json:policy", "json:raw", "trivy:db", "trivy:java-db")
 """`kind:variant` of the bundles that can be built."""
-TRIVY_SCHEMA = 2
+TRIVY_SCHEMAS = {"db": 2, "java-db": 1}
+"""The schema that is written of each variant of `trivy`."""
+_USUAL_NEXT_UPDATE = "24h"
+_NEXT_UPDATE = {"trivy:java-db": "3d"}
+"""Where it is another; as Trivy's own builders have it."""
+
+_INCLUDABLE: tuple[Literal["advisories"], Literal["vex"]] = ("advisories", "vex")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9:._-]{0,62}")
 _DURATION = re.compile(r"(\d{1,6})(h|m|d)")
@@ -32,6 +38,13 @@ class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     labels: dict[str, str] = {}
 
 
+class Signing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"):
+    """How a bundle is signed. It stands in no state: the same export may be signed in more forms or in fewer."""
+
+    forms: list[Literal["jws"]] = []
+    """Forms beside the cosign signature and the Sigstore bundle, which every bundle has."""
+
+
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"):
     """What a profile says; fields of other kinds of bundle are refused by `check`."""
 
@@ -39,10 +52,11 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     variant: str
     selectors: dict[str, Any] = {}
     include: list[str] = []
-    schema_version: int = TRIVY_SCHEMA
-    next_update: str = "24h"
+    schema_version: int | None = None
+    next_update: str | None = None
     smoke: Literal["required", "ifAvailable", "off"] = "ifAvailable"
-    policy_snapshot_mode: Literal["required", "optional", "none"] = "none"
+    policy_snapshot_mode: Literal["required", "optional", "none"] | None = None
+    signing: Signing = Signing()
 
 
 class ProfileDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -77,9 +91,25 @@ class Profile:
         return f"{self.spec.kind}:{self.spec.variant}"
 
     @property
+    def included(self) -> tuple[Literal["advisories", "artefacts", "vex"], ...]:
+        """What of the shared evidence is in the bundle."""
+        if self.kind == "trivy:java-db":
+            return ("artefacts",)
+        if self.spec.kind != "json":
+            return ("advisories",)
+        chosen = self.spec.include or _INCLUDABLE
+        return tuple(kind for kind in _INCLUDABLE if kind in chosen)
+
+    @property
+    def policy_mode(self) -> Literal["required", "optional", "none"]:
+        """Whether a policy snapshot is applied: `json:policy` takes one where there is one, others when told to."""
+        mode = self.spec.policy_snapshot_mode
+        return mode or ("optional" if self.kind == "json:policy" else "none")
+
+    @property
     def next_update(self) -> timedelta:
         """How long scanners may keep the database before they look for a newer one."""
-        return duration(self.spec.next_update)
+        return duration(self.spec.next_update or _NEXT_UPDATE.get(self.kind, _USUAL_NEXT_UPDATE))
 
     def to_wire(self) -> dict[str, Any]:
         """The profile as a document."""
@@ -105,7 +135,7 @@ def read(wire: object) -> ProfileDocument:
 
     Raises:
         InvalidProfile: with everything that is wrong.
-        UnsupportedSchema: a Trivy schema other than 2.
+        UnsupportedSchema: a Trivy schema that is not written here.
     """
     problems = _form_problems(wire, ProfileDocument, "")
     if problems:
@@ -121,7 +151,17 @@ def read(wire: object) -> ProfileDocument:
     if problems:
         raise InvalidProfile("; ".join(problems), details=problems)
     check_schema(document.spec)
-    return document
+    return msgspec.structs.replace(document, spec=_without_defaults(document.spec))
+
+
+def _without_defaults(spec: Spec) -> Spec:
+    """A value that is the kind's own says nothing: with it or without it, the profile is the same."""
+    usual = _NEXT_UPDATE.get(f"{spec.kind}:{spec.variant}", _USUAL_NEXT_UPDATE)
+    return msgspec.structs.replace(
+        spec,
+        schema_version=None,  # `check_schema` lets no other pass
+        next_update=None if spec.next_update == usual else spec.next_update,
+    )
 
 
 def check_name(name: str) -> None:
@@ -140,11 +180,12 @@ def check_schema(spec: Spec) -> None:
     """Refuse a Trivy schema that is not written here.
 
     Raises:
-        UnsupportedSchema: any other than 2.
+        UnsupportedSchema: any other than the one of the profile's variant.
     """
-    if spec.kind == "trivy" and spec.schema_version != TRIVY_SCHEMA:
+    written = TRIVY_SCHEMAS.get(spec.variant)
+    if spec.kind == "trivy" and written is not None and spec.schema_version not in (None, written):
         raise UnsupportedSchema(
-            f"Trivy schema {spec.schema_version} is not supported; this release writes schema {TRIVY_SCHEMA}"
+            f"schema {spec.schema_version} of trivy:{spec.variant} is not supported; this release writes {written}"
         )
 
 
@@ -186,13 +227,18 @@ def _spec_problems(spec: Spec) -> list[str]:
     if f"{spec.kind}:{spec.variant}" not in KINDS:
         problems.append(f"spec.kind and spec.variant must be one of {', '.join(KINDS)}")
     try:
-        duration(spec.next_update)
+        if spec.next_update is not None:
+            duration(spec.next_update)
     except InvalidProfile as error:
         problems.append(f"spec.nextUpdate: {error.what}")
     try:
         selectors.parse(spec.selectors)
     except InvalidSelector as error:
         problems += [f"spec.selectors.{detail}" for detail in error.details or (error.what,)]
-    if spec.include not in ([], ["advisories"]):
-        problems.append("spec.include: only advisories can be included in this kind of bundle")
+    includable = _INCLUDABLE if spec.kind == "json" else ("advisories",)
+    problems += [
+        f"spec.include: {item!r} is none of {', '.join(includable)}"
+        for item in spec.include
+        if item not in includable
+    ]
     return problems

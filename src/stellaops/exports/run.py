@@ -63,6 +63,7 @@ class Run:
     checks: tuple[dict[str, Any], ...] = ()
     finished_at: datetime | None = None
     replay_of: str | None = None
+    policy_snapshot: str | None = None
 
     def failed(self, code: str, error: str, now: datetime) -> Run:
         """The run after a failure."""
@@ -85,6 +86,7 @@ class Run:
             "kind": self.kind,
             "selectors": self.selectors,
             "snapshot": {"sequence": self.sequence, "digest": self.snapshot},
+            "policySnapshot": self.policy_snapshot,
             "rerunHash": self.rerun_hash,
             "artifacts": [
                 {"name": a.name, "path": a.path, "sha256": a.sha256, "bytes": a.bytes} for a in self.artifacts

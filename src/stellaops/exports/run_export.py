@@ -13,7 +13,6 @@ from typing import Any
 from stellaops.bundles import layout, manifest
 from stellaops.bundles.files_manifest import FileEntry
 from stellaops.bundles.manifest import ExportManifest
-from stellaops.bundles.trivy.inspect import read_sentinels
 from stellaops.core import digests, timestamps
 from stellaops.core.errors import StellaError
 from stellaops.exports import selectors as selecting
@@ -22,14 +21,18 @@ from stellaops.exports.errors import (
     EmptyExport,
     GateRefused,
     InvalidSelector,
+    PolicyNotApplied,
+    PolicySnapshotRequired,
     SigningFailed,
     SmokeUnavailable,
     SnapshotUnknown,
     VerifyFailed,
     error_code,
 )
+from stellaops.exports.overlay_database import allowed
 from stellaops.exports.ports import (
     Evidence,
+    JavaRows,
     Keys,
     Projections,
     RowSource,
@@ -43,13 +46,28 @@ from stellaops.exports.ports import (
 )
 from stellaops.exports.profile import Profile, check_schema
 from stellaops.exports.run import Artifact, Run, RunStatus
+from stellaops.exports.use_trivy import smoke
+from stellaops.exports.vex_verdicts import VexRows
+from stellaops.findings import find
+from stellaops.findings.policies import LATEST, find_snapshot
+from stellaops.findings.ports import Policies
 from stellaops.kit.report import Report
 from stellaops.kit.sealing import Sealed, seal
 from stellaops.kit.verify import verify_bundle
+from stellaops.policy.snapshot import EMPTY
+from stellaops.policy.snapshot import Snapshot as PolicySnapshot
 from stellaops.signing.interface import Signer
+from stellaops.vex import consensus
 
-PROJECTIONS: Mapping[str, tuple[str, ...]] = {"json:raw": ("index",), "trivy:db": ("trivy",)}
-"""The projections that each kind of bundle is made from."""
+PROJECTIONS: Mapping[str, tuple[str, ...]] = {
+    "json:policy": ("alias", "index", "sbom", "trivy"),
+    "json:raw": ("index",),
+    "trivy:db": ("trivy",),
+    "trivy:java-db": ("java",),
+}
+"""The projections that each kind of bundle is made from; with VEX in it `VEX_PROJECTIONS` too."""
+
+VEX_PROJECTIONS = ("alias", "vex")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +77,10 @@ class Tools:
     evidence: Evidence
     rows: RowSource
     trivy: TrivyRows
+    java: JavaRows
+    vex: VexRows
+    findings: find.Tools
+    policies: Policies
     projections: Projections
     runs: Runs
     workspace: Workspace
@@ -75,6 +97,7 @@ class RunRequest:
     Attributes:
         selectors: over those of the profile, name by name.
         sequence: the snapshot to cut; the newest when None.
+        policy_snapshot: by digest, or `latest`; as the profile has it when None.
     """
 
     run_id: str
@@ -84,15 +107,21 @@ class RunRequest:
     sequence: int | None = None
     allow_empty: bool = False
     replay_of: str | None = None
+    policy_snapshot: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run will do, told before anything is built."""
+    """What a run will do, told before anything is built.
+
+    Attributes:
+        policy: the snapshot that is applied; None where the profile applies none.
+    """
 
     selection: Selection
     snapshot: Snapshot
     generated_at: datetime
+    policy: PolicySnapshot | None = None
 
 
 Progress = Callable[[str], None]
@@ -173,16 +202,24 @@ class _Execution:
         check_schema(profile.spec)
         with self._step("plan"):
             plan = _plan(self._request, tools, selected)
-            signer = _signer(tools, self._request.tenant)
-        self.run = replace(self.run, sequence=plan.selection.sequence, snapshot=plan.snapshot.digest)
+            signer = active_signer(tools.keys, self._request.tenant)
+        self.run = replace(
+            self.run,
+            sequence=plan.selection.sequence,
+            snapshot=plan.snapshot.digest,
+            policy_snapshot=None if plan.policy is None else plan.policy.digest,
+        )
         tools.runs.save(self.run)
         staging = self._staging
         with self._step("build"):
-            material = Material(profile, plan.selection, plan.generated_at, tools.rows, tools.trivy)
+            material = Material(
+                profile, plan.selection, plan.generated_at, tools.rows, tools.trivy, tools.java,
+                tools.vex, tools.findings, plan.policy or EMPTY,
+            )  # fmt: skip
             built = BUILDERS[profile.kind](material, staging)
         with self._step("seal"):
             state = _manifest(self._request, plan, built, tools, selected)
-            sealed = _seal(state, staging, signer)
+            sealed = _seal(state, staging, signer, jws="jws" in profile.spec.signing.forms)
         with self._step("verify"):
             trusted, revoked = tools.keys.trusted(self._request.tenant)
             report = verify_bundle(staging.root, trusted, revoked=revoked, scratch=staging.scratch)
@@ -209,10 +246,7 @@ class _Execution:
             if spec.smoke == "required":
                 raise SmokeUnavailable("the profile demands a smoke scan, and no trivy was found")
             return ("no smoke scan: no trivy was found",)
-        sentinels = read_sentinels((staging.root / layout.TRIVY_SENTINELS).read_bytes())
-        missing = self._tools.scanner.missing(staging.root / layout.TRIVY_DB, sentinels, staging.scratch)
-        if missing:
-            raise VerifyFailed(f"the smoke scan failed: {'; '.join(missing[:5])}", details=missing)
+        smoke(staging.root, self._tools.scanner, staging.scratch)
         return ()
 
     def _succeed(self, sealed: Sealed, built: Built, report: Report, smoke: tuple[str, ...]) -> None:
@@ -245,17 +279,41 @@ def _plan(request: RunRequest, tools: Tools, selected: selecting.Selectors) -> P
     if unfinished:
         raise GateRefused(f"an import into {', '.join(unfinished)} is not finished")
     tools.projections.complete()
-    selection = Selection(request.tenant, sequence, selected)
+    selection = Selection(request.tenant, sequence, selected, request.profile.included)
+    policy = _policy(request, tools)
+    if policy is not None and request.profile.kind == "trivy:db":
+        selection = allowed(selection, policy, tools.evidence.sources())
     snapshot = tools.evidence.snapshot(selection)
     if snapshot.records == 0 and not request.allow_empty:
         raise EmptyExport(f"profile {request.profile.name} selects nothing at snapshot {sequence}")
     instants = [source.updated_at for source in snapshot.sources if source.updated_at is not None]
-    return Plan(selection, snapshot, max(instants, default=timestamps.EPOCH))
+    return Plan(selection, snapshot, max(instants, default=timestamps.EPOCH), policy)
 
 
-def _signer(tools: Tools, tenant: str) -> Signer:
+def _policy(request: RunRequest, tools: Tools) -> PolicySnapshot | None:
+    """The policy snapshot that the profile and the request ask for."""
+    mode, wanted = request.profile.policy_mode, request.policy_snapshot
+    if mode == "none":
+        if wanted is not None:
+            raise PolicyNotApplied(
+                f"profile {request.profile.name} applies no policy (policySnapshotMode none)"
+            )
+        return EMPTY if request.profile.kind == "json:policy" else None
+    if mode == "required" and wanted is None and not tools.policies.snapshots(request.tenant):
+        raise PolicySnapshotRequired(
+            f"profile {request.profile.name} demands a policy snapshot, and tenant {request.tenant} has taken none"
+        )
+    return find_snapshot(request.tenant, wanted or LATEST, tools.policies)
+
+
+def active_signer(keys: Keys, tenant: str) -> Signer:
+    """The tenant's active key, tried once.
+
+    Raises:
+        SigningFailed: it cannot sign.
+    """
     try:
-        signer = tools.keys.signer(tenant)
+        signer = keys.signer(tenant)
         signer.sign(b"probe")
     except StellaError as error:
         raise SigningFailed(
@@ -275,16 +333,24 @@ def _manifest(
         generated_at=plan.generated_at,
         snapshot=plan.snapshot.digest,
         sources=plan.snapshot.sources,
-        policy_snapshot=None,
-        projections={name: tools.projection_versions[name] for name in PROJECTIONS[request.profile.kind]},
+        policy_snapshot=None if plan.policy is None else plan.policy.digest,
+        projections=_projections(request.profile, tools),
         contents=built.contents,
     )
 
 
-def _seal(state: ExportManifest, staging: Staging, signer: Signer) -> Sealed:
+def _projections(profile: Profile, tools: Tools) -> dict[str, int]:
+    names = PROJECTIONS[profile.kind]
+    if "vex" not in profile.included:
+        return {name: tools.projection_versions[name] for name in names}
+    versions = {name: tools.projection_versions[name] for name in (*names, *VEX_PROJECTIONS)}
+    return versions | {"consensus": consensus.VERSION}
+
+
+def _seal(state: ExportManifest, staging: Staging, signer: Signer, *, jws: bool) -> Sealed:
     kind = f"{state.profile.kind}:{state.profile.variant}"
     entries = [_entry(staging.root, path) for path in sorted(staging.root.rglob("*")) if path.is_file()]
-    sealed = seal(state, entries, toolchain(kind), signer)
+    sealed = seal(state, entries, toolchain(kind), signer, jws=jws)
     for path, data in sealed.written.items():
         with staging.create(path) as out:
             out.write(data)
@@ -304,8 +370,9 @@ def _demand_sound(report: Report, built: Built, plan: Plan) -> None:
     ]
     if failed:
         raise VerifyFailed(f"the bundle does not verify: {failed[0]}", details=failed)
-    for content in built.contents:
-        if layout.is_row_set(content.path) and content.records != plan.snapshot.records:
+    for part in (layout.RAW, layout.INDEXES):
+        counted = [content.records for content in built.contents if content.path.startswith(part)]
+        if counted and sum(counted) != plan.snapshot.records:
             raise VerifyFailed(
-                f"{content.path} has {content.records} records, the store selects {plan.snapshot.records}"
+                f"{part} has {sum(counted)} records, the store selects {plan.snapshot.records}"
             )

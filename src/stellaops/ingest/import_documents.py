@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
-import heapq
+import gc
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import islice
 
 from stellaops.advisories import advisory as fields
 from stellaops.advisories import databases
-from stellaops.advisories.advisory import Advisory
+from stellaops.advisories.advisory import Advisory, Assessment
 from stellaops.advisories.canonical import Canonical, Malformed
 from stellaops.advisories.databases import Database
-from stellaops.advisories.documents import registry
-from stellaops.advisories.documents.interface import Feed, Slice
-from stellaops.advisories.documents.registry import FEEDS
-from stellaops.advisories.index import DocumentId, index_row
-from stellaops.bundles.trivy.projection import project
+from stellaops.advisories.documents.interface import Slice
 from stellaops.core import digests, timestamps
 from stellaops.core.digests import Digest
 from stellaops.core.errors import InvalidInput
-from stellaops.ingest import aoc
+from stellaops.ingest import aoc, companions, recognise
 from stellaops.ingest.editions import Edition, editions, total
-from stellaops.ingest.model import Batch, Container, ImportReport, Record, Rejected, Source
-from stellaops.ingest.ports import ImportStore, Inputs, Member, Sources
+from stellaops.ingest.feeds import FEEDS, OWNED, AnyFeed, Document, Side, side_of
+from stellaops.ingest.model import Batch, Checks, Container, ImportReport, Record, Rejected, Source, owner_of
+from stellaops.ingest.ports import ImportStore, Inputs, Member, OpenPgp, Sources
+from stellaops.vex.documents import layout
 
+# A record of this size still fits into a line of a bundle when it travels verbatim, in base64.
+LARGEST_RECORD = 40 << 20
 _BATCH_RECORDS = 4000
 _BATCH_BYTES = 16 << 20
-_SAMPLE = 100
 _MICROSECOND = 1_000_000
 _HINT_BYTES = 64 << 10
+_LONGEST_KEY = 2000  # bytes; no index of a store holds much more
 _ID = re.compile(rb"""(?:^|[{,\s])["']?id["']?\s*:\s*["']?([A-Za-z0-9][A-Za-z0-9:._-]{2,100})""")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
@@ -72,6 +70,8 @@ class ImportRequest:
 
     Attributes:
         database: by name; told from the documents when None.
+        openpgp_keys: keys of the publisher: every document must have a signature by one of them.
+        side: what the documents are taken as, where no feed says it.
         prune: the input is the complete listing of the source, so known documents that it lacks have vanished.
     """
 
@@ -79,6 +79,8 @@ class ImportRequest:
     feed: str | None = None
     database: str | None = None
     prune: bool = False
+    openpgp_keys: tuple[bytes, ...] = ()
+    side: Side = Side.ADVISORIES
 
 
 def import_documents(
@@ -90,6 +92,7 @@ def import_documents(
     now: Callable[[], datetime],
     progress: Callable[[int], None] = lambda read: None,
     retry: bool = False,
+    openpgp: OpenPgp | None = None,
 ) -> ImportReport:
     """Bring documents into the store. Running it again with the same input changes nothing.
 
@@ -98,165 +101,129 @@ def import_documents(
     Args:
         progress: told how many files were read so far.
         retry: another attempt at the quarantine: it says nothing about the upstream, and may find nothing.
+        openpgp: what signatures beside documents are checked with; None leaves them unverified.
 
     Raises:
         BadSourceName: see there.
         UnknownForm: no document at all.
         UnknownDatabase, SourceMismatch: see there.
     """
-    if not _NAME.fullmatch(request.source):
+    owned = request.side in OWNED and owner_of(request.source)
+    if not owned and not is_source_name(request.source):
         raise BadSourceName(f"{request.source[:80]!r} cannot be a source's name")
-    with sources.lock(request.source):
+    with sources.lock(request.source), _without_cycle_search() as look:
         known = sources.find(request.source)
-        feed = _feed(request, known, inputs)
-        source, database = _source(request, feed, inputs, known, retry=retry)
+        feed, source, database = _source(request, known, inputs, retry=retry)
+        checked = None if retry else companions.checked(feed, inputs, request.openpgp_keys, openpgp)
+        inputs = checked or inputs
         reports = []
-        for part in (Edition(inputs),) if retry else editions(feed, inputs):
+        parts = (Edition(inputs),) if retry else editions(feed, inputs, sources.listings(request.source))
+        for part in parts:
             job = store.begin(source, part.fingerprint(), now(), retry=retry)
             reader = _Reader(feed, database, source, now())
+            reader.expects_whole = job.position == 0 and not retry
             for batch in reader.batches(part.members(skip=job.position), job.position):
                 store.stage(job, batch)
                 progress(batch.position)
-            prune = ("",) if request.prune else part.scopes
-            reports.append(store.apply(job, prune=prune, now=now()))
-        return total(reports)
+                look()
+            prune = ("",) if request.prune and not part.outdated else part.scopes
+            reports.append(replace(store.apply(job, prune=prune, now=now()), outdated=part.outdated))
+            if part.dates:
+                sources.note_listings(source.name, part.dates)
+        return replace(total(reports), checks=checked.checks if checked else reader.absent())
 
 
-def _feed(request: ImportRequest, known: Source | None, inputs: Inputs) -> Feed:
-    name = request.feed or (known.feed if known else None)
-    if name is None:
-        return _told_feed(request, inputs)
-    if name not in FEEDS:
-        raise InvalidInput(f"feed {name!r} is none of {', '.join(sorted(FEEDS))}")
-    return FEEDS[name]
+def is_source_name(name: str) -> bool:
+    """Whether a text can name a source."""
+    return _NAME.fullmatch(name) is not None
 
 
-def _told_feed(request: ImportRequest, inputs: Inputs) -> Feed:
-    """The form of most of the files that are of any known form; of several with as many, the first in the registry."""
-    votes: Counter[str] = Counter()
-    for member in _spread(inputs):
-        feed = registry.tell(member.path, member.content)
-        if feed is not None:
-            votes[feed.name] += 1
-    order = list(FEEDS)
-    if not votes:
-        raise UnknownForm(f"no document of a known form in the input of source {request.source!r}")
-    return FEEDS[min(votes, key=lambda name: (-votes[name], order.index(name)))]
+@contextmanager
+def _without_cycle_search() -> Iterator[Callable[[], object]]:
+    """Records make no cycles, and searching for some among thousands of them takes a third of the time.
+
+    Yields what searches among the youngest objects, to be called now and then.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield lambda: gc.collect(0)
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _source(
-    request: ImportRequest, feed: Feed, inputs: Inputs, known: Source | None, *, retry: bool
-) -> tuple[Source, Database]:
+    request: ImportRequest, known: Source | None, inputs: Inputs, *, retry: bool
+) -> tuple[AnyFeed, Source, Database]:
+    if request.feed is not None and request.feed not in FEEDS:
+        raise InvalidInput(f"feed {request.feed!r} is none of {', '.join(sorted(FEEDS))}")
     if request.database is not None and databases.get(request.database) is None:
         names = ", ".join(database.name for database in databases.DATABASES)
         raise UnknownDatabase(f"database {request.database!r} is none of {names}")
-    if known is None:
-        sample = _sample(feed, inputs)
-        if not sample:
-            raise UnknownForm(f"no {feed.name.upper()} document in the input of source {request.source!r}")
-        told = databases.get(request.database or "") or databases.tell(sample, feed.name)
-        return Source(request.source, feed.name, told.name, told.licence), told
-    if (request.database or known.database) != known.database or feed.name != known.feed:
+    return (
+        _new_source(request, inputs) if known is None else _known_source(request, known, inputs, retry=retry)
+    )
+
+
+def _new_source(request: ImportRequest, inputs: Inputs) -> tuple[AnyFeed, Source, Database]:
+    members = recognise.spread(inputs)
+    feed = FEEDS[request.feed] if request.feed else recognise.tell_feed(request.side, members)
+    if feed is None:
+        raise UnknownForm(f"no document of a known form in the input of source {request.source!r}")
+    # What decides about a database of advisories needs many of them; of VEX one shows that there is something.
+    many = [] if side_of(feed.name) is Side.VEX else recognise.sample(feed, members)
+    sample = many or recognise.first_documents(feed, inputs)
+    if not sample:
+        raise _nothing(feed, request)
+    database = databases.get(request.database or "") or recognise.tell_database(feed, sample)
+    return feed, Source(request.source, feed.name, database.name, database.licence), database
+
+
+def _known_source(
+    request: ImportRequest, known: Source, inputs: Inputs, *, retry: bool
+) -> tuple[AnyFeed, Source, Database]:
+    if not request.feed and side_of(known.feed) is not request.side:
+        raise SourceMismatch(f"source {known.name!r} holds {side_of(known.feed)}, not {request.side}")
+    if (request.database or known.database, request.feed or known.feed) != (known.database, known.feed):
         raise SourceMismatch(
             f"source {known.name!r} holds {known.feed} documents of database {known.database!r},"
-            f" not {feed.name} of {request.database!r}"
+            f" not {request.feed or known.feed} of {request.database or known.database!r}"
         )
-    if not retry and not _holds_records(feed, inputs):
-        raise UnknownForm(f"no {feed.name.upper()} document in the input of source {request.source!r}")
-    database = databases.get(known.database)
-    if database is None:
+    database, feed = databases.get(known.database), FEEDS.get(known.feed)
+    if database is None or feed is None:
         raise SourceMismatch(
-            f"source {known.name!r} belongs to database {known.database!r}, which is not known here"
+            f"source {known.name!r} holds {known.feed} documents of database {known.database!r},"
+            " which is not known here"
         )
-    return known, database
+    if not retry and not recognise.holds_records(feed, inputs):
+        raise _nothing(feed, request)
+    return feed, known, database
 
 
-def _sample(feed: Feed, inputs: Inputs) -> list[tuple[str, list[str]]]:
-    """Ids and ecosystems of some documents: of the files whose paths have the smallest digests.
-
-    The choice does not depend on the order of the files, and all of them have the same chance.
-    """
-    chosen: list[tuple[int, str, list[tuple[str, list[str]]]]] = []
-    for member in inputs.members():
-        if member.problem or not feed.may_hold_documents(member.path):
-            continue
-        place = _place(member.path)
-        if len(chosen) >= _SAMPLE and place <= chosen[0][0]:
-            continue
-        told = [
-            (advisory.id, fields.ecosystems(advisory))
-            for advisory in islice(_advisories(feed, member), _SAMPLE)
-            if advisory is not None
-        ]
-        if told:
-            add = heapq.heappush if len(chosen) < _SAMPLE else heapq.heappushpop
-            add(chosen, (place, member.path, told))
-    return [pair for _, _, told in chosen for pair in told]
-
-
-def _spread(inputs: Inputs) -> Iterator[Member]:
-    """Some files, spread over all of the input: few documents are enough to tell their form."""
-    chosen: list[tuple[int, str, Member]] = []
-    for member in inputs.members():
-        if member.problem or not member.content:
-            continue
-        place = _place(member.path)
-        if len(chosen) < _SAMPLE:
-            heapq.heappush(chosen, (place, member.path, member))
-        elif place > chosen[0][0]:
-            heapq.heapreplace(chosen, (place, member.path, member))
-    return (member for _, _, member in chosen)
-
-
-def _place(path: str) -> int:
-    return -int.from_bytes(hashlib.sha256(path.encode("utf-8", "replace")).digest()[:8], "big")
-
-
-def _holds_records(feed: Feed, inputs: Inputs) -> bool:
-    """Whether there is anything to import or to quarantine: broken documents of a known source are not nothing."""
-    return any(True for _ in _attempts(feed, inputs))
-
-
-def _attempts(feed: Feed, inputs: Inputs) -> Iterator[Advisory | None]:
-    """The advisories of some inputs; None for each that is broken, nothing for what is no advisory."""
-    for member in inputs.members():
-        if not member.problem and feed.may_hold_documents(member.path):
-            yield from _advisories(feed, member)
-
-
-def _advisories(feed: Feed, member: Member) -> Iterator[Advisory | None]:
-    try:
-        pieces = iter(_pieces(feed, member))
-    except Malformed:
-        yield None
-        return
-    for piece in pieces:
-        try:
-            advisory = feed.read(feed.canonical(member.path, piece.raw).parsed, piece.context)
-        except Malformed:
-            yield None
-        else:
-            if advisory is not None:
-                yield advisory
-
-
-def _pieces(feed: Feed, member: Member) -> Iterable[Slice]:
-    """The records of a file; a record that was cut out before is whole."""
-    if member.context is not None:
-        return (Slice(0, member.content, member.context),)
-    return feed.records(member.path, member.content)
+def _nothing(feed: AnyFeed, request: ImportRequest) -> UnknownForm:
+    return UnknownForm(f"no {feed.name.upper()} document in the input of source {request.source!r}")
 
 
 class _Reader:
     """Turns members into batches of records."""
 
-    def __init__(self, feed: Feed, database: Database, source: Source, fetched_at: datetime) -> None:
+    def __init__(self, feed: AnyFeed, database: Database, source: Source, fetched_at: datetime) -> None:
         self._feed = feed
         self._database = database
         self._source = source
         self._fetched_at = fetched_at
         self._fetched_us = microseconds(fetched_at)
         self._archive: Container | None = None
+        self.expects_whole = False
+        self._listed: set[str] = set()
+        self._paths: set[str] = set()
+
+    def absent(self) -> Checks | None:
+        """How many documents the index of a VEX repository names that are not there; None where there is no index."""
+        if not self._listed or not self.expects_whole:
+            return None
+        return Checks(listed_but_absent=len(self._listed - self._paths))
 
     def batches(self, members: Iterator[Member], position: int) -> Iterator[Batch]:
         batch = Batch(position)
@@ -271,17 +238,22 @@ class _Reader:
     def _member(self, member: Member, batch: Batch) -> None:
         if member.problem:
             container = self._container(member)
-            hint = self._key_hint(member.path, b"")
+            hint = self._key_hint(member.path, member.content)
             batch.rejected.append(Rejected(member.path, container, 0, b"", *_split(member.problem), hint))
             return
         if not self._feed.may_hold_documents(member.path):
             batch.ignored += 1
+            self._listed.update(layout.listed(member.path, member.content))
             return
+        self._paths.add(member.path)
         container = self._container(member)
         batch.size += len(member.content)
         try:
-            for piece in _pieces(self._feed, member):
+            empty = True
+            for piece in recognise.pieces(self._feed, member):
+                empty = False
                 self._piece(member, container, piece, batch)
+            batch.ignored += empty
         except Malformed as error:
             hint = self._key_hint(member.path, member.content)
             whole = member.offset, member.content
@@ -289,13 +261,14 @@ class _Reader:
 
     def _piece(self, member: Member, container: Container, piece: Slice, batch: Batch) -> None:
         try:
+            _check_size(piece)
             canonical = self._feed.canonical(member.path, piece.raw)
-            advisory = self._feed.read(canonical.parsed, piece.context)
-            if advisory is None:
+            read = self._feed.read(canonical.parsed, piece.context)
+            if read is None:
                 batch.ignored += 1
                 return
             aoc.check_slice(member.path, member.content, piece.offset, piece.raw)
-            record = self._record(member, container, piece, canonical, advisory)
+            record = self._record(member, container, piece, canonical, read)
             aoc.check(record, self._source, canonical.parsed)
         except Malformed as error:
             reason, detail = error.reason, error.detail
@@ -318,14 +291,16 @@ class _Reader:
         return databases.key(self._database.key_rule, identifier, path)
 
     def _record(
-        self, member: Member, container: Container, piece: Slice, canonical: Canonical, advisory: Advisory
+        self, member: Member, container: Container, piece: Slice, canonical: Canonical, read: Document
     ) -> Record:
         whole = len(piece.raw) == len(member.content) and member.container_digest is None
         raw_digest = container.digest if whole else digests.sha256(piece.raw)
         digest = digests.sha256(canonical.body)
-        key = databases.key(self._database.key_rule, advisory.id, member.path)
-        assessment = fields.assess(advisory)
-        stated = fields.stated_instant(advisory, self._fetched_at)
+        key = databases.key(self._database.key_rule, read.id, member.path)
+        if len(key.encode("utf-8", "replace")) > _LONGEST_KEY:
+            raise Malformed("key-too-long", f"{key[:100]!r}… has more than {_LONGEST_KEY} bytes")
+        assessment = fields.assess(read) if isinstance(read, Advisory) else Assessment()
+        stated = fields.stated_instant(read, self._fetched_at)
         return Record(
             key=key,
             path=member.path,
@@ -337,24 +312,31 @@ class _Reader:
             verbatim=canonical.verbatim,
             digest=digest,
             stated_at=None if stated is None else microseconds(stated),
-            withdrawn=bool(advisory.withdrawn),
+            withdrawn=bool(read.withdrawn),
             severity=int(assessment.highest),
-            tlp="CLEAR",
-            index_row=index_row(advisory, DocumentId(self._source.name, key, digest), assessment.highest),
-            projection=project(advisory, self._database, assessment),
+            tlp=read.tlp or "CLEAR",
+            read=read,
+            assessment=assessment,
             context=piece.context,
+            checked=member.checked,
         )
 
     def _container(self, member: Member) -> Container:
+        fetched_at = self._fetched_us if member.fetched_at is None else member.fetched_at
         if member.container_digest is None:
             digest = digests.sha256(member.content)
-            return Container(member.container_url, digest, member.container_size, self._fetched_us)
+            return Container(member.container_url, digest, member.container_size, fetched_at)
         known = self._archive
         if known is None or (known.url, known.digest) != (member.container_url, member.container_digest):
             digest = Digest(member.container_digest)
-            known = Container(member.container_url, digest, member.container_size, self._fetched_us)
+            known = Container(member.container_url, digest, member.container_size, fetched_at)
             self._archive = known
         return known
+
+
+def _check_size(piece: Slice) -> None:
+    if len(piece.raw) > LARGEST_RECORD:
+        raise Malformed("too-large", f"{len(piece.raw)} bytes, the limit is {LARGEST_RECORD}")
 
 
 def microseconds(instant: datetime) -> int:

@@ -7,11 +7,14 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from stellaops.bundles.trivy.projection import Projection
+from stellaops.advisories.advisory import Assessment
 from stellaops.core.digests import Digest
+from stellaops.ingest.feeds import Document
 
 SHARED = ""
 """Owner of evidence that belongs to all tenants."""
+
+_OWNED_BY = "@"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,21 @@ class Source:
     feed: str
     database: str
     licence: str
+
+    @property
+    def owner(self) -> str:
+        """The tenant that the source belongs to."""
+        return owner_of(self.name)
+
+
+def owned_source(kind: str, tenant: str) -> str:
+    """The name of a tenant's own source; people cannot give a source such a name."""
+    return f"{kind}{_OWNED_BY}{tenant}"
+
+
+def owner_of(source: str) -> str:
+    """The tenant that a source belongs to, by its name; `SHARED` for a source of all tenants."""
+    return source.partition(_OWNED_BY)[2]
 
 
 class Container(Struct, frozen=True):
@@ -46,9 +64,9 @@ class Record(Struct, frozen=True):
         withdrawn: whether the issuer withdrew it.
         severity: the highest that it states, 0 to 4.
         tlp: its traffic light marking; CLEAR where it states none.
-        index_row: canonical JSON of its index row.
-        projection: its rows for Trivy databases.
+        read, assessment: what it says, from which rows are derived where it turns out to be unknown.
         context: what its file says around it (`advisories.documents.interface.Slice`).
+        checked: which hashes beside it hold, and what is known of its signature (JSON); empty where nothing was there.
     """
 
     key: str
@@ -64,9 +82,10 @@ class Record(Struct, frozen=True):
     withdrawn: bool
     severity: int
     tlp: str
-    index_row: bytes
-    projection: Projection
+    read: Document
+    assessment: Assessment
     context: str = ""
+    checked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +132,36 @@ class Job:
     retry: bool = False
 
 
+@dataclass(slots=True)
+class Checks:
+    """What hashes, signatures and listings beside the documents said, of the files that this attempt read.
+
+    Attributes:
+        hashes_good, hashes_wrong: documents whose hashes hold, and those quarantined for one that does not.
+        signatures_good, signatures_wrong: the same of signatures.
+        signatures_unverified: signatures for which there is no key.
+        unsigned: documents without a signature, where there is a key to check one by.
+        listed_but_absent: documents that a listing among the inputs names and that are not there.
+    """
+
+    hashes_good: int = 0
+    hashes_wrong: int = 0
+    signatures_good: int = 0
+    signatures_wrong: int = 0
+    signatures_unverified: int = 0
+    unsigned: int = 0
+    listed_but_absent: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import did. `read` = `added` + `changed` + `unchanged` + `quarantined` + `equal_keys`."""
+    """What an import did. `read` = `added` + `changed` + `unchanged` + `quarantined` + `equal_keys`.
+
+    Attributes:
+        checks: None in forms whose publishers lay nothing beside their documents.
+        outdated: files that were left out: complete listings of before what the source has.
+        statements: how many statements the source makes with what stands; None for advisories.
+    """
 
     source: str
     feed: str
@@ -131,6 +177,9 @@ class ImportReport:
     ignored: int
     sequence: int
     resumed: bool
+    checks: Checks | None = None
+    outdated: int = 0
+    statements: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +197,7 @@ class SourceStatus:
     updated_at: datetime | None
     checked_at: datetime | None
     complete: bool
+    statements: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,3 +235,4 @@ class StoredRecord:
     sequence_from: int
     sequence_to: int | None
     index_row: bytes
+    checked: str = ""

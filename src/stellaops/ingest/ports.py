@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
 from msgspec import Struct
 
+from stellaops.advisories.aliases import Statement
 from stellaops.ingest.model import (
     Batch,
     ImportReport,
@@ -30,6 +31,8 @@ class Member(Struct, frozen=True):
         container_digest: None when the member is itself the container (a plain file).
         offset: where `content` begins in the file at `path`, when it is a part of it (a record tried again).
         context: what its file said around such a part; None for a whole file.
+        fetched_at: when its container was fetched, in microseconds since 1970; None for the time of the import.
+        checked: what was found by hashes and signatures beside it (JSON); empty where there were none.
     """
 
     path: str
@@ -40,6 +43,8 @@ class Member(Struct, frozen=True):
     problem: str = ""
     offset: int = 0
     context: str | None = None
+    fetched_at: int | None = None
+    checked: str = ""
 
 
 class Inputs(Protocol):
@@ -54,11 +59,45 @@ class Inputs(Protocol):
         ...
 
 
+class Keyring(Protocol):
+    """OpenPGP keys that signatures are checked by."""
+
+    def trouble(self, content: bytes, signature: bytes) -> str:
+        """What is wrong with a detached signature of a content; empty where it is good and by one of the keys."""
+        ...
+
+
+class OpenPgp(Protocol):
+    """Reads OpenPGP keys."""
+
+    def keyring(self, keys: Sequence[bytes], only: frozenset[str] | None = None) -> Keyring | None:
+        """The keys in some files, armoured or not.
+
+        Args:
+            only: upper-case fingerprints: other keys are left out, and files that hold no key are passed over.
+
+        Returns:
+            None where nothing is left, with `only`.
+
+        Raises:
+            StellaError: without `only`: a file holds no key.
+        """
+        ...
+
+
 class Sources(Protocol):
     """The registry of sources."""
 
     def find(self, name: str) -> Source | None:
         """A source by name."""
+        ...
+
+    def listings(self, name: str) -> Mapping[str, str]:
+        """The dates of the newest complete listings that a source has taken in, by their scopes."""
+        ...
+
+    def note_listings(self, name: str, listings: Mapping[str, str]) -> None:
+        """Keep the dates of listings that have become visible; at least one."""
         ...
 
     def status(self, tenant: str) -> tuple[int, list[SourceStatus]]:
@@ -110,5 +149,9 @@ class RecordReader(Protocol):
     """Look-ups for people."""
 
     def find(self, identifier: str, tenant: str) -> Sequence[StoredRecord]:
-        """Every current document whose id, alias or key is `identifier`."""
+        """Every current document whose id, alias or key is `identifier`, or that covers it."""
+        ...
+
+    def statements(self, identifiers: Collection[str], tenant: str) -> Sequence[Statement]:
+        """What current documents say about any of some ids."""
         ...

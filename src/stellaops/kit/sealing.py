@@ -43,6 +43,7 @@ def seal(
     kind: str | None = None,
     base: Base | None = None,
     environment: Mapping[str, Any] | None = None,
+    jws: bool = False,
 ) -> Sealed:
     """Make manifests, provenance, documents and signatures for content that is already packed.
 
@@ -54,6 +55,7 @@ def seal(
         kind: of the archive, where it is not the state profile's `kind:variant` (a delta carries the state of a full).
         base: of a delta, what it builds on.
         environment: what else the provenance says of the packaging.
+        jws: whether to sign both manifests as detached JWS too.
 
     Raises:
         BadFilesManifest: a content file that must not be there.
@@ -70,6 +72,8 @@ def seal(
     statement = provenance.build(manifest, files, environment)
     signed = {entry.path: entry.digest for entry in entries} | {layout.FILES: digests.sha256(files.data)}
     made = signatures.make(signer, signed, statement)
+    if jws:
+        made |= signatures.make_jws(signer, {layout.MANIFEST: manifest.data, layout.FILES: files.data})
     written = {
         layout.MANIFEST: manifest.data,
         layout.FILES: files.data,

@@ -9,7 +9,7 @@ from stellaops.bundles import layout, provenance
 from stellaops.core import digests
 from stellaops.core.digests import Digest
 from stellaops.kit.tree import Tree, UntrustedFile
-from stellaops.signing import cosign_blob, dsse, ecdsa_p256, sigstore_bundle
+from stellaops.signing import cosign_blob, detached_jws, dsse, ecdsa_p256, sigstore_bundle
 from stellaops.signing.ecdsa_p256 import BadSignature, PublicKey
 from stellaops.signing.interface import Signer
 
@@ -41,6 +41,24 @@ def make(signer: Signer, files: Mapping[str, Digest], statement: bytes | None) -
         signature = signer.sign_digest(digest)
         key.verify(signature, digest)
         made[layout.PROVENANCE_BUNDLE] = sigstore_bundle.encode_statement(key, statement, signature)
+    return made
+
+
+def make_jws(signer: Signer, manifests: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The detached JWS over each manifest, by path of the signature.
+
+    Args:
+        signer: the tenant's key.
+        manifests: the bytes of both, by path.
+
+    Raises:
+        StellaError: the signer cannot sign, or made a signature that does not hold.
+    """
+    key = ecdsa_p256.load_public_key(signer.public_key_pem())
+    made: dict[str, bytes] = {}
+    for path, name in layout.JWS_PATHS.items():
+        made[name] = detached_jws.sign(signer, manifests[path])
+        detached_jws.verify(made[name], manifests[path], key)
     return made
 
 
@@ -85,6 +103,23 @@ def problems(tree: Tree, key: PublicKey, files: Mapping[str, Digest]) -> list[st
             sigstore_bundle.verify_blob(data, digest, key)
         except (BadSignature, UntrustedFile) as error:
             found.append(f"{bundle}: {error}")
+    return found
+
+
+def jws_problems(tree: Tree, key: PublicKey, manifests: Mapping[str, bytes]) -> list[str]:
+    """What is wrong with the detached JWS over both manifests, each of which must be there.
+
+    Args:
+        tree: the bundle root.
+        key: the signer of the manifest, who must have made these too.
+        manifests: the bytes of both, by path.
+    """
+    found = []
+    for path, name in layout.JWS_PATHS.items():
+        try:
+            detached_jws.verify(tree.read(name, detached_jws.LARGEST), manifests[path], key)
+        except (BadSignature, UntrustedFile) as error:
+            found.append(f"{name}: {error}")
     return found
 
 

@@ -11,16 +11,17 @@ import errno
 import hashlib
 import mmap
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from stellaops.bundles import files_manifest, layout, manifest, provenance, rendering
 from stellaops.bundles.files_manifest import FilesManifest
 from stellaops.bundles.manifest import ExportManifest
-from stellaops.bundles.trivy import inspect
+from stellaops.bundles.trivy import inspect, java_db
 from stellaops.core import digests
 from stellaops.core.digests import Digest
 from stellaops.core.errors import MissingPrerequisite, StellaError
@@ -41,6 +42,7 @@ def verify_bundle(
     trusted: Sequence[bytes],
     *,
     revoked: Collection[str] = (),
+    remarks: Mapping[str, str] = MappingProxyType({}),
     scratch: Path | None = None,
 ) -> Report:
     """Check a bundle root by every rule that a bundle has.
@@ -49,6 +51,7 @@ def verify_bundle(
         root: the bundle root.
         trusted: public keys in PEM that the receiver trusts; never taken from the bundle.
         revoked: key ids that verify nothing, even where they are among the trusted.
+        remarks: what the report should say of a key beside its id, such as since when it is retired or revoked.
         scratch: a directory with room for an unpacked database; the system's temporary one where None.
 
     Returns:
@@ -60,7 +63,7 @@ def verify_bundle(
     """
     keys = tuple(ecdsa_p256.load_public_key(pem) for pem in trusted)
     with tempfile.TemporaryDirectory(dir=scratch, prefix="stella-verify-") as directory:
-        run = _Run(Tree(root), keys, frozenset(revoked), Path(directory))
+        run = _Run(Tree(root), keys, frozenset(revoked), remarks, Path(directory))
         checks = _checks(run)
     failed = any(check.status == "failed" for check in checks)
     known = run.manifest
@@ -109,12 +112,14 @@ class _Run:
     tree: Tree
     trusted: tuple[PublicKey, ...]
     revoked: frozenset[str]
+    remarks: Mapping[str, str]
     scratch: Path
     raw: bytes = b""
     key: PublicKey | None = None
     manifest: ExportManifest | None = None
     files: FilesManifest | None = None
     examined: Examined | None = None
+    jws: bool = False
 
 
 def _established(value: _T | None) -> _T:
@@ -127,10 +132,12 @@ def _established(value: _T | None) -> _T:
 def _signer(run: _Run) -> str:
     run.raw = run.tree.read(layout.MANIFEST, manifest.LARGEST)
     key = signatures.signer_of(run.tree, run.raw, run.trusted)
+    remark = run.remarks.get(key.key_id, "")
+    said = f"export.json is signed by key {key.key_id}"
     if key.key_id in run.revoked:
-        raise _Refused([f"export.json is signed by key {key.key_id}, which is revoked"])
+        raise _Refused([f"{said}, which verifies nothing: {remark or 'revoked'}"])
     run.key = key
-    return f"export.json is signed by key {key.key_id}"
+    return f"{said} ({remark})" if remark else said
 
 
 def _manifest(run: _Run) -> str:
@@ -174,6 +181,10 @@ def _tree(run: _Run) -> str:
         for end in range(1, len(parts))
     }
     listing = run.tree.listing()
+    in_jws = set(layout.JWS_PATHS.values())
+    run.jws = bool(in_jws & (listing.files | listing.others))
+    if run.jws:
+        expected |= in_jws
     problems = [f"{shown(path)} is no regular file" for path in sorted(listing.others)]
     problems += [f"{shown(path)} is missing" for path in sorted(expected - listing.files - listing.others)]
     extra = listing.files - expected | listing.directories - allowed
@@ -201,8 +212,13 @@ def _signatures(run: _Run) -> str:
     signed: dict[str, Digest] = {entry.path: entry.digest for entry in files.files}
     signed[layout.MANIFEST] = digests.sha256(run.raw)
     signed[layout.FILES] = digests.sha256(files.data)
-    _refuse_any(signatures.problems(run.tree, _established(run.key), signed))
-    return f"{sum(layout.signed_stem(path) is not None for path in signed)} files in 2 forms"
+    problems = signatures.problems(run.tree, _established(run.key), signed)
+    if run.jws:
+        manifests = {layout.MANIFEST: run.raw, layout.FILES: files.data}
+        problems += signatures.jws_problems(run.tree, _established(run.key), manifests)
+    _refuse_any(problems)
+    made = f"{sum(layout.signed_stem(path) is not None for path in signed)} files in 2 forms"
+    return f"{made}, both manifests as JWS" if run.jws else made
 
 
 def _provenance(run: _Run) -> str:
@@ -259,6 +275,14 @@ def _snapshot(run: _Run) -> str:
     return f"given by the rows of {' and '.join(found)}"
 
 
+def _policy(run: _Run) -> str:
+    stated, found = _established(run.manifest).policy_snapshot, _established(run.examined).policy
+    if found is None:
+        return f"{stated} was applied" if stated else "no policy was applied"
+    _refuse_any([f"the snapshot in it is {found}, export.json states {stated}"] if stated != found else [])
+    return f"{found} is what export.json names"
+
+
 def _trivy_metadata(run: _Run) -> str:
     known = _established(run.manifest)
     _refuse_any(inspect.metadata_problems(_database(run).metadata, known.generated_at))
@@ -290,6 +314,32 @@ def _database(run: _Run) -> UnpackedDatabase:
     database = _established(run.examined).trivy
     if database is None:
         raise _NotApplicable("the bundle holds no Trivy database")
+    return database
+
+
+def _java_metadata(run: _Run) -> str:
+    known = _established(run.manifest)
+    metadata = _java(run).metadata
+    _refuse_any(inspect.metadata_problems(metadata, known.generated_at, java_db.SCHEMA_VERSION))
+    return "schema 1, times as they must be"
+
+
+def _java_database(run: _Run) -> str:
+    _refuse_any(java_db.database_problems(_java(run).path))
+    return f"{_established(run.examined).records[layout.TRIVY_JAVA_DB]} artefacts, pages and indices sound"
+
+
+def _java_sentinels(run: _Run) -> str:
+    sentinels = _established(run.examined).java_sentinels
+    with closing(java_db.open_database(_java(run).path)) as connection:
+        _refuse_any(java_db.sentinel_problems(connection, sentinels))
+    return f"{len(sentinels)} sentinels found"
+
+
+def _java(run: _Run) -> UnpackedDatabase:
+    database = _established(run.examined).java
+    if database is None:
+        raise _NotApplicable("the bundle holds no Java database")
     return database
 
 
@@ -331,6 +381,10 @@ STEPS: tuple[_Step, ...] = (
     _Step("V14", "trivy-metadata", _trivy_metadata, ("content",)),
     _Step("V15", "trivy-database", _trivy_database, ("content",)),
     _Step("V16", "trivy-sentinels", _trivy_sentinels, ("trivy-database",)),
+    _Step("V17", "java-metadata", _java_metadata, ("content",)),
+    _Step("V18", "java-database", _java_database, ("content",)),
+    _Step("V19", "java-sentinels", _java_sentinels, ("java-database",)),
+    _Step("V20", "policy", _policy, ("content",)),
 )
 """The checks in their order: what each is called, and which earlier ones it relies on."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -21,6 +22,9 @@ _PREHASHED = ec.ECDSA(Prehashed(hashes.SHA256()))
 _DETERMINISTIC = ec.ECDSA(Prehashed(hashes.SHA256()), deterministic_signing=True)
 LONGEST_SIGNATURE = 72
 """Bytes of the longest DER signature of this curve."""
+OPENING_HINT = (
+    "Give the passphrase that it is under: --passphrase-file, or STELLA_KEY_PASSPHRASE_FILE for runs."
+)
 
 
 class UnusableKey(InvalidInput):
@@ -100,6 +104,21 @@ def load_public_key(pem: bytes) -> PublicKey:
     return public_key(key)
 
 
+def load_public_keys(data: bytes) -> tuple[PublicKey, ...]:
+    """Read the public keys in a file: one in PEM, or several one after the other.
+
+    Raises:
+        UnusableKey: there is none, one is no P-256 key, or other PEM stands beside them.
+    """
+    blocks = _BLOCK.findall(data)
+    if not blocks or len(blocks) != data.count(b"-----BEGIN "):
+        raise UnusableKey("the file holds no public key in PEM, or something else beside its public keys")
+    return tuple(load_public_key(block + b"\n") for block in blocks)
+
+
+_BLOCK = re.compile(rb"-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\s]+-----END PUBLIC KEY-----")
+
+
 @dataclass(frozen=True, slots=True)
 class PrivateKey:
     """A signer whose private key is in memory; its signatures are deterministic (RFC 6979)."""
@@ -123,6 +142,12 @@ class PrivateKey:
     def sign_digest(self, digest: bytes) -> bytes:
         """See `Signer`."""
         return self._key.sign(digest, _DETERMINISTIC)
+
+    def to_pkcs8(self) -> bytes:
+        """The private key as PKCS#8 in DER, for a form that encrypts it by itself."""
+        return self._key.private_bytes(
+            serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
 
     def to_pem(self, passphrase: bytes | None) -> bytes:
         """The private key as PKCS#8 in PEM, encrypted where a passphrase is given."""
@@ -151,7 +176,7 @@ def generate() -> PrivateKey:
 
 
 def load_private_key(pem: bytes, passphrase: bytes | None) -> PrivateKey:
-    """Read a private key from PKCS#8 PEM.
+    """Read a private key from PEM: PKCS#8, or SEC 1 as `openssl ecparam -genkey` writes it.
 
     Raises:
         UnusableKey: not PEM, no P-256 key, or the passphrase does not open it. The message never holds key material
@@ -161,14 +186,28 @@ def load_private_key(pem: bytes, passphrase: bytes | None) -> PrivateKey:
         key = serialization.load_pem_private_key(pem, passphrase)
     except TypeError:
         wanted = "needs a passphrase" if passphrase is None else "has no passphrase, but one was given"
-        raise UnusableKey(f"the private key {wanted}", hint=_OPENING_HINT) from None
+        raise UnusableKey(f"the private key {wanted}", hint=OPENING_HINT) from None
     except (ValueError, UnsupportedAlgorithm):
         raise UnusableKey(
-            "the private key is damaged or its passphrase is another one", hint=_OPENING_HINT
+            "the private key is damaged or its passphrase is another one", hint=OPENING_HINT
         ) from None
+    return _ecdsa(key)
+
+
+def load_pkcs8(der: bytes) -> PrivateKey:
+    """Read a private key from PKCS#8 in DER, under no passphrase.
+
+    Raises:
+        UnusableKey: not PKCS#8, or no P-256 key; with no cause chained that might hold key material.
+    """
+    try:
+        key = serialization.load_der_private_key(der, None)
+    except (TypeError, ValueError, UnsupportedAlgorithm):
+        raise UnusableKey("the private key is no PKCS#8") from None
+    return _ecdsa(key)
+
+
+def _ecdsa(key: object) -> PrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise UnusableKey("the private key is no ECDSA key")
     return private_key(key)
-
-
-_OPENING_HINT = "Give the passphrase with which the key was made."

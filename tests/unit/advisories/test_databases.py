@@ -57,6 +57,8 @@ def test_names_and_prefixes_are_told_apart() -> None:
 
 def test_databases_that_repeat_ids_key_their_records_by_path_too() -> None:
     assert {database.name for database in DATABASES if database.key_rule is KeyRule.ID_AND_PATH} == {
+        "cpansec",
+        "csaf",
         "dhi",
         "ossfuzz",
     }

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from stellaops.adapters.keys.file import BadTenantName, FileKeyStore, passphrase_file
+from stellaops.adapters.keys.disk import KeyFileNotWritten, passphrase_file
+from stellaops.adapters.keys.file import BadTenantName, FileKeyStore
 from stellaops.authority import manage_keys
-from stellaops.authority.keys import KeyNotFound, KeyRecord, KeyRevoked, KeyState, KeyUnavailable
+from stellaops.authority.keys import KeyNotFound, KeyRecord, KeyRevoked, KeyState, KeyUnavailable, Protection
 from stellaops.signing import ecdsa_p256
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -91,11 +92,16 @@ def test_the_public_key_is_published_and_exported(store: FileKeyStore, tmp_path:
 def test_of_several_keys_one_signs(store: FileKeyStore, tmp_path: Path) -> None:
     first = manage_keys.create_key(store, "acme", now=NOW)
     waiting = manage_keys.create_key(store, "acme", now=LATER, activate=False)
-    assert (first.state, waiting.state) == (KeyState.ACTIVE, KeyState.RETIRED)
+    assert (first.state, waiting.state) == (KeyState.ACTIVE, KeyState.WAITING)
     third = manage_keys.create_key(store, "acme", now=LATER)
-    assert [each.state for each in manage_keys.list_keys(store, "acme")].count(KeyState.ACTIVE) == 1
+    states = {each.key_id: (each.state, each.retired_at) for each in manage_keys.list_keys(store, "acme")}
+    assert states == {
+        first.key_id: (KeyState.RETIRED, LATER),
+        waiting.key_id: (KeyState.WAITING, None),
+        third.key_id: (KeyState.ACTIVE, None),
+    }
     assert manage_keys.active_signer(store, store, "acme", now=LATER).key_id == third.key_id
-    manage_keys.activate_key(store, "acme", waiting.key_id)
+    manage_keys.activate_key(store, "acme", waiting.key_id, now=LATER)
     assert manage_keys.active_signer(store, store, "acme", now=LATER).key_id == waiting.key_id
     assert (tmp_path / "tenants" / "acme" / "export-center.pub").read_bytes() == waiting.public_key_pem
     assert manage_keys.export_public(store, "acme", first.key_id) == first.public_key_pem
@@ -109,7 +115,7 @@ def test_a_revoked_key_neither_signs_nor_verifies(store: FileKeyStore) -> None:
     with pytest.raises(KeyNotFound):
         manage_keys.active_signer(store, store, "acme", now=LATER)
     with pytest.raises(KeyRevoked):
-        manage_keys.activate_key(store, "acme", record.key_id)
+        manage_keys.activate_key(store, "acme", record.key_id, now=LATER)
     trusted = manage_keys.trusted_keys(store, "acme")
     assert trusted.revoked == {record.key_id}
     replacement = manage_keys.create_key(store, "acme", now=LATER)
@@ -143,7 +149,8 @@ class TestPassphrase:
         signer = manage_keys.active_signer(store, store, "acme", now=NOW)
         (record,) = store.records("acme")
         pem = private_file(tmp_path, record).read_bytes()
-        assert pem.startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
+        assert pem.startswith(b"-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----")
+        assert record.protection is Protection.ENCRYPTED
         assert FileKeyStore(tmp_path, lambda: SECRET).signer("acme", record.key_id).sign(b"x") == signer.sign(
             b"x"
         )
@@ -167,9 +174,12 @@ class TestPassphrase:
         path.write_bytes(SECRET + b"\n")
         path.chmod(0o600)
         assert passphrase_file(path)() == SECRET
+        (tmp_path / "mounted").symlink_to(path)
+        assert passphrase_file(tmp_path / "mounted")() == SECRET
         path.chmod(0o644)
-        with pytest.raises(KeyUnavailable):
-            passphrase_file(path)()
+        for name in ("passphrase", "mounted"):
+            with pytest.raises(KeyUnavailable):
+                passphrase_file(tmp_path / name)()
         with pytest.raises(KeyUnavailable):
             passphrase_file(tmp_path / "nowhere")()
 
@@ -186,8 +196,12 @@ class TestDamage:
     def test_a_damaged_record_is_told(self, store: FileKeyStore, tmp_path: Path, data: bytes) -> None:
         record = manage_keys.create_key(store, "acme", now=NOW)
         private_file(tmp_path, record).with_suffix(".json").write_bytes(data)
-        with pytest.raises(KeyUnavailable):
-            store.records("acme")
+        assert store.records("acme") == ()
+        (damaged,) = store.damaged("acme")
+        assert damaged.key_id == record.key_id
+        assert "damaged" in damaged.what
+        with pytest.raises(KeyUnavailable, match="damaged"):
+            manage_keys.active_signer(store, store, "acme", now=LATER)
 
     def test_a_private_key_whose_record_was_never_written_is_no_key(
         self, store: FileKeyStore, tmp_path: Path
@@ -205,6 +219,6 @@ class TestDamage:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(KeyFileNotWritten, match="No space"):
             manage_keys.create_key(store, "acme", now=NOW)
         assert [path.name for path in (tmp_path / "keys" / "acme").iterdir()] == [".lock"]

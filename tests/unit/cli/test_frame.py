@@ -20,6 +20,8 @@ from stellaops.cli.main import stella as root_command
 from stellaops.core import errors
 from tests.unit.cli.running import PROCESS, Stella, call, environment, osv, package, spawn, until
 
+PROFILES = ["json:policy", "json:raw", "trivy:db", "trivy:java-db"]
+
 
 @pytest.fixture(autouse=True)
 def own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -118,7 +120,7 @@ def test_global_options_are_taken_anywhere_on_the_line(tmp_path: Path) -> None:
     for place in range(len(words) + 1):
         answer = call(*words[:place], *options, *words[place:])
         assert (answer.code, answer.err) == (0, "")
-        assert [each["metadata"]["tenant"] for each in yaml.safe_load(answer.out)] == ["acme", "acme"]
+        assert [each["metadata"]["tenant"] for each in yaml.safe_load(answer.out)] == ["acme"] * len(PROFILES)
         assert answer.out == (expected := expected or answer.out)
 
 
@@ -126,7 +128,7 @@ def test_the_innermost_of_two_equal_options_wins(tmp_path: Path) -> None:
     answer = call(
         "--format", "yaml", "--data-dir", str(tmp_path), "export", "profile", "list", "--format", "json"
     )
-    assert len(answer.value) == 2
+    assert len(answer.value) == len(PROFILES)
 
 
 def test_json_yaml_and_table_say_the_same(stella: Stella) -> None:
@@ -136,12 +138,12 @@ def test_json_yaml_and_table_say_the_same(stella: Stella) -> None:
     )
     table = stella.ask("export", "profile", "list", "--format", "table").out.splitlines()
     assert table[0].split() == ["name", "kind", "revision", "selectors"]
-    assert [line.split()[0] for line in table[1:]] == ["json:raw", "trivy:db"]
+    assert [line.split()[0] for line in table[1:]] == PROFILES
 
 
 def test_what_is_piped_is_json_without_being_asked(tmp_path: Path) -> None:
     answer = spawn("--data-dir", str(tmp_path), "export", "profile", "list")
-    assert [profile["metadata"]["name"] for profile in answer.value] == ["json:raw", "trivy:db"]
+    assert [profile["metadata"]["name"] for profile in answer.value] == PROFILES
 
 
 def on_a_terminal(*arguments: str, **variables: str) -> bytes:

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError
 
-from stellaops.bundles.trivy.projection import Projection
+from stellaops.advisories.advisory import Advisory, Assessment
 from stellaops.core.digests import Digest, sha256
 from stellaops.ingest import aoc
 from stellaops.ingest.model import Container, Record, Source
@@ -22,7 +22,7 @@ RAW = b'{"affected":[],"id":"GHSA-a"}'
 GOOD = Record(
     key="GHSA-a", path="a.json", container=Container("file:///in/a.json", sha256(RAW), len(RAW), 0), offset=0, raw=RAW,
     raw_digest=sha256(RAW), body=RAW, verbatim=False, digest=sha256(RAW), stated_at=None, withdrawn=False, severity=0,
-    tlp="CLEAR", index_row=b"{}", projection=Projection(),
+    tlp="CLEAR", read=Advisory("GHSA-a"), assessment=Assessment(),
 )  # fmt: skip
 
 
@@ -137,7 +137,7 @@ OPEN_TO_CHANGE = [
     "DELETE FROM raw_block",
     "UPDATE tombstone SET key = 'other'",
     "DELETE FROM tombstone",
-    "INSERT OR REPLACE INTO document SELECT id, verbatim, x'00', NULL, NULL, 1, NULL FROM document",
+    "INSERT OR REPLACE INTO document SELECT id, verbatim, x'00', NULL, NULL, 1, NULL, NULL FROM document",
 ]
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import sqlite3
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +20,12 @@ from stellaops.bundles import layout, manifest
 from stellaops.bundles.content import Content, RowSetDigest, SnapshotDigest, members_digest
 from stellaops.bundles.files_manifest import FileEntry
 from stellaops.bundles.manifest import ExportManifest, Profile, Source
-from stellaops.bundles.trivy import inspect
+from stellaops.bundles.trivy import inspect, java_db
 from stellaops.bundles.trivy.bolt.writer import BoltWriter
 from stellaops.bundles.trivy.inspect import Sentinel
+from stellaops.bundles.trivy.java_db import JavaRow, JavaSentinel
 from stellaops.core import canonical_json, digests
+from stellaops.core.digests import Digest
 from stellaops.kit.sealing import seal
 from stellaops.signing import ecdsa_p256
 from stellaops.signing.ecdsa_p256 import PrivateKey
@@ -113,6 +118,35 @@ def trivy_db(database: Database = DATABASE) -> bytes:
     return out.getvalue()
 
 
+JAVA_ROWS: tuple[JavaRow, ...] = (
+    ("org.small", "left", "1.0", "jar", b"1" * 20),
+    ("org.small", "left", "1.1", "jar", b"2" * 20),
+    ("org.small", "right", "2.0", "aar", b"0" * 20),
+)
+
+
+def java_database(rows: Iterable[JavaRow] = JAVA_ROWS, *statements: str) -> bytes:
+    """A Java database; the statements change it after it was written."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / java_db.DATABASE
+        java_db.write_database(path, rows)
+        if statements:
+            with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+                for statement in statements:
+                    connection.execute(statement)
+            data = bytearray(path.read_bytes())
+            for place, value in java_db.HEADER:
+                data[place : place + 4] = value.to_bytes(4, "big")
+            path.write_bytes(data)
+        return path.read_bytes()
+
+
+def java_digest(rows: Iterable[JavaRow] = JAVA_ROWS) -> Digest:
+    """The digest of rows, by the rule of the documentation."""
+    lines = (f"{g}\t{a}\t{v}\t{kind}\t{sha1.hex()}\n".encode() for g, a, v, kind, sha1 in rows)
+    return digests.sha256(b"".join(lines))
+
+
 @dataclass
 class SmallBundle:
     """What goes into a bundle; change a field before `write`, and the bundle is made and signed with the change."""
@@ -137,6 +171,11 @@ class SmallBundle:
     contents: Callable[[list[Content]], list[Content]] = lambda contents: contents
     change_manifest: Callable[[ExportManifest], ExportManifest] = lambda whole: whole
     trivy: bool = True
+    jws: bool = False
+    java: bytes = field(default_factory=java_database)
+    java_metadata: bytes = field(default_factory=lambda: metadata(Version=1))
+    java_sentinels: tuple[JavaSentinel, ...] = (JavaSentinel("org.small", "left", "1.0"),)
+    java_rows: tuple[JavaRow, ...] = JAVA_ROWS
 
     def write(self, root: Path) -> Path:
         rows, index, snapshot = RowSetDigest(), RowSetDigest(), SnapshotDigest()
@@ -159,6 +198,7 @@ class SmallBundle:
         ]
         if self.trivy:
             self._add_trivy(files, contents)
+            self._add_java(files, contents)
         whole = manifest.build(
             tenant="acme",
             profile=Profile("json", "raw", "json:raw"),
@@ -178,7 +218,8 @@ class SmallBundle:
             FileEntry(path, digests.sha256(data), len(data), layout.codec(path))
             for path, data in files.items()
         ]
-        sealed = seal(self.change_manifest(whole), entries, {"libraries": {"zstd": "1.5.7"}}, self.key)
+        tools = {"libraries": {"zstd": "1.5.7"}}
+        sealed = seal(self.change_manifest(whole), entries, tools, self.key, jws=self.jws)
         for path, data in (files | dict(sealed.written)).items():
             target = root / path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -194,4 +235,20 @@ class SmallBundle:
         contents += [
             Content(layout.TRIVY_DB, digest, self.advisories, layout.TRIVY_DB_TYPE),
             Content(layout.TRIVY_SENTINELS, sentinels, len(self.sentinels), layout.JSON_TYPE),
+        ]
+
+    def _add_java(self, files: dict[str, bytes], contents: list[Content]) -> None:
+        members = {"metadata.json": self.java_metadata, java_db.DATABASE: self.java}
+        files[layout.TRIVY_JAVA_DB] = gzip.compress(tar(members), mtime=0)
+        files[layout.TRIVY_JAVA_SENTINELS] = java_db.write_sentinels(self.java_sentinels)
+        digest = members_digest(
+            {
+                "metadata.json": digests.sha256(self.java_metadata),
+                java_db.DATABASE: java_digest(self.java_rows),
+            }
+        )
+        sentinels = digests.sha256(files[layout.TRIVY_JAVA_SENTINELS])
+        contents += [
+            Content(layout.TRIVY_JAVA_DB, digest, len(self.java_rows), layout.TRIVY_JAVA_DB_TYPE),
+            Content(layout.TRIVY_JAVA_SENTINELS, sentinels, len(self.java_sentinels), layout.JSON_TYPE),
         ]

@@ -58,8 +58,14 @@ def test_a_bundle_without_a_database_skips_the_database_checks_and_says_why(tmp_
     result = verify_bundle(made(tmp_path, trivy=False), TRUSTED)
     skipped = [check for check in result.checks if check.status == "skipped"]
     assert result.verdict == "ok"
-    assert [check.name for check in skipped] == ["trivy-metadata", "trivy-database", "trivy-sentinels"]
-    assert {check.detail for check in skipped} == {"the bundle holds no Trivy database"}
+    names = ["metadata", "database", "sentinels"]
+    assert [check.name for check in skipped] == [
+        f"{kind}-{name}" for kind in ("trivy", "java") for name in names
+    ]
+    assert [check.detail for check in skipped] == [
+        *["the bundle holds no Trivy database"] * 3,
+        *["the bundle holds no Java database"] * 3,
+    ]
 
 
 def test_an_empty_bundle_without_any_row_passes(tmp_path: Path) -> None:
@@ -154,7 +160,7 @@ class TestTree:
         assert not failed(root)
 
     @pytest.mark.parametrize("name", ["extra.txt", "signatures/extra.sig", "data/raw/advisories/00002.jsonl.zst",
-                                      "EXPORT.JSON", "export.json ", "trivy/.hidden", "signatures/export.jws",
+                                      "EXPORT.JSON", "export.json ", "trivy/.hidden", "signatures/trivy-db.jws",
                                       "READM\u0395.md", "data/raw/advisories/0\n0"])  # fmt: skip
     def test_an_extra_file_is_found(self, root: Path, name: str) -> None:
         (root / name).write_bytes(b"")

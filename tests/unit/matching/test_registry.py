@@ -13,6 +13,7 @@ from stellaops.matching.versions.interface import KeyedScheme
 from stellaops.matching.versions.registry import (
     DISTRIBUTIONS,
     ECOSYSTEMS,
+    OWN_RULES,
     PACKAGE_KINDS,
     UnknownEcosystem,
     scheme_of,
@@ -37,9 +38,9 @@ def test_every_scheme_module_is_used() -> None:
     schemes = {
         module.SCHEME.name for module in modules if isinstance(getattr(module, "SCHEME", None), KeyedScheme)
     }
-    used = {scheme.name for names in (ECOSYSTEMS, PACKAGE_KINDS) for scheme in names.values()}
+    used = {scheme.name for names in (OWN_RULES, PACKAGE_KINDS) for scheme in names.values()}
     assert schemes == used
-    assert len(schemes) == 9
+    assert len(schemes) == 12
 
 
 def test_distributions_use_the_scheme_of_their_package_kind() -> None:

@@ -14,20 +14,24 @@ import lzma
 import os
 import tarfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Self
 
 from backports import zstd
+from msgspec import structs
 
+from stellaops.adapters.files import lists
 from stellaops.adapters.files.zip_stream import BadZip, entries
 from stellaops.core import digests
 from stellaops.core.digests import Digest
 from stellaops.core.errors import InvalidInput, NotFound
 from stellaops.ingest.ports import Member
 
-# A record of this size still fits into a line of a bundle when it travels verbatim, in base64.
-MAX_MEMBER = 40 << 20
+# The largest file that an upstream publishes as one, Debian's tracker, is about 80 MB.
+MAX_MEMBER = 256 << 20
 MAX_TOTAL = 64 << 30
 MAX_MEMBERS = 20_000_000
 
@@ -47,6 +51,8 @@ _MAX_PADDING = 16 << 20
 _TAR_NAMES = (
     ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz", ".tar.lzma", ".tar.zst", ".tzst",
 )  # fmt: skip
+
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 
 class InputMissing(NotFound):
@@ -107,32 +113,104 @@ class FileInputs:
     def _all(self, skip: int) -> Iterator[Member]:
         for path in self._paths:
             for file, name in _files(path):
-                if not is_archive(file):
+                head = _head(file)
+                if head is None and not is_archive(file) and not is_compressed(file.name):
                     if skip > 0:
                         skip -= 1
                         continue
                     yield _plain(file, name)
                     continue
-                folder = name.rpartition("/")[0]
-                for member in self._archived(file, f"{folder}/" if folder else ""):
+                for member in self._parts(file, name, head):
                     if skip > 0:
                         skip -= 1
                         continue
                     yield member
 
-    def _archived(self, file: Path, folder: str) -> Iterator[Member]:
+    def _parts(self, file: Path, name: str, head: bytes | None) -> Iterator[Member]:
+        """The members of an archive, or the blocks of a list that is cut."""
         if file not in self._digests:
             with file.open("rb") as packed:
                 self._digests[file] = digests.of_file(packed)
-        url, digest, size = file.as_uri(), self._digests[file], file.stat().st_size
-        read = _tar_members if file.name.lower().endswith(_TAR_NAMES) else _zip_members
-        for name, content, problem in read(file):
-            unsafe = _path_trouble(name)
-            trouble = problem or unsafe
-            path = folder + (_readable(name.lstrip("/\\") or "unnamed") if unsafe else _inner_path(name))
-            if not trouble and is_archive(Path(name)):
-                trouble = "nested-archive: an archive inside an archive is not opened; unpack it first"
-            yield Member(path, b"" if trouble else content, url, digest, size, trouble)
+        folder, slash, _ = name.rpartition("/")
+        container = Member("", b"", file.as_uri(), self._digests[file], file.stat().st_size)
+        if head is None:
+            yield from archive_members(file, file.name, folder + slash, container)
+            return
+        path = folder + slash + _readable(_unpacked_name(file.name))
+        with _stream(file) as stream:
+            yield from lists.blocks(stream, head, structs.replace(container, path=path))
+
+
+def _head(file: Path) -> bytes | None:
+    """What `lists.head_of` says of a plain or compressed file; None also where it cannot be read."""
+    if is_archive(file) or not lists.may_be_list(_unpacked_name(file.name)):
+        return None
+    try:
+        with _stream(file) as stream:
+            return lists.head_of(stream, _unpacked_name(file.name))
+    except (OSError, ArchiveDamaged):
+        return None
+
+
+def _unpacked_name(name: str) -> str:
+    return PurePosixPath(name).stem if is_compressed(name) else name
+
+
+@contextmanager
+def _stream(file: Path) -> Iterator[IO[bytes]]:
+    """The bytes of a file, unpacked where it is compressed."""
+    if not is_compressed(file.name):
+        with file.open("rb") as stream:
+            yield stream
+        return
+    try:
+        with _decompressed(file) as stream:
+            yield stream
+    except (EOFError, OSError, ValueError, zlib.error, lzma.LZMAError, zstd.ZstdError) as error:
+        raise ArchiveDamaged(f"{file}: {error}") from error
+
+
+def archive_members(file: Path, name: str, folder: str, container: Member) -> Iterator[Member]:
+    """The files of an archive, or the one of a compressed file.
+
+    Args:
+        name: by which its form is told; the file may have another.
+        folder: what their paths begin with; empty or ending with a slash.
+        container: what the members say of it.
+
+    Raises:
+        ArchiveDamaged: it cannot be read to its end.
+    """
+    for inner, content, problem in _reader(name)(file):
+        unsafe = _path_trouble(inner)
+        trouble = problem or unsafe
+        path = folder + (_readable(inner.lstrip("/\\") or "unnamed") if unsafe else _inner_path(inner))
+        if not trouble and is_archive(Path(inner)):
+            trouble = "nested-archive: an archive inside an archive is not opened; unpack it first"
+        shown = b"" if trouble else content
+        yield structs.replace(container, path=path, content=shown, problem=trouble)
+
+
+def _reader(name: str) -> Callable[[Path], Iterator[tuple[str, bytes, str]]]:
+    lowered = name.lower()
+    if lowered.endswith(".zip"):
+        return _zip_members
+    return _tar_members if lowered.endswith(_TAR_NAMES) else partial(_compressed_member, name)
+
+
+def is_compressed(name: str) -> bool:
+    """Whether a file of this name is one file, compressed."""
+    return name.lower().endswith(_COMPRESSED) and not is_archive(Path(name))
+
+
+def _compressed_member(name: str, file: Path) -> Iterator[tuple[str, bytes, str]]:
+    try:
+        with _decompressed(file) as stream:
+            content = stream.read(MAX_MEMBER + 1)
+            problem = f"too-large: more than {MAX_MEMBER} bytes unpacked" if len(content) > MAX_MEMBER else ""
+    except (EOFError, OSError, ValueError, zlib.error, lzma.LZMAError, zstd.ZstdError) as error:
+        raise ArchiveDamaged(f"{file}: {error}") from error
+    yield PurePosixPath(name).stem, content, problem
 
 
 def is_archive(file: Path) -> bool:

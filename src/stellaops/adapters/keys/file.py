@@ -1,38 +1,40 @@
 """Keys in files below the data directory.
 
-    keys/<tenant>/<key-id>.pem       private key, PKCS#8, mode 0600, perhaps under a passphrase
+    keys/<tenant>/<key-id>.pem       private key, mode 0600: under a passphrase as cosign keeps it, else PKCS#8
     keys/<tenant>/<key-id>.json      what may be told of it
     keys/<tenant>/active             id of the key that signs
     tenants/<tenant>/export-center.pub    public key of the active key
 
-Every file is written beside its place, flushed to disk and renamed. A key exists from its `.json` on, which comes
-last; it is active while `active` names it and it is not revoked. A passphrase is asked for when a key is opened, is
-kept nowhere, and stands in no message.
+Every file is written beside its place, flushed to disk and renamed, so a kill leaves each old or new, and never takes
+another key's with it. A key exists from its `.json` on, which comes last; it is active while `active` names it and it
+is not revoked. A passphrase is asked for when a key is opened, is kept nowhere, and stands in no message.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
-import secrets
-import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from stellaops.authority.keys import KeyNotFound, KeyRecord, KeyState, KeyUnavailable
-from stellaops.core import canonical_json, timestamps
+from stellaops.adapters.keys import disk, records
+from stellaops.authority.keys import (
+    DamagedKey,
+    KeyNotFound,
+    KeyRecord,
+    KeyState,
+    KeyUnavailable,
+    Protection,
+)
 from stellaops.core.errors import InvalidInput
-from stellaops.signing import ecdsa_p256
-from stellaops.signing.ecdsa_p256 import UnusableKey
+from stellaops.signing import ecdsa_p256, key_files
+from stellaops.signing.ecdsa_p256 import PrivateKey, UnusableKey
 from stellaops.signing.interface import Signer
+from stellaops.signing.key_files import KeyForm
 
 _TENANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _KEY_ID = re.compile(r"[0-9a-f]{64}")
-_ALGORITHM = "ecdsa-p256-sha256"
 
 
 class BadTenantName(InvalidInput):
@@ -43,7 +45,7 @@ class BadTenantName(InvalidInput):
 
 
 class FileKeyStore:
-    """A `KeyStore` and `SignerSource` over a data directory.
+    """`PrivateKeys` and `SignerSource` over a data directory.
 
     Args:
         data_dir: the data directory.
@@ -59,57 +61,77 @@ class FileKeyStore:
 
     def create(self, tenant: str, created_at: datetime) -> KeyRecord:
         """See `KeyStore`. Two first runs at once make one key: the later gets the earlier's."""
-        directory = self._directory(tenant)
         first = not self.records(tenant)
-        with _locked(directory):
+        with disk.locked(self._directory(tenant)):
             if first and (existing := self.records(tenant)):
                 return existing[0]
             key = ecdsa_p256.generate()
-            record = KeyRecord(tenant, key.key_id, KeyState.RETIRED, created_at, key.public_key_pem())
-            _write(directory / f"{key.key_id}.pem", key.to_pem(self._passphrase()), mode=0o600)
-            if all(each.state is not KeyState.ACTIVE for each in self.records(tenant)):
-                self._activate(record)
-            # Last, so that a key whose making was cut off does not exist, and the next run makes another.
-            _write(directory / f"{key.key_id}.json", _encode(record, None), mode=0o600)
+            self._introduce(tenant, key, created_at, self._passphrase())
+        return self._record(tenant, key.key_id)
+
+    def add(self, tenant: str, key: PrivateKey, created_at: datetime, passphrase: bytes | None) -> KeyRecord:
+        """See `PrivateKeys`; of a key that is known the record stays as it is."""
+        directory = self._directory(tenant)
+        with disk.locked(directory):
+            if (directory / f"{key.key_id}.json").exists():
+                self._record(tenant, key.key_id)
+                self._write_private(tenant, key, passphrase)
+            else:
+                self._introduce(tenant, key, created_at, passphrase)
         return self._record(tenant, key.key_id)
 
     def records(self, tenant: str) -> tuple[KeyRecord, ...]:
         """See `KeyStore`."""
-        directory = self._directory(tenant)
-        active = self._active(tenant)
-        names = sorted(path.stem for path in directory.glob("*.json") if _KEY_ID.fullmatch(path.stem))
-        found = [_decode(tenant, key_id, _read(directory / f"{key_id}.json"), active) for key_id in names]
+        found = [each for each in self._read_all(tenant) if isinstance(each, KeyRecord)]
         return tuple(sorted(found, key=lambda record: (record.created_at, record.key_id)))
 
-    def activate(self, tenant: str, key_id: str) -> None:
+    def damaged(self, tenant: str) -> tuple[DamagedKey, ...]:
         """See `KeyStore`."""
-        record = self._record(tenant, key_id)
-        with _locked(self._directory(tenant)):
-            self._activate(record)
+        return tuple(each for each in self._read_all(tenant) if isinstance(each, DamagedKey))
 
-    def revoke(self, tenant: str, key_id: str, revoked_at: datetime) -> None:
+    def activate(self, tenant: str, key_id: str, activated_at: datetime) -> None:
+        """See `KeyStore`."""
+        with disk.locked(self._directory(tenant)):
+            record = self._record(tenant, key_id)
+            for other in self.records(tenant):
+                if other.state is KeyState.ACTIVE and other.key_id != key_id:
+                    # Before the switch: it says nothing of a key while that is active, and is not lost to a kill.
+                    self._write_record(replace(other, retired_at=activated_at))
+            self._point_at(record)
+
+    def revoke(self, tenant: str, key_id: str, revoked_at: datetime, reason: str) -> None:
         """See `KeyStore`. The private key stays in its file until an operator removes it."""
-        record = self._record(tenant, key_id)
-        directory = self._directory(tenant)
-        with _locked(directory):
+        with disk.locked(self._directory(tenant)):
+            record = self._record(tenant, key_id)
             if record.state is not KeyState.REVOKED:
-                _write(directory / f"{key_id}.json", _encode(record, revoked_at), mode=0o600)
+                self._write_record(replace(record, revoked_at=revoked_at, revocation_reason=reason))
+            self._publish(tenant)
+
+    def private_key(self, tenant: str, key_id: str, *other_passphrases: bytes) -> PrivateKey:
+        """See `PrivateKeys`; a private key file that others than its owner may open is refused."""
+        self._record(tenant, key_id)
+        data = disk.read(self._directory(tenant) / f"{key_id}.pem", private=True)
+        passphrases = (self._passphrase(), *other_passphrases) if key_files.is_encrypted(data) else (None,)
+        key = _open(f"key {key_id} of tenant {tenant}", data, passphrases)
+        if key.key_id != key_id:
+            raise KeyUnavailable(f"the private key of tenant {tenant} in {key_id}.pem is another one")
+        return key
+
+    def protect(self, tenant: str, key: PrivateKey, passphrase: bytes | None) -> None:
+        """See `PrivateKeys`."""
+        with disk.locked(self._directory(tenant)):
+            self._record(tenant, key.key_id)
+            self._write_private(tenant, key, passphrase)
 
     def signer(self, tenant: str, key_id: str) -> Signer:
-        """See `SignerSource`; a private key file that others than its owner may open is refused."""
+        """See `SignerSource`. What a kill kept from being published is published."""
         record = self._record(tenant, key_id)
         if record.state is KeyState.REVOKED:
             raise KeyUnavailable(f"key {key_id} of tenant {tenant} is revoked")
-        pem = _read(self._directory(tenant) / f"{key_id}.pem", private=True)
-        try:
-            encrypted = pem.startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
-            key = ecdsa_p256.load_private_key(pem, self._passphrase() if encrypted else None)
-        except UnusableKey as error:
-            raise KeyUnavailable(
-                f"key {key_id} of tenant {tenant}: {error.what}", hint=error.advice
-            ) from None
-        if key.key_id != key_id:
-            raise KeyUnavailable(f"the private key of tenant {tenant} in {key_id}.pem is another one")
+        key = self.private_key(tenant, key_id)
+        if record.state is KeyState.ACTIVE and self._published(tenant) != record.public_key_pem:
+            with disk.locked(self._directory(tenant)):
+                self._publish(tenant)
         return key
 
     def public_key_path(self, tenant: str) -> Path:
@@ -123,114 +145,100 @@ class FileKeyStore:
         return self._data_dir / "keys" / tenant
 
     def _record(self, tenant: str, key_id: str) -> KeyRecord:
-        for record in self.records(tenant):
-            if record.key_id == key_id:
-                return record
+        for each in self._read_all(tenant):
+            if each.key_id == key_id:
+                if isinstance(each, DamagedKey):
+                    raise KeyUnavailable(each.what)
+                return each
         raise KeyNotFound(f"tenant {tenant} has no key {key_id[:80]}")
+
+    def _read_all(self, tenant: str) -> Iterator[KeyRecord | DamagedKey]:
+        directory = self._directory(tenant)
+        active = self._active(tenant)
+        for path in sorted(directory.glob("*.json")):
+            key_id = path.stem
+            if not _KEY_ID.fullmatch(key_id):
+                continue
+            protection = _protection(directory / f"{key_id}.pem")
+            try:
+                yield records.decode(
+                    tenant, key_id, disk.read(path), active=key_id == active, protection=protection
+                )
+            except KeyUnavailable as error:
+                yield DamagedKey(key_id, error.what)
 
     def _active(self, tenant: str) -> str | None:
         try:
-            return (self._directory(tenant) / "active").read_text("ascii").strip()
+            return (self._directory(tenant) / "active").read_text("ascii", errors="replace").strip()
         except FileNotFoundError:
             return None
 
-    def _activate(self, record: KeyRecord) -> None:
-        _write(self._directory(record.tenant) / "active", f"{record.key_id}\n".encode(), mode=0o600)
+    def _introduce(
+        self, tenant: str, key: PrivateKey, created_at: datetime, passphrase: bytes | None
+    ) -> None:
+        pem = key.public_key_pem()
+        record = KeyRecord(tenant, key.key_id, KeyState.WAITING, created_at, pem)
+        self._write_private(tenant, key, passphrase)
+        if all(each.state is not KeyState.ACTIVE for each in self.records(tenant)):
+            self._point_at(record)
+        # Last, so that a key whose making was cut off does not exist, and the next run makes another.
+        self._write_record(record)
+
+    def _write_private(self, tenant: str, key: PrivateKey, passphrase: bytes | None) -> None:
+        form = KeyForm.PKCS8 if passphrase is None else KeyForm.COSIGN
+        data = key_files.write(key, form, passphrase)
+        disk.write(self._directory(tenant) / f"{key.key_id}.pem", data, mode=0o600)
+
+    def _write_record(self, record: KeyRecord) -> None:
+        path = self._directory(record.tenant) / f"{record.key_id}.json"
+        disk.write(path, records.encode(record), mode=0o600)
+
+    def _point_at(self, record: KeyRecord) -> None:
+        disk.write(self._directory(record.tenant) / "active", f"{record.key_id}\n".encode(), mode=0o600)
+        self._write_public(record)
+
+    def _publish(self, tenant: str) -> None:
+        """Bring the published public key in line with the active key; without one there is nothing to trust."""
+        active = [each for each in self.records(tenant) if each.state is KeyState.ACTIVE]
+        if active:
+            self._write_public(active[0])
+        else:
+            disk.remove(self.public_key_path(tenant))
+
+    def _published(self, tenant: str) -> bytes | None:
+        try:
+            return self.public_key_path(tenant).read_bytes()
+        except OSError:
+            return None
+
+    def _write_public(self, record: KeyRecord) -> None:
         public = self.public_key_path(record.tenant)
         public.parent.mkdir(parents=True, exist_ok=True)
-        _write(public, record.public_key_pem, mode=0o644)
+        disk.sweep(public.parent)
+        disk.write(public, record.public_key_pem, mode=0o644)
 
 
-def passphrase_file(path: Path) -> Callable[[], bytes]:
-    """A passphrase from a file that only its owner may open; one newline at its end is left out.
+def _open(name: str, data: bytes, passphrases: tuple[bytes | None, ...]) -> PrivateKey:
+    """The key in a file, by the first passphrase that opens it.
 
-    The function that is returned raises `KeyUnavailable` where the file cannot be used.
+    Raises:
+        KeyUnavailable: none does, for the reason that the last one met.
     """
-
-    def read() -> bytes:
-        text = _read(path, private=True)
-        return text[:-1] if text.endswith(b"\n") else text
-
-    return read
-
-
-def _encode(record: KeyRecord, revoked_at: datetime | None) -> bytes:
-    value = {
-        "algorithm": _ALGORITHM,
-        "createdAt": timestamps.render(record.created_at),
-        "keyId": record.key_id,
-        "publicKey": record.public_key_pem.decode("ascii"),
-        "revokedAt": None if revoked_at is None else timestamps.render(revoked_at),
-    }
-    return canonical_json.encode(value)
+    refused: UnusableKey | None = None
+    for passphrase in passphrases:
+        try:
+            return key_files.read(data, passphrase)
+        except UnusableKey as error:
+            refused = error
+    raise KeyUnavailable(
+        f"{name}: {refused.what if refused else 'there is no passphrase to try'}",
+        hint=refused.advice if refused else None,
+    ) from None
 
 
-def _decode(tenant: str, key_id: str, data: bytes, active: str | None) -> KeyRecord:
+def _protection(path: Path) -> Protection:
     try:
-        value: dict[str, Any] = canonical_json.decode(data)
-        public = ecdsa_p256.load_public_key(value["publicKey"].encode("ascii"))
-        created_at = timestamps.parse(value["createdAt"])
-        revoked = value["revokedAt"] is not None
-    except (
-        canonical_json.NotCanonical,
-        KeyError,
-        TypeError,
-        AttributeError,
-        ValueError,
-        UnusableKey,
-    ) as error:
-        raise KeyUnavailable(f"the record of key {key_id} of tenant {tenant} is damaged") from error
-    if public.key_id != key_id or created_at is None:
-        raise KeyUnavailable(f"the record of key {key_id} of tenant {tenant} is of another key")
-    state = KeyState.ACTIVE if key_id == active else KeyState.RETIRED
-    return KeyRecord(tenant, key_id, KeyState.REVOKED if revoked else state, created_at, public.pem())
-
-
-def _read(path: Path, *, private: bool = False) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise KeyUnavailable(f"{path} cannot be read: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise KeyUnavailable(f"{path} is not a regular file")
-        if private and mode & 0o077:
-            raise KeyUnavailable(
-                f"{path} is open to others than its owner (mode {stat.S_IMODE(mode):04o})",
-                hint=f"If nobody read it, run `chmod 600 {path}`; else revoke the key and make another.",
-            )
-        return file.read()
-
-
-def _write(path: Path, data: bytes, *, mode: int) -> None:
-    """Write beside the target, flush to disk, rename, and flush the directory."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    directory.mkdir(mode=0o700, exist_ok=True)
-    descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+        data = disk.read(path)
+    except KeyUnavailable:
+        return Protection.ABSENT
+    return Protection.ENCRYPTED if key_files.is_encrypted(data) else Protection.PLAIN

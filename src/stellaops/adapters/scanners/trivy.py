@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,8 +17,10 @@ from typing import Any
 from urllib.parse import quote
 
 from stellaops.adapters.files.workspace import disk_errors, put_in_place
+from stellaops.bundles.trivy import inspect, java_db
 from stellaops.bundles.trivy.buckets import Bucket, bucket_named
 from stellaops.bundles.trivy.inspect import Sentinel
+from stellaops.bundles.trivy.java_db import JavaSentinel
 from stellaops.core import timestamps
 from stellaops.core.errors import DependencyFailed, MissingPrerequisite
 
@@ -91,31 +94,41 @@ class StockTrivy:
             return None
         return done.stdout.partition("\n")[0].removeprefix("Version: ").strip()
 
-    def load(self, archive: Path, cache: Path, *, downloaded_at: datetime | None = None) -> None:
-        """Put a `db.bundle` into a Trivy cache, in one step; Trivy then needs `--skip-db-update` or takes it as fresh.
+    def load(self, archive: Path, cache: Path, *, downloaded_at: datetime | None = None) -> Path:
+        """Put a `db.bundle` or `java-db.bundle` into a Trivy cache, in one step.
+
+        Trivy then needs `--skip-db-update` or `--skip-java-db-update`, or takes it as fresh.
 
         Args:
             downloaded_at: written into `metadata.json`, as Trivy does after a download.
+
+        Returns:
+            Where the database lies.
         """
         with disk_errors(cache):
             cache.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=cache, prefix=".db-") as scratch:
                 fresh = Path(scratch) / "db"
                 fresh.mkdir()
-                _unpack(archive, fresh)
+                database = _unpack(archive, fresh)
                 if downloaded_at is not None:
                     _mark(fresh / "metadata.json", downloaded_at)
-                put_in_place(fresh, cache / "db")
+                place = cache / _PLACES[database]
+                put_in_place(fresh, place)
+                return place / database
 
     def scan(self, target: Path, cache: Path, *, kind: str = "fs") -> dict[str, Any]:
         """Scan a directory (`fs`) or an SBOM (`sbom`) with a cache's database; Trivy's JSON report.
+
+        The kind `rootfs` lists the packages of a directory, jars among them, as CycloneDX: without any vulnerability.
 
         Raises:
             TrivyMissing, TrivyFailed: see there.
         """
         command = [
-            str(self.program()), kind, *OFFLINE, "--cache-dir", str(cache), "--format", "json",
-            *(("--scanners", "vuln") if kind != "sbom" else ()), str(target),
+            str(self.program()), kind, *OFFLINE, "--cache-dir", str(cache),
+            "--format", "cyclonedx" if kind == "rootfs" else "json",
+            *(("--scanners", "vuln") if kind == "fs" else ()), str(target),
         ]  # fmt: skip
         environment = {k: v for k, v in os.environ.items() if not k.startswith("TRIVY_")}
         try:
@@ -156,17 +169,54 @@ class StockTrivy:
         shutil.rmtree(cache, ignore_errors=True)
         return problems
 
+    def unrecognised(self, archive: Path, sentinels: Sequence[JavaSentinel], scratch: Path) -> list[str]:
+        """See the port: a jar that says nothing of itself for each, which Trivy can only look up by its name."""
+        if not sentinels:
+            return []
+        cache, target = scratch / "trivy-java-cache", scratch / "jars"
+        self.load(archive, cache)
+        for number, each in enumerate(sentinels):
+            folder = target / f"{number:03}"
+            folder.mkdir(parents=True)
+            with zipfile.ZipFile(folder / each.file_name, "w") as jar:
+                jar.writestr("smoke.txt", f"{each.group} {each.file_name}")
+        components = self.scan(target, cache, kind="rootfs").get("components") or ()
+        found = {
+            (component.get("group"), component.get("name"), component.get("version"))
+            for component in components
+        }
+        shutil.rmtree(cache, ignore_errors=True)
+        shutil.rmtree(target, ignore_errors=True)
+        return [
+            f"{each.file_name} was not recognised as of {each.group}"
+            for each in sentinels
+            if (each.group, each.artifact, each.version) not in found
+        ]
 
-def _unpack(archive: Path, into: Path) -> None:
+
+_PLACES = {inspect.DATABASE: "db", java_db.DATABASE: "java-db"}
+"""Where each database lies in a cache."""
+
+
+def _unpack(archive: Path, into: Path) -> str:
+    """Unpack an archive; answers the name of its database."""
+    found = []
     with tarfile.open(archive, "r:gz") as members:
-        for name in ("trivy.db", "metadata.json"):
-            content = members.extractfile(name)
-            if content is None:
-                raise TrivyFailed(f"{archive} has no {name}")
-            with (into / name).open("wb") as out:
+        for member in members:
+            content = members.extractfile(member)
+            if content is None or member.name not in (*_PLACES, inspect.METADATA):
+                raise TrivyFailed(f"{archive} must not hold {member.name[:120]!a}")
+            found.append(member.name)
+            with (into / member.name).open("wb") as out:
                 shutil.copyfileobj(content, out, 1 << 20)
                 out.flush()
                 os.fsync(out.fileno())
+    databases = sorted(set(found) - {inspect.METADATA})
+    if len(databases) != 1 or len(found) != 2:
+        raise TrivyFailed(
+            f"{archive} must hold {inspect.METADATA} and one database, and holds {', '.join(found)}"
+        )
+    return databases[0]
 
 
 def _mark(file: Path, downloaded_at: datetime) -> None:

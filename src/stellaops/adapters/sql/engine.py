@@ -1,157 +1,123 @@
-"""Opening a store: connection settings, transactions, and the errors of the driver as ours."""
+"""Opening a store, its transactions, and the errors of the drivers as ours."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DatabaseError, OperationalError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
-from stellaops.core.errors import DependencyFailed, MissingPrerequisite, NotTrusted, StellaError
+from stellaops.adapters.sql.address import Address, SqliteFile
+from stellaops.adapters.sql.dialect import Dialect
+from stellaops.adapters.sql.errors import StoreConflict, StoreFull, StoreReadOnly
+from stellaops.adapters.sql.postgres import POSTGRES, driver_errors
+from stellaops.adapters.sql.sqlite import SQLITE
+from stellaops.core.errors import StellaError
 
+_DIALECTS: dict[str, Dialect] = {"sqlite": SQLITE, "postgresql": POSTGRES}
+_ATTEMPTS = 5
+_ABOUT_FILES = (PermissionError, FileExistsError, FileNotFoundError, NotADirectoryError)
 
-class StoreFull(MissingPrerequisite):
-    """No room on the disk of the store."""
-
-    code = "ERR_STORE_FULL"
-    hint = "Free room on the disk of the data directory, then run the same command again: it goes on where it was."
-
-
-class StoreReadOnly(MissingPrerequisite):
-    """The store cannot be written."""
-
-    code = "ERR_STORE_READ_ONLY"
-    hint = (
-        "Give the user that runs stella write permission on the data directory, or choose another --data-dir."
-    )
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-class StoreBusy(DependencyFailed):
-    """Another process holds the store for longer than the waiting time."""
-
-    code = "ERR_STORE_BUSY"
-    hint = "Wait for the other stella process, then run the command again."
+def dialect_of(bind: Engine | Connection) -> Dialect:
+    """What differs on the database of an engine or a connection."""
+    return _DIALECTS[bind.dialect.name]
 
 
-class StoreDamaged(NotTrusted):
-    """The store's file is not a sound database."""
+def open_engine(address: Address, schema: str) -> Engine:
+    """An engine on a store; its schema is not looked at.
 
-    code = "ERR_STORE_DAMAGED"
-    hint = "Restore the data directory from a backup, or move it away and import again."
-
-
-_BUSY_SECONDS = 60
+    Args:
+        schema: `evidence` or `service`.
+    """
+    with translated(address):
+        return (SQLITE if isinstance(address, SqliteFile) else POSTGRES).open(address, schema)
 
 
 def open_sqlite(path: Path) -> Engine:
-    """An engine on a SQLite file, made when absent; write-ahead logging, full durability of committed imports."""
-    with translated(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(
-            f"sqlite:///{path}",
-            poolclass=QueuePool,
-            connect_args={"timeout": _BUSY_SECONDS, "isolation_level": None, "check_same_thread": False},
-        )
-        event.listen(engine, "connect", _configure)
-        event.listen(engine, "begin", _begin)
-        with engine.connect():
-            return engine
+    """An engine on a SQLite file, made when absent; its schema is not looked at."""
+    return open_engine(SqliteFile(path), "")
 
 
-def _configure(connection: sqlite3.Connection, _record: Any) -> None:
-    for pragma in (
-        "page_size = 8192",  # documents are of a few KB: fewer overflow pages, a third less CPU than with 4096
-        "journal_mode = WAL",
-        "synchronous = NORMAL",  # with WAL: no damage at power loss; `checkpoint` makes an import durable
-        "foreign_keys = ON",
-        "recursive_triggers = ON",  # so that REPLACE meets the guards against removal
-        "cache_size = -65536",  # 64 MiB
-        "temp_store = FILE",
-        "journal_size_limit = 67108864",
-        "wal_autocheckpoint = 16384",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin(connection: Connection) -> None:
-    # Deferred transactions that turn into writers fail at once when another writer came first: take the lock now.
-    write = connection.get_execution_options().get("stella_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+def where(engine: Engine) -> str:
+    """What people call the store."""
+    return str(engine.get_execution_options().get("stella_where") or engine.url.database)
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """One write transaction; rolled back on any error."""
+def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
+    """One write transaction; rolled back on any error.
+
+    Args:
+        durable: without it a power cut may take the transaction back as a whole, until a durable one follows.
+    """
     with (
-        translated(engine.url.database),
+        translated(where(engine)),
         engine.connect().execution_options(stella_write=True) as connection,
         connection.begin(),
     ):
+        dialect_of(engine).begin_writing(connection, durable=durable)
         yield connection
 
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """One read transaction: everything read inside is of one state."""
-    with translated(engine.url.database), engine.connect() as connection, connection.begin():
+    options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    with (
+        translated(where(engine)),
+        engine.connect().execution_options(
+            **(options if engine.dialect.name == "postgresql" else {})
+        ) as connection,
+        connection.begin(),
+    ):
         yield connection
 
 
-def checkpoint(engine: Engine) -> None:
-    """Bring the write-ahead log into the file and onto the disk, as far as readers allow."""
-    with translated(engine.url.database):
-        raw = engine.raw_connection()
-        try:
-            raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        finally:
-            raw.close()
+def retried(transaction: Callable[P, T]) -> Callable[P, T]:
+    """Run a function that is one transaction again when it met another one: a deadlock, the same id at once."""
+
+    @wraps(transaction)
+    def attempts(*args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return transaction(*args, **kwargs)
+            except StoreConflict:
+                continue
+        return transaction(*args, **kwargs)
+
+    return attempts
+
+
+def settle(engine: Engine) -> None:
+    """After much was written: bring it to where it stays, and let the planner know it."""
+    with translated(where(engine)):
+        dialect_of(engine).settle(engine)
 
 
 @contextmanager
-def translated(where: object) -> Iterator[None]:
+def translated(place: object) -> Iterator[None]:
     """Driver errors as errors of ours that say what to do."""
+    known: tuple[type[Exception], ...] = (DBAPIError, sqlite3.DatabaseError, *_ABOUT_FILES, *driver_errors())
     try:
         yield
-    except (
-        DatabaseError,
-        sqlite3.DatabaseError,
-        PermissionError,
-        FileExistsError,
-        FileNotFoundError,
-        NotADirectoryError,
-    ) as error:
-        raise _ours(error, where) from error
+    except known as error:
+        raise _ours(error, place) from error
     except OSError as error:
         if error.errno == 28:
-            raise StoreFull(f"no room on the disk of {where}") from error
+            raise StoreFull(f"no room on the disk of {place}") from error
         if error.errno == 30:
-            raise StoreReadOnly(f"{where} is on a read-only file system") from error
+            raise StoreReadOnly(f"{place} is on a read-only file system") from error
         raise
 
 
-def _ours(error: Exception, where: object) -> StellaError:
-    text = str(error.orig) if isinstance(error, DatabaseError) else str(error)
-    lowered = text.lower()
-    if "full" in lowered or "disk i/o" in lowered:
-        return StoreFull(f"{where}: {text}")
-    if "locked" in lowered or "busy" in lowered:
-        return StoreBusy(f"{where}: {text}")
-    readonly = (
-        "readonly",
-        "read-only",
-        "unable to open",
-        "permission denied",
-        "exists",
-        "not a directory",
-        "no such",
-    )
-    if any(word in lowered for word in readonly):
-        return StoreReadOnly(f"{where}: {text}")
-    if isinstance(error, OperationalError | sqlite3.OperationalError):
-        return DependencyFailed(f"{where}: {text}")
-    return StoreDamaged(f"{where}: {text}")
+def _ours(error: Exception, place: object) -> StellaError:
+    return POSTGRES.error(error, place) or SQLITE.error(error, place) or StellaError(f"{place}: {error}")

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, and_, case, cast, func, literal, or_, select, text, tuple_
+from sqlalchemy import Engine, and_, literal, or_, select, tuple_
 from sqlalchemy.sql import ColumnElement, Select
-from sqlalchemy.types import Text
 
 from stellaops.adapters.sql import schema
-from stellaops.adapters.sql.engine import reading
+from stellaops.adapters.sql.dialect import Dialect
+from stellaops.adapters.sql.engine import dialect_of, reading
+from stellaops.adapters.sql.java_schema import java_artefact
 from stellaops.adapters.sql.sources import instant
 from stellaops.advisories import databases
+from stellaops.advisories.documents.epss import EpssFeed, scores
+from stellaops.advisories.documents.registry import ARTEFACT_FEEDS
 from stellaops.advisories.severity import Severity
 from stellaops.bundles.content import SnapshotDigest
 from stellaops.bundles.jsonl.shards import Line, raw_line
 from stellaops.bundles.manifest import Source
 from stellaops.bundles.trivy.buckets import bucket_named
-from stellaops.bundles.trivy.values import decode_detail
+from stellaops.bundles.trivy.java_db import JavaRow
+from stellaops.bundles.trivy.marks import ABOUT, NO_SCORES, Scores
+from stellaops.bundles.trivy.values import decode_detail, keeps_id
 from stellaops.bundles.trivy.vulnerability_db import AdvisoryEntry, DataSource, DetailEntry
 from stellaops.exports.ports import Selection, Snapshot
 from stellaops.exports.selectors import TLP_ORDER, Selectors
+from stellaops.ingest.feeds import OWNED, Side, side_of
 from stellaops.ingest.import_documents import microseconds
 from stellaops.ingest.model import SHARED
 
@@ -34,7 +40,7 @@ _PLACE = (revision.c.owner, revision.c.source, revision.c.key)
 
 
 class SqlEvidence:
-    """`exports.ports.Evidence`, `RowSource` and `TrivyRows` on an evidence store."""
+    """`exports.ports.Evidence`, `RowSource`, `TrivyRows` and `JavaRows` on an evidence store."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -43,6 +49,11 @@ class SqlEvidence:
         """See the port."""
         with reading(self._engine) as connection:
             return int(connection.execute(select(schema.head.c.seq)).scalar_one())
+
+    def sources(self) -> Sequence[str]:
+        """See the port."""
+        with reading(self._engine) as connection:
+            return sorted(connection.execute(select(schema.source.c.name)).scalars())
 
     def unfinished(self) -> Sequence[str]:
         """See the port. A later import that is only staging shows nothing yet and stops nobody."""
@@ -60,9 +71,8 @@ class SqlEvidence:
         """See the port."""
         digest = SnapshotDigest()
         newest: dict[str, int | None] = {}
-        for row in self._pages(
-            _selected(selection, *_PLACE, revision.c.digest, revision.c.stated_at), _PLACE, _PAGE
-        ):
+        statement = self._selected(selection, *_PLACE, revision.c.digest, revision.c.stated_at)
+        for row in self._by_source(selection, statement, _PAGE):
             digest.add(row[0], row[1], row[2], row[3])
             known = newest.get(row[1])
             newest[row[1]] = row[4] if known is None else max(known, row[4] or known)
@@ -77,26 +87,26 @@ class SqlEvidence:
     def raw_lines(self, selection: Selection) -> Iterator[Line]:
         """See the port: the canonical bytes are copied."""
         columns = (*_PLACE, revision.c.digest, revision.c.raw_digest, document.c.verbatim, document.c.body)
-        statement = _selected(selection, *columns).join(document, document.c.id == revision.c.id)
-        for owner, source, key, digest, raw_digest, verbatim, body in self._pages(
-            statement, _PLACE, _BODY_PAGE
+        statement = self._selected(selection, *columns).join(document, document.c.id == revision.c.id)
+        for owner, source, key, digest, raw_digest, verbatim, body in self._by_source(
+            selection, statement, _BODY_PAGE
         ):
             yield Line(owner, source, key, raw_line(source, key, digest, raw_digest, body, verbatim=verbatim))
 
     def index_lines(self, selection: Selection) -> Iterator[Line]:
         """See the port."""
         index = schema.index_row.alias("line")
-        statement = _selected(selection, *_PLACE, index.c.value).join(
+        statement = self._selected(selection, *_PLACE, index.c.value).join(
             index, index.c.revision == revision.c.id
         )
-        for owner, source, key, value in self._pages(statement, _PLACE, _PAGE):
+        for owner, source, key, value in self._by_source(selection, statement, _PAGE):
             yield Line(owner, source, key, value)
 
     def advisories(self, selection: Selection) -> Iterator[AdvisoryEntry]:
         """See the port."""
         table = schema.trivy_advisory
         place = (table.c.bucket, table.c.package, table.c.vulnerability, table.c.revision)
-        statement = _selected(selection, *place, table.c.strength, table.c.value).join(
+        statement = self._selected(selection, *place, table.c.strength, table.c.value).join(
             table, table.c.revision == revision.c.id
         )
         for bucket, package, vulnerability, _, strength, value in self._pages(statement, place, _PAGE):
@@ -107,7 +117,7 @@ class SqlEvidence:
         table, detail, source = schema.trivy_vulnerability, schema.trivy_detail, schema.source
         place = (table.c.vulnerability, table.c.revision, table.c.part)
         statement = (
-            _selected(selection, *place, *_PLACE, source.c.database, detail.c.value)
+            self._selected(selection, *place, *_PLACE, source.c.database, detail.c.value)
             .join(table, table.c.revision == revision.c.id)
             .join(detail, and_(detail.c.revision == table.c.revision, detail.c.part == table.c.part))
             .join(source, source.c.name == revision.c.source)
@@ -120,11 +130,26 @@ class SqlEvidence:
             group.append(row)
         yield from _in_merge_order(group)
 
+    def scores(self, selection: Selection) -> Scores:
+        """See the port: of the newest day. Of several documents about it, the one of the bytewise last source."""
+        source = schema.source
+        statement = (
+            self._selected(selection, revision.c.key, document.c.body)
+            .join(document, document.c.id == revision.c.id)
+            .join(source, source.c.name == revision.c.source)
+            .where(source.c.feed == EpssFeed.name)
+            .order_by(revision.c.key.desc(), revision.c.source.desc())
+            .limit(1)
+        )
+        with reading(self._engine) as connection:
+            found = connection.execute(statement).first()
+        return NO_SCORES if found is None else Scores(found.key, scores(found.body))
+
     def data_sources(self, selection: Selection) -> dict[str, DataSource]:
         """See the port. Where two databases write one bucket, the one of the better rank names it."""
         table, source = schema.trivy_advisory, schema.source
         pairs = (
-            _selected(selection, table.c.bucket, source.c.database)
+            self._selected(selection, table.c.bucket, source.c.database)
             .join(table, table.c.revision == revision.c.id)
             .join(source, source.c.name == revision.c.source)
             .distinct()
@@ -133,6 +158,8 @@ class SqlEvidence:
             rows = connection.execute(pairs).all()
         found: dict[str, databases.Database] = {}
         for bucket, name in rows:
+            if bucket == ABOUT:
+                continue
             database = databases.get(name) or databases.GENERIC
             if bucket not in found or (database.rank, database.name) < (
                 found[bucket].rank,
@@ -145,29 +172,89 @@ class SqlEvidence:
         """See the port."""
         table = schema.trivy_problem
         place = (*_PLACE, table.c.number)
-        statement = _selected(
+        statement = self._selected(
             selection, *place, table.c.bucket, table.c.package, table.c.constraint_text, table.c.reason
         ).join(table, table.c.revision == revision.c.id)
         for _, source, key, _, bucket, package, constraint, reason in self._pages(statement, place, _PAGE):
             yield f"{source} {key}: {bucket} {package}: {constraint!r} left out: {reason}"
 
-    def _pages(
-        self, statement: Select[Any], place: Sequence[ColumnElement[Any]], size: int
+    def artefacts(self, selection: Selection) -> Iterator[JavaRow]:
+        """See the port."""
+        table = java_artefact.c
+        place = (
+            table.group_id,
+            table.artifact_id,
+            table.version,
+            table.archive_type,
+            table.sha1,
+            table.revision,
+        )
+        statement = self._selected(selection, *place).join(java_artefact, table.revision == revision.c.id)
+        last: JavaRow | None = None
+        for group, artifact, version, archive_type, sha1, _ in self._pages(statement, place, _PAGE):
+            row = (group, artifact, version, archive_type, bytes(sha1))
+            if row != last:
+                yield row
+            last = row
+
+    def _selected(self, selection: Selection, *columns: ColumnElement[Any]) -> Select[Any]:
+        return selected(dialect_of(self._engine), selection, *columns)
+
+    def _by_source(
+        self, selection: Selection, statement: Select[Any], size: int
     ) -> Iterator[tuple[Any, ...]]:
-        """Rows in the order of `place`, whose columns the statement begins with, in pages of their own transactions."""
+        """Rows that begin with `_PLACE`, in its order.
+
+        One source after the other, so that every page is one range of the index: with a choice of owners and sources
+        in the statement SQLite would pass over all rows before the page again.
+        """
+        for owner in sorted({SHARED, selection.tenant}):
+            for name in self._sources(selection):
+                part = statement.where(revision.c.owner == owner, revision.c.source == name)
+                yield from self._pages(part, (revision.c.key,), size, begin=2)
+
+    def _sources(self, selection: Selection) -> list[str]:
+        table = schema.source
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(table.c.name, table.c.feed)).all()
+        chosen = selection.selectors.sources
+        return sorted(
+            row.name
+            for row in rows
+            if (not chosen or row.name in chosen)
+            and side_of(row.feed) not in OWNED
+            and (not selection.records or _kind(row.feed) in selection.records)
+        )
+
+    def _pages(
+        self, statement: Select[Any], place: Sequence[ColumnElement[Any]], size: int, begin: int = 0
+    ) -> Iterator[tuple[Any, ...]]:
+        """Rows in the order of `place`, in pages of their own transactions.
+
+        Args:
+            begin: where its columns begin among those of the statement.
+        """
         ordered = statement.order_by(*place).limit(size)
         after: tuple[Any, ...] | None = None
         while True:
-            page = ordered if after is None else ordered.where(tuple_(*place) > tuple_(*map(literal, after)))
+            page = ordered if after is None else ordered.where(tuple_(*place) > _typed(place, after))
             with reading(self._engine) as connection:
                 rows = connection.execute(page).all()
             yield from map(tuple, rows)
             if len(rows) < size:
                 return
-            after = tuple(rows[-1][: len(place)])
+            after = tuple(rows[-1][begin : begin + len(place)])
+
+
+def _typed(place: Sequence[ColumnElement[Any]], values: tuple[Any, ...]) -> ColumnElement[Any]:
+    return tuple_(*(literal(value, column.type) for column, value in zip(place, values, strict=True)))
 
 
 def _in_merge_order(group: list[tuple[Any, ...]]) -> Iterator[DetailEntry]:
+    """The details of one vulnerability; none where no document puts it under a package."""
+    if not any(keeps_id(row[7]) for row in group):
+        return
+
     def order(row: tuple[Any, ...]) -> tuple[Any, ...]:
         database = databases.get(row[6]) or databases.GENERIC
         return (database.rank, database.name, row[3], row[4], row[5], row[2])
@@ -177,12 +264,19 @@ def _in_merge_order(group: list[tuple[Any, ...]]) -> Iterator[DetailEntry]:
         yield row[0], database.trivy_id, decode_detail(row[7])
 
 
+def _kind(feed: str) -> str:
+    """What a feed's records are, as selections name it."""
+    if side_of(feed) is Side.VEX:
+        return "vex"
+    return "artefacts" if feed in ARTEFACT_FEEDS else "advisories"
+
+
 def _data_source(bucket: str, database: databases.Database) -> DataSource:
     name = bucket.partition("::")[2] if bucket_named(bucket).language else database.title
     return DataSource(database.trivy_id, name, database.url)
 
 
-def _selected(selection: Selection, *columns: ColumnElement[Any]) -> Select[Any]:
+def selected(dialect: Dialect, selection: Selection, *columns: ColumnElement[Any]) -> Select[Any]:
     """Revisions of a selection; the index row is joined only where a selector looks into it."""
     selectors = selection.selectors
     statement = select(*columns).select_from(revision).where(
@@ -202,7 +296,7 @@ def _selected(selection: Selection, *columns: ColumnElement[Any]) -> Select[Any]
         statement = statement.where(revision.c.severity > int(Severity.UNKNOWN))
     statement = _fetched(statement, revision.c.fetched_at >= _micro(selectors.since), selectors.since)
     statement = _fetched(statement, revision.c.fetched_at < _micro(selectors.until), selectors.until)
-    return _by_index_row(statement, selectors)
+    return _by_index_row(dialect, statement, selectors)
 
 
 def _fetched(statement: Select[Any], bound: ColumnElement[bool], given: datetime | None) -> Select[Any]:
@@ -213,34 +307,22 @@ def _micro(given: datetime | None) -> int:
     return 0 if given is None else microseconds(given)
 
 
-def _by_index_row(statement: Select[Any], selectors: Selectors) -> Select[Any]:
+def _by_index_row(dialect: Dialect, statement: Select[Any], selectors: Selectors) -> Select[Any]:
     packages = (*selectors.packages, *selectors.products)
     if not (selectors.ecosystems or packages or selectors.ids):
         return statement
     index = schema.index_row.alias("chosen")
+    value = index.c.value
     statement = statement.join(index, index.c.revision == revision.c.id)
-    value = cast(index.c.value, Text)
     if selectors.ecosystems:
-        statement = statement.where(_any_of(value, "$.ecosystems", _ecosystem(selectors.ecosystems)))
+        statement = statement.where(
+            dialect.json_list(value, "ecosystems", selectors.ecosystems, before_colon=True)
+        )
     if packages:
-        statement = statement.where(_any_of(value, "$.packages", lambda item: item.in_(packages)))
+        statement = statement.where(dialect.json_list(value, "packages", packages))
     if selectors.ids:
-        own = func.json_extract(value, "$.id").in_(selectors.ids)
-        alias = _any_of(value, "$.aliases", lambda item: item.in_(selectors.ids))
-        statement = statement.where(or_(own, alias, revision.c.key.in_(selectors.ids)))
+        own = dialect.json_text(value, "id", selectors.ids)
+        alias = dialect.json_list(value, "aliases", selectors.ids)
+        stated = dialect.json_list(value, "vulnerabilities", selectors.ids)
+        statement = statement.where(or_(own, alias, stated, revision.c.key.in_(selectors.ids)))
     return statement
-
-
-def _ecosystem(names: tuple[str, ...]) -> Callable[[ColumnElement[Any]], ColumnElement[bool]]:
-    def matches(item: ColumnElement[Any]) -> ColumnElement[bool]:
-        base = case((func.instr(item, ":") > 0, func.substr(item, 1, func.instr(item, ":") - 1)), else_=item)
-        return or_(item.in_(names), base.in_(names))
-
-    return matches
-
-
-def _any_of(
-    value: ColumnElement[Any], path: str, matches: Callable[[ColumnElement[Any]], ColumnElement[bool]]
-) -> ColumnElement[bool]:
-    items = func.json_each(value, path).table_valued("value")
-    return select(text("1")).select_from(items).where(matches(items.c.value)).exists()

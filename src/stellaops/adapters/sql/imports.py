@@ -2,42 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from backports import zstd
-from sqlalchemy import Connection, Engine, Row, Table, and_, delete, func, insert, or_, select, text, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Row,
+    Table,
+    and_,
+    bindparam,
+    case,
+    cast,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.sql import ColumnElement
 
 from stellaops.adapters.sql import schema
-from stellaops.adapters.sql.bulk import bulk_insert
-from stellaops.adapters.sql.engine import checkpoint, reading, writing
+from stellaops.adapters.sql.alias_schema import alias_link
+from stellaops.adapters.sql.engine import dialect_of, reading, retried, settle, writing
+from stellaops.adapters.sql.java_schema import java_artefact
+from stellaops.adapters.sql.sbom_rows import Components
 from stellaops.adapters.sql.schema import OPEN
+from stellaops.adapters.sql.types import TEXT
+from stellaops.adapters.sql.vex_rows import Statements, count_statements
+from stellaops.advisories import databases
+from stellaops.advisories.databases import Database
+from stellaops.advisories.index import DocumentId
 from stellaops.core.digests import sha256
+from stellaops.core.errors import DependencyFailed
+from stellaops.ingest.derive import Derived, derive
 from stellaops.ingest.import_documents import microseconds
-from stellaops.ingest.model import SHARED, Batch, Container, ImportReport, Job, Record, Rejected, Source
+from stellaops.ingest.model import Batch, Container, ImportReport, Job, Record, Rejected, Source, owner_of
 
 _BLOCK_BYTES = 256 << 10
 _BLOCK_LEVEL = 1
 _APPLY_ROWS = 20_000
+_STAMP = ",".join(f"{name}={version}" for name, version in sorted(schema.VERSIONS.items())) + "@"
 
 job_t, staged_t, revision_t = schema.job, schema.staged, schema.revision
-
-# One content wins for a key inside one import, whatever the order in which they come: the newest stated instant,
-# then the smaller digest, then the smaller digest of the raw form.
-_STAGE = """
-INSERT INTO staged (job, owner, key, document, digest, raw_digest, stated_at, withdrawn, severity, tlp, fetched_at,
-                    container, path, file_offset)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (job, owner, key) DO UPDATE SET
-  document = excluded.document, digest = excluded.digest, raw_digest = excluded.raw_digest,
-  stated_at = excluded.stated_at, withdrawn = excluded.withdrawn, severity = excluded.severity, tlp = excluded.tlp,
-  fetched_at = excluded.fetched_at, container = excluded.container, path = excluded.path,
-  file_offset = excluded.file_offset
-WHERE (coalesce(excluded.stated_at, -1), staged.digest, staged.raw_digest)
-    > (coalesce(staged.stated_at, -1), excluded.digest, excluded.raw_digest)
-"""
 
 # What an import changes is applied in key order, a chunk a transaction. A staged row with a document is a change: what
 # the store has already was staged without one.
@@ -57,9 +68,9 @@ SELECT max(key) FROM (
 ) AS chunk
 """)
 _COUNT_CHUNK = text(f"""
-SELECT count(*) AS "rows", coalesce(sum(old.id IS NULL), 0) AS added,
-       coalesce(sum(old.digest <> chunk.digest), 0) AS changed,
-       coalesce(sum(old.digest <> chunk.digest AND chunk.withdrawn AND NOT old.withdrawn), 0) AS withdrawn
+SELECT count(*) AS "rows", count(*) FILTER (WHERE old.id IS NULL) AS added,
+       count(*) FILTER (WHERE old.digest <> chunk.digest) AS changed,
+       count(*) FILTER (WHERE old.digest <> chunk.digest AND chunk.withdrawn AND NOT old.withdrawn) AS withdrawn
 FROM (SELECT owner, key, digest, withdrawn {_CHUNK}) AS chunk LEFT JOIN {_OLD}
 """)
 _CLOSE_CHUNK = text(f"""
@@ -77,12 +88,23 @@ SELECT document, owner, :source, key, digest, raw_digest, stated_at, withdrawn, 
 """)
 
 
+_CLOSE = update(revision_t).where(revision_t.c.id == bindparam("row")).values(seq_to=bindparam("seq"))
+
+
+class ImportLost(DependencyFailed):
+    """Another process has taken the import of the source over."""
+
+    code = "ERR_IMPORT_LOST"
+    hint = "The connection that held the source was lost; see `stella concelier status`, then run the command again."
+
+
 class SqlImports:
     """`ingest.ports.ImportStore` on an evidence store."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    @retried
     def begin(self, source: Source, fingerprint: str, now: datetime, *, retry: bool = False) -> Job:
         """See the port. An unfinished import of other inputs is given up; what it had applied stays."""
         with writing(self._engine) as connection:
@@ -97,7 +119,8 @@ class SqlImports:
                     connection.execute(update(job_t).where(job_t.c.id == row.id).values(resumed=True))
                     return Job(row.id, source, row.position, retry)
                 _give_up(connection, row)
-            number = _next_id(connection, job_t)
+            (number,) = _take_ids(connection, job_t, 1)
+            (first_document,) = _take_ids(connection, schema.document, 1)
             connection.execute(
                 insert(job_t).values(
                     id=number,
@@ -105,7 +128,7 @@ class SqlImports:
                     fingerprint=fingerprint,
                     state="staging",
                     position=0,
-                    first_document=_next_id(connection, schema.document),
+                    first_document=first_document,
                     started_at=microseconds(now),
                     fetched=0,
                     ignored=0,
@@ -116,62 +139,85 @@ class SqlImports:
                     quarantined=0,
                     resumed=False,
                     retry=retry,
+                    projections=stamp(0),
                 )
             )
             return Job(number, source, 0, retry)
 
+    @retried
     def stage(self, job: Job, batch: Batch) -> None:
-        """See the port: one transaction."""
-        with writing(self._engine) as connection:
-            containers = _Containers(connection, job.source)
-            fresh = _quarantine(connection, job, batch.rejected, containers)
-            self._stage_records(connection, job, batch.records, containers)
-            connection.execute(
-                update(job_t)
-                .where(job_t.c.id == job.id)
-                .values(
-                    position=batch.position,
-                    fetched=job_t.c.fetched + len(batch.records) + len(batch.rejected),
-                    ignored=job_t.c.ignored + batch.ignored,
-                    quarantined=job_t.c.quarantined + fresh,
-                )
-            )
+        """See the port: one transaction, which waits for no other import.
 
-    def _stage_records(
-        self, connection: Connection, job: Job, records: Sequence[Record], containers: _Containers
-    ) -> None:
+        Raises:
+            ImportLost: another process has taken the import over, and ended it.
+        """
+        # What is staged is made durable by the transactions that apply it.
+        with writing(self._engine, durable=False) as connection:
+            self._advance(connection, job, batch)
+            fresh = _quarantine(connection, job, batch.rejected)
+            self._stage_records(connection, job, batch.records)
+            if fresh:
+                count = {"quarantined": job_t.c.quarantined + fresh}
+                connection.execute(update(job_t).where(job_t.c.id == job.id).values(count))
+
+    def _advance(self, connection: Connection, job: Job, batch: Batch) -> None:
+        ours = job_t.c.projections == _stamp_at(job_t.c.position)
+        advanced = connection.execute(
+            update(job_t)
+            .where(job_t.c.id == job.id, job_t.c.state != "done")
+            .values(
+                position=batch.position,
+                projections=case((ours, stamp(batch.position)), else_=job_t.c.projections),
+                fetched=job_t.c.fetched + len(batch.records) + len(batch.rejected),
+                ignored=job_t.c.ignored + batch.ignored,
+            )
+        )
+        if advanced.rowcount == 0:
+            raise _lost(job)
+
+    def _stage_records(self, connection: Connection, job: Job, records: Sequence[Record]) -> None:
         known = _current(connection, job.source.name, [record.key for record in records])
         kept = [record for record in records if not _is_known(record, known.get(record.key))]
-        ids = {
-            id(record): number for number, record in enumerate(kept, _next_id(connection, schema.document))
-        }
+        numbers = _take_ids(connection, schema.document, len(kept))
+        ids = {id(record): number for number, record in zip(numbers, kept, strict=True)}
         _write_documents(connection, kept, ids)
-        _write_projections(connection, kept, ids)
+        containers = _Containers(connection, job.source, (record.container for record in kept))
+        database = databases.get(job.source.database) or databases.GENERIC
+        write_rows(connection, ((ids[id(r)], derived(r, job.source.name, database)) for r in kept))
         rows = [
             (
-                job.id, SHARED, r.key, ids.get(id(r)), r.digest, r.raw_digest, r.stated_at, r.withdrawn, r.severity,
-                r.tlp, r.container.fetched_at,
+                job.id, job.source.owner, r.key, ids.get(id(r)), r.digest, r.raw_digest, r.stated_at, r.withdrawn,
+                r.severity, r.tlp, r.container.fetched_at,
                 containers.id_of(r.container) if id(r) in ids else 0, r.path, r.offset,
             )
             for r in records
         ]  # fmt: skip
         if rows:
-            connection.exec_driver_sql(_STAGE, rows)
+            dialect_of(connection).stage(connection, staged_t, rows)
         _resolve(connection, job, records)
 
     def apply(self, job: Job, *, prune: Sequence[str], now: datetime) -> ImportReport:
         """See the port: transactions of a few thousand rows, each taking the next sequences."""
-        with writing(self._engine) as connection:
-            connection.execute(update(job_t).where(job_t.c.id == job.id).values(state="applying"))
+        self._make_visible_from_now(job)
         while self._apply_some(job):
             pass
         if prune:
             while self._prune_some(job, prune, microseconds(now)):
                 pass
         report = self._finish(job, now=now)
-        checkpoint(self._engine)
+        settle(self._engine)
         return report
 
+    @retried
+    def _make_visible_from_now(self, job: Job) -> None:
+        with writing(self._engine) as connection:
+            begun = connection.execute(
+                update(job_t).where(job_t.c.id == job.id, job_t.c.state != "done").values(state="applying")
+            )
+            if begun.rowcount == 0:
+                raise _lost(job)
+
+    @retried
     def _apply_some(self, job: Job) -> bool:
         with writing(self._engine) as connection:
             last = connection.execute(_LAST_OF_CHUNK, {"job": job.id, "rows": _APPLY_ROWS}).scalar()
@@ -195,8 +241,14 @@ class SqlImports:
             )
             return True
 
+    @retried
     def _prune_some(self, job: Job, scopes: Sequence[str], now: int) -> bool:
-        seen = select(staged_t.c.key).where(staged_t.c.job == job.id, staged_t.c.key == revision_t.c.key)
+        # By the whole of its key, else each document would look through all that is staged.
+        seen = select(staged_t.c.key).where(
+            staged_t.c.job == job.id,
+            staged_t.c.owner == revision_t.c.owner,
+            staged_t.c.key == revision_t.c.key,
+        )
         broken = select(schema.quarantine.c.id).where(
             schema.quarantine.c.source == job.source.name,
             or_(
@@ -214,19 +266,21 @@ class SqlImports:
         )
         with writing(self._engine) as connection:
             rows = connection.execute(gone).all()
+            if not rows:
+                return False
             first = _take_sequences(connection, len(rows))
-            if rows:
-                closing = [(first + number, row.id) for number, row in enumerate(rows)]
-                connection.exec_driver_sql("UPDATE revision SET seq_to = ? WHERE id = ?", closing)
+            closing = [{"row": row.id, "seq": seq} for seq, row in enumerate(rows, first)]
+            connection.execute(_CLOSE, closing)
             stones = [
-                (sequence, SHARED, job.source.name, row.key, row.digest, now)
-                for (sequence, _), row in zip(closing if rows else [], rows, strict=True)
+                (seq, job.source.owner, job.source.name, row.key, row.digest, now)
+                for seq, row in enumerate(rows, first)
             ]
-            bulk_insert(connection, schema.tombstone, stones)
+            _insert_many(connection, schema.tombstone, stones)
             count = {"vanished": job_t.c.vanished + len(rows)}
             connection.execute(update(job_t).where(job_t.c.id == job.id).values(count))
-            return bool(rows)
+            return True
 
+    @retried
     def _finish(self, job: Job, *, now: datetime) -> ImportReport:
         with writing(self._engine) as connection:
             row = connection.execute(select(job_t).where(job_t.c.id == job.id)).one()
@@ -243,6 +297,7 @@ class SqlImports:
                 update(schema.source).where(schema.source.c.name == job.source.name).values(values)
             )
             _drop_orphans(connection, row.first_document)
+            _leave_to_others(connection)
             return ImportReport(
                 source=job.source.name,
                 feed=job.source.feed,
@@ -258,30 +313,25 @@ class SqlImports:
                 ignored=row.ignored,
                 sequence=connection.execute(select(schema.head.c.seq)).scalar_one(),
                 resumed=bool(row.resumed),
+                statements=count_statements(connection, job.source),
             )
 
 
 class _Containers:
-    """Ids of containers, written on first use."""
+    """Ids of the containers of a batch, written together."""
 
-    def __init__(self, connection: Connection, source: Source) -> None:
-        self._connection = connection
-        self._source = source
-        self._ids: dict[tuple[str, str], int] = {}
+    def __init__(self, connection: Connection, source: Source, used: Iterable[Container]) -> None:
+        found = {(one.url, one.digest): one for one in used}
+        numbers = _take_ids(connection, schema.container, len(found))
+        self._ids = dict(zip(found, numbers, strict=True))
+        rows = [
+            (number, source.name, one.url, one.digest, one.size, one.fetched_at)
+            for number, one in zip(numbers, found.values(), strict=True)
+        ]
+        _insert_many(connection, schema.container, rows)
 
     def id_of(self, container: Container) -> int:
-        known = self._ids.get((container.url, container.digest))
-        if known is not None:
-            return known
-        table = schema.container
-        number = _next_id(self._connection, table)
-        self._connection.exec_driver_sql(
-            "INSERT INTO container (id, source, url, digest, size, fetched_at) VALUES (?, ?, ?, ?, ?, ?)",
-            (number, self._source.name, container.url, container.digest, container.size,
-             container.fetched_at),
-        )  # fmt: skip
-        self._ids[container.url, container.digest] = number
-        return number
+        return self._ids[container.url, container.digest]
 
 
 def _register(connection: Connection, source: Source) -> None:
@@ -305,12 +355,44 @@ def _give_up(connection: Connection, row: Row[Any]) -> None:
     _drop_orphans(connection, row.first_document)
 
 
-def _next_id(connection: Connection, table: Table) -> int:
-    return int(connection.execute(select(func.coalesce(func.max(table.c.id), 0) + 1)).scalar_one())
+def stamp(position: int) -> str:
+    """What a job says of the rows that this release has written for it, up to a position."""
+    return f"{_STAMP}{position}"
+
+
+def _stamp_at(position: ColumnElement[int]) -> ColumnElement[str]:
+    return _STAMP + cast(position, TEXT)
+
+
+def unstamped() -> ColumnElement[bool]:
+    """Ended jobs for which some documents may lack rows of this release: another one has read them."""
+    mine = or_(job_t.c.projections == "", job_t.c.projections == _stamp_at(job_t.c.position))
+    return and_(job_t.c.state == "done", or_(job_t.c.projections.is_(None), ~mine))
+
+
+def mark_stamped(connection: Connection) -> None:
+    """Note that every ended job has its rows."""
+    connection.execute(update(job_t).where(unstamped()).values(projections=_stamp_at(job_t.c.position)))
+
+
+def _lost(job: Job) -> ImportLost:
+    return ImportLost(f"the import of source {job.source.name!r} was taken over by another process")
+
+
+def _take_ids(connection: Connection, table: Table, count: int) -> Sequence[int]:
+    return dialect_of(connection).take_ids(connection, table, count)
+
+
+def _insert_many(
+    connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], *, keep: bool = False
+) -> None:
+    if rows:
+        dialect_of(connection).insert_many(connection, table, rows, keep=keep)
 
 
 def _current_of(source: str) -> Any:
-    return and_(revision_t.c.owner == SHARED, revision_t.c.source == source, revision_t.c.seq_to == OPEN)
+    owner = owner_of(source)
+    return and_(revision_t.c.owner == owner, revision_t.c.source == source, revision_t.c.seq_to == OPEN)
 
 
 def _within(scopes: Sequence[str]) -> Any:
@@ -318,10 +400,9 @@ def _within(scopes: Sequence[str]) -> Any:
 
 
 def _current(connection: Connection, source: str, keys: Sequence[str]) -> dict[str, tuple[str, str]]:
-    wanted = func.json_each(msgspec.json.encode(list(keys)).decode()).table_valued("value")
     rows = connection.execute(
         select(revision_t.c.key, revision_t.c.digest, revision_t.c.raw_digest).where(
-            _current_of(source), revision_t.c.key.in_(select(wanted.c.value))
+            _current_of(source), dialect_of(connection).is_one_of(revision_t.c.key, keys)
         )
     )
     return {key: (digest, raw_digest) for key, digest, raw_digest in rows}
@@ -332,43 +413,59 @@ def _is_known(record: Record, known: tuple[str, str] | None) -> bool:
 
 
 def _write_documents(connection: Connection, records: Sequence[Record], ids: dict[int, int]) -> None:
-    blocks: list[tuple[int, bytes]] = []
-    rows = []
-    number = _next_id(connection, schema.raw_block)
+    blocks: list[bytes] = []
+    places: list[tuple[int, int] | None] = []
     pending: list[bytes] = []
     size = 0
     for record in records:
-        place: tuple[int | None, int | None] = (None, None)
-        if record.raw != record.body:
-            place = (number + len(blocks), size)
-            pending.append(record.raw)
-            size += len(record.raw)
-        rows.append(
-            (ids[id(record)], record.verbatim, record.body, *place, len(record.raw), record.context or None)
-        )
+        if record.raw == record.body:
+            places.append(None)
+            continue
+        places.append((len(blocks), size))
+        pending.append(record.raw)
+        size += len(record.raw)
         if size >= _BLOCK_BYTES:
-            blocks.append((number + len(blocks), zstd.compress(b"".join(pending), _BLOCK_LEVEL)))
+            blocks.append(zstd.compress(b"".join(pending), _BLOCK_LEVEL))
             pending, size = [], 0
     if pending:
-        blocks.append((number + len(blocks), zstd.compress(b"".join(pending), _BLOCK_LEVEL)))
-    bulk_insert(connection, schema.raw_block, blocks)
-    bulk_insert(connection, schema.document, rows)
+        blocks.append(zstd.compress(b"".join(pending), _BLOCK_LEVEL))
+    numbers = _take_ids(connection, schema.raw_block, len(blocks)) if blocks else ()
+    rows = [
+        (
+            ids[id(record)], record.verbatim, record.body, place and numbers[place[0]], place and place[1],
+            len(record.raw), record.context or None, record.checked or None,
+        )
+        for record, place in zip(records, places, strict=True)
+    ]  # fmt: skip
+    _insert_many(connection, schema.raw_block, list(zip(numbers, blocks, strict=True)))
+    _insert_many(connection, schema.document, rows)
 
 
-def _write_projections(connection: Connection, records: Sequence[Record], ids: dict[int, int]) -> None:
-    write_rows(connection, ((ids[id(record)], record) for record in records))
+def derived(record: Record, source: str, database: Database) -> Derived:
+    """The rows that are derived from a record."""
+    place = DocumentId(source, record.key, record.digest)
+    return derive(record.read, database, record.assessment, place)
 
 
-def write_rows(connection: Connection, records: Iterable[tuple[int, Any]]) -> None:
-    """Write the projection rows of records under their revision ids; rows that exist stay as they are."""
+def write_rows(connection: Connection, revisions: Iterable[tuple[int, Derived]]) -> None:
+    """Write derived rows under their revisions' ids; rows that exist stay as they are."""
     index: list[tuple[Any, ...]] = []
     advisories: list[tuple[Any, ...]] = []
     details: list[tuple[Any, ...]] = []
     vulnerabilities: list[tuple[Any, ...]] = []
     problems: list[tuple[Any, ...]] = []
-    for number, record in records:
-        index.append((number, record.index_row))
-        rows = record.projection
+    artefacts: list[tuple[Any, ...]] = []
+    links: list[tuple[Any, ...]] = []
+    statements = Statements()
+    components = Components()
+    for number, made in revisions:
+        index.append((number, made.index_row))
+        links.extend((a.subject, a.object, a.relation.value, a.rule, number) for a in made.links)
+        if made.vex is not None:
+            statements.add(number, made.vex)
+        if made.sbom is not None:
+            components.add(number, made.sbom)
+        rows = made.projection
         advisories.extend(
             (a.bucket, a.package, a.vulnerability, number, a.strength, a.value) for a in rows.advisories
         )
@@ -379,41 +476,37 @@ def write_rows(connection: Connection, records: Iterable[tuple[int, Any]]) -> No
             (number, place, p.bucket, p.package, p.constraint, p.reason)
             for place, p in enumerate(rows.problems)
         )
-    bulk_insert(connection, schema.index_row, index, keep=True)
-    bulk_insert(connection, schema.trivy_advisory, advisories, keep=True)
-    bulk_insert(connection, schema.trivy_detail, details, keep=True)
-    bulk_insert(connection, schema.trivy_vulnerability, vulnerabilities, keep=True)
-    bulk_insert(connection, schema.trivy_problem, problems, keep=True)
-
-
-def _quarantine(
-    connection: Connection, job: Job, rejected: Sequence[Rejected], containers: _Containers
-) -> int:
-    table = schema.quarantine
-    fresh = 0
-    for item in rejected:
-        digest = sha256(item.raw)
-        same_place = (
-            table.c.source == job.source.name,
-            table.c.path == item.path,
-            table.c.file_offset == item.offset,
-            table.c.resolved_by.is_(None),
+        artefacts.extend(
+            (a.group, a.artifact, a.version, a.archive_type, bytes.fromhex(a.sha1), number)
+            for a in rows.artefacts
         )
-        known = connection.execute(select(table.c.id, table.c.raw_digest).where(*same_place)).first()
-        if known is not None and known.raw_digest == digest:
-            connection.execute(update(table).where(table.c.id == known.id).values(job=job.id))
-            continue
-        if known is not None:
-            connection.execute(update(table).where(table.c.id == known.id).values(resolved_by=job.id))
+    _insert_many(connection, schema.index_row, index, keep=True)
+    _insert_many(connection, schema.trivy_advisory, advisories, keep=True)
+    _insert_many(connection, schema.trivy_detail, details, keep=True)
+    _insert_many(connection, schema.trivy_vulnerability, vulnerabilities, keep=True)
+    _insert_many(connection, schema.trivy_problem, problems, keep=True)
+    _insert_many(connection, java_artefact, artefacts, keep=True)
+    _insert_many(connection, alias_link, links, keep=True)
+    statements.write(connection)
+    components.write(connection)
+
+
+def _quarantine(connection: Connection, job: Job, rejected: Sequence[Rejected]) -> int:
+    """Put what cannot be read aside; how many entries are fresh."""
+    table = schema.quarantine
+    fresh = [item for item in rejected if not _is_set_aside(connection, job, item)]
+    containers = _Containers(connection, job.source, (item.container for item in fresh))
+    numbers = _take_ids(connection, table, len(fresh))
+    for number, item in zip(numbers, fresh, strict=True):
         connection.execute(
             insert(table).values(
-                id=_next_id(connection, table),
+                id=number,
                 source=job.source.name,
                 job=job.id,
                 container=containers.id_of(item.container),
                 path=item.path,
                 file_offset=item.offset,
-                raw_digest=digest,
+                raw_digest=sha256(item.raw),
                 size=len(item.raw),
                 raw=item.raw,
                 reason=item.reason,
@@ -423,8 +516,25 @@ def _quarantine(
                 seen_at=item.container.fetched_at,
             )
         )
-        fresh += 1
-    return fresh
+    return len(fresh)
+
+
+def _is_set_aside(connection: Connection, job: Job, item: Rejected) -> bool:
+    """Whether the very bytes are in quarantine already; other bytes at their place are closed."""
+    table = schema.quarantine
+    same_place = (
+        table.c.source == job.source.name,
+        table.c.path == item.path,
+        table.c.file_offset == item.offset,
+        table.c.resolved_by.is_(None),
+    )
+    known = connection.execute(select(table.c.id, table.c.raw_digest).where(*same_place)).first()
+    if known is None:
+        return False
+    same = bool(known.raw_digest == sha256(item.raw))
+    told = {"job": job.id} if same else {"resolved_by": job.id}
+    connection.execute(update(table).where(table.c.id == known.id).values(told))
+    return same
 
 
 def _resolve(connection: Connection, job: Job, records: Sequence[Record]) -> None:
@@ -437,9 +547,9 @@ def _resolve(connection: Connection, job: Job, records: Sequence[Record]) -> Non
     ).all()
     if open_entries:
         arrived = {(record.path, record.offset) for record in records}
-        done = [(job.id, row.id) for row in open_entries if (row.path, row.file_offset) in arrived]
-        if done:
-            connection.exec_driver_sql("UPDATE quarantine SET resolved_by = ? WHERE id = ?", done)
+        done = [row.id for row in open_entries if (row.path, row.file_offset) in arrived]
+        for piece in _pieces(done):
+            connection.execute(update(table).where(table.c.id.in_(piece)).values(resolved_by=job.id))
 
 
 def _take_sequences(connection: Connection, count: int) -> int:
@@ -455,22 +565,36 @@ def _rejected_count(job: Job) -> Any:
 
 
 def _drop_orphans(connection: Connection, first: int) -> None:
-    """Remove staged content that lost against another content of its key, or whose import was given up."""
+    """Remove staged content that lost against another content of its key, or whose import was given up.
+
+    Content that another import has staged meanwhile is waiting there, or is an orphan too. In the order of ids, so
+    that two imports that end together do not wait for each other.
+    """
     table = schema.document
     waiting = select(staged_t.c.document).where(staged_t.c.document == table.c.id)
     used = select(revision_t.c.id).where(revision_t.c.id == table.c.id)
     orphans = connection.execute(
-        select(table.c.id).where(table.c.id >= first, ~used.exists(), ~waiting.exists())
+        select(table.c.id).where(table.c.id >= first, ~used.exists(), ~waiting.exists()).order_by(table.c.id)
+        .with_for_update()
     ).scalars().all()  # fmt: skip
-    if not orphans:
-        return
-    connection.exec_driver_sql("DELETE FROM document WHERE id = ?", [(number,) for number in orphans])
-    for projection in schema.PROJECTIONS.tables.values():
-        connection.execute(
-            delete(projection).where(
-                projection.c.revision >= first, projection.c.revision.not_in(select(table.c.id))
-            )
-        )
+    for piece in _pieces(orphans):
+        for projection in schema.PROJECTIONS.tables.values():
+            connection.execute(delete(projection).where(projection.c.revision.in_(piece)))
+        connection.execute(delete(table).where(table.c.id.in_(piece)))
+
+
+def _pieces(numbers: Sequence[int], size: int = 10_000) -> Iterator[Sequence[int]]:
+    return (numbers[start : start + size] for start in range(0, len(numbers), size))
+
+
+def _leave_to_others(connection: Connection) -> None:
+    """Other releases, which may come back to the store, have rows to make of what this one has read."""
+    table = schema.projection
+    last = select(func.coalesce(func.max(schema.document.c.id), 0)).scalar_subquery()
+    current = or_(
+        *(and_(table.c.name == name, table.c.version == version) for name, version in schema.VERSIONS.items())
+    )
+    connection.execute(update(table).where(~current).values(rebuild_until=last))
 
 
 def sequence(engine: Engine) -> int:

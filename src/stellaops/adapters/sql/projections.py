@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import msgspec
-from sqlalchemy import Connection, Engine, inspect, select, text, update
+from sqlalchemy import Connection, Engine, and_, delete, func, inspect, select, text, update
 
 from stellaops.adapters.sql import schema
-from stellaops.adapters.sql.engine import reading, writing
-from stellaops.adapters.sql.imports import write_rows
+from stellaops.adapters.sql.engine import reading, retried, writing
+from stellaops.adapters.sql.errors import StoreTooNew
+from stellaops.adapters.sql.imports import mark_stamped, unstamped, write_rows
 from stellaops.advisories import databases
-from stellaops.advisories.advisory import assess
-from stellaops.advisories.documents.registry import FEEDS
-from stellaops.advisories.index import DocumentId, index_row
-from stellaops.bundles.trivy.projection import Projection, project
+from stellaops.advisories.advisory import Advisory, Assessment, assess
+from stellaops.advisories.index import DocumentId
 from stellaops.core.digests import Digest
+from stellaops.ingest.derive import derive
+from stellaops.ingest.feeds import FEEDS
 
 _PAGE = 1000
-_TABLE = re.compile(r"(index_row|trivy_[a-z]+)_v(\d+)$")
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    index_row: bytes
-    projection: Projection
+_TABLE = re.compile(r"(index_row|alias_[a-z]+|java_[a-z]+|sbom_[a-z]+|trivy_[a-z]+|vex_[a-z]+)_v(\d+)$")
 
 
 class SqlProjections:
@@ -35,11 +29,35 @@ class SqlProjections:
         self._engine = engine
 
     def complete(self) -> None:
-        """See the port. Imports write rows of the new version meanwhile; a row that exists stays."""
+        """See the port. Imports write rows of the new version meanwhile; a row that exists stays.
+
+        Raises:
+            StoreTooNew: there are documents of a feed that this release does not know.
+        """
+        self._take_up()
         while self._rebuild_some():
             pass
         self._drop_old()
 
+    @retried
+    def _take_up(self) -> None:
+        """What another release has imported gets rows of this one's."""
+        job, table = schema.job, schema.projection
+        statement = select(func.min(job.c.first_document)).where(unstamped())
+        with reading(self._engine) as connection:
+            first = connection.execute(statement).scalar()
+        if first is None:
+            return
+        with writing(self._engine) as connection:
+            last = connection.execute(select(func.coalesce(func.max(schema.document.c.id), 0))).scalar_one()
+            for name, version in schema.VERSIONS.items():
+                own = and_(table.c.name == name, table.c.version == version)
+                connection.execute(update(table).where(own).values(rebuild_until=last))
+                behind = and_(own, table.c.rebuilt_to >= first)
+                connection.execute(update(table).where(behind).values(rebuilt_to=first - 1))
+            mark_stamped(connection)
+
+    @retried
     def _rebuild_some(self) -> bool:
         table = schema.projection
         with reading(self._engine) as connection:
@@ -61,12 +79,25 @@ class SqlProjections:
     def _drop_old(self) -> None:
         with reading(self._engine) as connection:
             names = inspect(connection).get_table_names()
-        old = [name for name in names if _TABLE.match(name) and name not in schema.PROJECTIONS.tables]
-        newer = [name for name in old if int(name.rpartition("_v")[2]) > max(schema.VERSIONS.values())]
-        for name in old:
-            if name not in newer:
-                with writing(self._engine) as connection:
-                    connection.execute(text(f"DROP TABLE IF EXISTS {name}"))
+        for name in names:
+            if _TABLE.match(name) and name not in schema.PROJECTIONS.tables:
+                projection, version = _of_table(name)
+                # What a newer release made is left to it: trying an older one costs no second rebuild.
+                if version < schema.VERSIONS.get(projection, 0):
+                    self._drop(name, projection, version)
+
+    def _drop(self, name: str, projection: str, version: int) -> None:
+        table = schema.projection
+        with writing(self._engine) as connection:
+            connection.execute(text(f"DROP TABLE IF EXISTS {name}"))
+            # Without the entry, a release that comes back to them makes its rows from the beginning.
+            connection.execute(delete(table).where(table.c.name == projection, table.c.version == version))
+
+
+def _of_table(name: str) -> tuple[str, int]:
+    """Name and version of the projection that a table belongs to."""
+    stem, _, version = name.rpartition("_v")
+    return stem.partition("_")[0], int(version)
 
 
 def _rebuild_page(connection: Connection, begin: int, until: int) -> int:
@@ -85,16 +116,17 @@ def _rebuild_page(connection: Connection, begin: int, until: int) -> int:
     rows = connection.execute(statement).all()
     made = []
     for row in rows:
-        feed = FEEDS[row.feed]
+        feed = FEEDS.get(row.feed)
+        if feed is None:
+            raise StoreTooNew(
+                f"source {row.name} holds {row.feed} documents, which this release does not know"
+            )
         parsed = feed.canonical(row.path, row.body).parsed if row.verbatim else msgspec.json.decode(row.body)
-        advisory = feed.read(parsed, row.context or "")
-        if advisory is not None:
+        read = feed.read(parsed, row.context or "")
+        if read is not None:
             place = DocumentId(row.name, row.key, Digest(row.digest))
             database = databases.get(row.database) or databases.GENERIC
-            assessment = assess(advisory)
-            rows_of = _Rows(
-                index_row(advisory, place, assessment.highest), project(advisory, database, assessment)
-            )
-            made.append((row.id, rows_of))
+            assessment = assess(read) if isinstance(read, Advisory) else Assessment()
+            made.append((row.id, derive(read, database, assessment, place)))
     write_rows(connection, made)
     return rows[-1].id if len(rows) == _PAGE else until

@@ -12,7 +12,7 @@ from stellaops.adapters.sql.engine import reading
 from stellaops.adapters.sql.sources import instant
 from stellaops.core.errors import NotFound
 from stellaops.core.timestamps import EPOCH
-from stellaops.ingest.model import Quarantined
+from stellaops.ingest.model import Quarantined, owner_of
 from stellaops.ingest.ports import Member
 
 table = schema.quarantine
@@ -37,7 +37,9 @@ class SqlQuarantine:
         if source is not None:
             statement = statement.where(table.c.source == source)
         with reading(self._engine) as connection:
-            return [_entry(row) for row in connection.execute(statement.order_by(table.c.id))]
+            rows = connection.execute(statement.order_by(table.c.id)).all()
+        # What belongs to one tenant is listed by its name alone.
+        return [_entry(row) for row in rows if source is not None or not owner_of(row.source)]
 
     def raw(self, entry: int) -> tuple[Quarantined, bytes]:
         """See the port."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from backports import zstd
-from sqlalchemy import Engine, Text, cast, func, or_, select, text
+from sqlalchemy import Engine, or_, select
 
 from stellaops.adapters.sql import schema
+from stellaops.adapters.sql.alias_schema import alias_link
 from stellaops.adapters.sql.engine import reading
 from stellaops.adapters.sql.schema import OPEN
 from stellaops.adapters.sql.sources import instant
+from stellaops.advisories.aliases import Link, Relation, Statement
 from stellaops.core.timestamps import EPOCH
 from stellaops.ingest.model import SHARED, StoredRecord
+
+_AT_ONCE = 500
 
 
 class SqlRecords:
@@ -23,20 +27,26 @@ class SqlRecords:
         self._engine = engine
 
     def find(self, identifier: str, tenant: str) -> Sequence[StoredRecord]:
-        """See the port. The vulnerability rows make the look-up by CVE quick; the index rows know every alias."""
+        """See the port: by the links between ids, by the rows for scanners, and by the key."""
         revision, document, container, source = (
             schema.revision,
             schema.document,
             schema.container,
             schema.source,
         )
-        index, vulnerability = schema.index_row, schema.trivy_vulnerability
-        value = cast(index.c.value, Text)
-        aliases = func.json_each(value, "$.aliases").table_valued("value")
-        by_alias = select(text("1")).select_from(aliases).where(aliases.c.value == identifier).exists()
-        by_cve = select(vulnerability.c.revision).where(vulnerability.c.vulnerability == identifier)
+        index, vulnerability, link = schema.index_row, schema.trivy_vulnerability, alias_link
+        named = (
+            select(vulnerability.c.revision).where(vulnerability.c.vulnerability == identifier),
+            select(link.c.revision).where(
+                link.c.subject == identifier, link.c.relation != Relation.RELATED.value
+            ),
+            select(link.c.revision).where(
+                link.c.object == identifier, link.c.relation != Relation.RELATED.value
+            ),
+        )
         statement = (
-            select(revision, document.c.verbatim, document.c.body, document.c.raw_length, container.c.url,
+            select(revision, document.c.verbatim, document.c.body, document.c.raw_length, document.c.checked,
+                   container.c.url,
                    container.c.digest.label("container_digest"), source.c.licence, index.c.value)
             .join(document, document.c.id == revision.c.id)
             .join(container, container.c.id == revision.c.container)
@@ -46,15 +56,33 @@ class SqlRecords:
             .where(
                 or_(
                     revision.c.key == identifier,
-                    revision.c.id.in_(by_cve),
-                    func.json_extract(value, "$.id") == identifier,
-                    by_alias,
+                    revision.c.key.startswith(f"{identifier}#", autoescape=True),
+                    *(revision.c.id.in_(ids) for ids in named),
                 )
             )
             .order_by(revision.c.source, revision.c.key)
         )  # fmt: skip
         with reading(self._engine) as connection:
             return [_record(row) for row in connection.execute(statement)]
+
+    def statements(self, identifiers: Collection[str], tenant: str) -> Sequence[Statement]:
+        """See the port."""
+        revision, link = schema.revision, alias_link
+        statement = (
+            select(
+                link.c.subject, link.c.object, link.c.relation, link.c.rule, revision.c.source, revision.c.key
+            )
+            .join(revision, revision.c.id == link.c.revision)
+            .where(revision.c.owner.in_([SHARED, tenant]), revision.c.seq_to == OPEN)
+        )
+        found: set[Statement] = set()
+        with reading(self._engine) as connection:
+            for some in _pieces(sorted(identifiers)):
+                for side in (link.c.subject, link.c.object):
+                    for row in connection.execute(statement.where(side.in_(some))):
+                        told = Link(row.subject, row.object, Relation(row.relation), row.rule)
+                        found.add(Statement(told, row.source, row.key))
+        return sorted(found)
 
     def raw(self, source: str, key: str) -> bytes | None:
         """The upstream's own bytes of a current document; None where there is none."""
@@ -74,6 +102,11 @@ class SqlRecords:
         return zstd.decompress(row.data)[row.raw_start : row.raw_start + row.raw_length]
 
 
+def _pieces(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Few enough for the parameters of one statement."""
+    return (names[place : place + _AT_ONCE] for place in range(0, len(names), _AT_ONCE))
+
+
 def _record(row: Any) -> StoredRecord:
     return StoredRecord(
         source=row.source,
@@ -90,6 +123,7 @@ def _record(row: Any) -> StoredRecord:
         fetched_at=instant(row.fetched_at) or EPOCH,
         licence=row.licence,
         withdrawn=bool(row.withdrawn),
+        checked=row.checked or "",
         sequence_from=row.seq_from,
         sequence_to=None if row.seq_to == OPEN else row.seq_to,
         index_row=row.value,

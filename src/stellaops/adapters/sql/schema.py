@@ -16,95 +16,116 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
+    Sequence,
     SmallInteger,
     Table,
-    Text,
 )
 
-from stellaops.advisories import index
+from stellaops.adapters.sql.types import BIG, TEXT
+from stellaops.advisories import aliases, index
+from stellaops.bundles.trivy import java_db
 from stellaops.bundles.trivy import projection as trivy
+from stellaops.sboms import projection as sboms
+from stellaops.vex import projection as vex
 
 OPEN = 1 << 62
 """`seq_to` of a revision that is current."""
 
 EVIDENCE = MetaData()
 
-_BIG = BigInteger().with_variant(Integer(), "sqlite")
 
+def _numbered(table: str) -> Column[int]:
+    """The id of a row; on PostgreSQL out of a sequence, so that writers side by side never choose the same.
+
+    Connections keep no stock of numbers: an id that is taken later must be greater, whoever takes it.
+    """
+    return Column("id", BIG, Sequence(f"{table}_id", cache=1, data_type=BigInteger), primary_key=True)
+
+
+schema_step = Table(
+    "schema_step",
+    EVIDENCE,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("name", TEXT, nullable=False),
+    # The oldest schema whose releases still read and write the store after this step.
+    Column("oldest", Integer, nullable=False),
+)
 
 head = Table(
     "head",
     EVIDENCE,
-    Column("id", SmallInteger, primary_key=True),
-    Column("seq", _BIG, nullable=False),
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("seq", BIG, nullable=False),
 )
 
 source = Table(
     "source",
     EVIDENCE,
-    Column("name", Text, primary_key=True),
-    Column("feed", Text, nullable=False),
-    Column("database", Text, nullable=False),
-    Column("licence", Text, nullable=False),
-    Column("checked_at", _BIG),
+    Column("name", TEXT, primary_key=True),
+    Column("feed", TEXT, nullable=False),
+    Column("database", TEXT, nullable=False),
+    Column("licence", TEXT, nullable=False),
+    Column("checked_at", BIG),
     Column("complete", Boolean, nullable=False),
-    Column("vanished", _BIG, nullable=False),
+    Column("vanished", BIG, nullable=False),
 )
 
 container = Table(
     "container",
     EVIDENCE,
-    Column("id", _BIG, primary_key=True),
-    Column("source", Text, nullable=False),
-    Column("url", Text, nullable=False),
-    Column("digest", Text, nullable=False),
-    Column("size", _BIG, nullable=False),
-    Column("fetched_at", _BIG, nullable=False),
+    _numbered("container"),
+    Column("source", TEXT, nullable=False),
+    Column("url", TEXT, nullable=False),
+    Column("digest", TEXT, nullable=False),
+    Column("size", BIG, nullable=False),
+    Column("fetched_at", BIG, nullable=False),
 )
 
 raw_block = Table(
     "raw_block",
     EVIDENCE,
-    Column("id", _BIG, primary_key=True),
+    _numbered("raw_block"),
     Column("data", LargeBinary, nullable=False),
 )
 
 document = Table(
     "document",
     EVIDENCE,
-    Column("id", _BIG, primary_key=True),
+    _numbered("document"),
     Column("verbatim", Boolean, nullable=False),
     Column("body", LargeBinary, nullable=False),
-    Column("raw_block", _BIG),
-    Column("raw_start", _BIG),
-    Column("raw_length", _BIG, nullable=False),
+    Column("raw_block", BIG),
+    Column("raw_start", BIG),
+    Column("raw_length", BIG, nullable=False),
     # What the file says around the record; null where nothing.
-    Column("context", Text),
+    Column("context", TEXT),
+    # What was checked of the bytes when they came (JSON); null where nothing lay beside them.
+    Column("checked", TEXT),
 )
 
 _REVISION_COLUMNS = (
-    ("digest", Text, False),
-    ("raw_digest", Text, False),
-    ("stated_at", _BIG, True),
+    ("digest", TEXT, False),
+    ("raw_digest", TEXT, False),
+    ("stated_at", BIG, True),
     ("withdrawn", Boolean, False),
     ("severity", SmallInteger, False),
-    ("tlp", Text, False),
-    ("fetched_at", _BIG, False),
-    ("container", _BIG, False),
-    ("path", Text, False),
-    ("file_offset", _BIG, False),
+    ("tlp", TEXT, False),
+    ("fetched_at", BIG, False),
+    ("container", BIG, False),
+    ("path", TEXT, False),
+    ("file_offset", BIG, False),
 )
 
 revision = Table(
     "revision",
     EVIDENCE,
-    Column("id", _BIG, primary_key=True),
-    Column("owner", Text, nullable=False),
-    Column("source", Text, nullable=False),
-    Column("key", Text, nullable=False),
+    Column("id", BIG, primary_key=True, autoincrement=False),
+    Column("owner", TEXT, nullable=False),
+    Column("source", TEXT, nullable=False),
+    Column("key", TEXT, nullable=False),
     *(Column(name, kind, nullable=nullable) for name, kind, nullable in _REVISION_COLUMNS),
-    Column("seq_from", _BIG, nullable=False),
-    Column("seq_to", _BIG, nullable=False),
+    Column("seq_from", BIG, nullable=False),
+    Column("seq_to", BIG, nullable=False),
 )
 # The order in which exports read; it also finds the current revision of a key.
 Index("revision_by_key", revision.c.owner, revision.c.source, revision.c.key, revision.c.seq_to, unique=True)
@@ -112,45 +133,48 @@ Index("revision_by_key", revision.c.owner, revision.c.source, revision.c.key, re
 tombstone = Table(
     "tombstone",
     EVIDENCE,
-    Column("seq", _BIG, primary_key=True),
-    Column("owner", Text, nullable=False),
-    Column("source", Text, nullable=False),
-    Column("key", Text, nullable=False),
-    Column("digest", Text, nullable=False),
-    Column("noted_at", _BIG, nullable=False),
+    Column("seq", BIG, primary_key=True, autoincrement=False),
+    Column("owner", TEXT, nullable=False),
+    Column("source", TEXT, nullable=False),
+    Column("key", TEXT, nullable=False),
+    Column("digest", TEXT, nullable=False),
+    Column("noted_at", BIG, nullable=False),
 )
 
 job = Table(
     "job",
     EVIDENCE,
-    Column("id", _BIG, primary_key=True),
-    Column("source", Text, nullable=False),
-    Column("fingerprint", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("position", _BIG, nullable=False),
-    Column("first_document", _BIG, nullable=False),
-    Column("started_at", _BIG, nullable=False),
-    Column("fetched", _BIG, nullable=False),
-    Column("ignored", _BIG, nullable=False),
-    Column("added", _BIG, nullable=False),
-    Column("changed", _BIG, nullable=False),
-    Column("withdrawn", _BIG, nullable=False),
-    Column("vanished", _BIG, nullable=False),
-    Column("quarantined", _BIG, nullable=False),
-    Column("applied_key", Text),
+    _numbered("job"),
+    Column("source", TEXT, nullable=False),
+    Column("fingerprint", TEXT, nullable=False),
+    Column("state", TEXT, nullable=False),
+    Column("position", BIG, nullable=False),
+    Column("first_document", BIG, nullable=False),
+    Column("started_at", BIG, nullable=False),
+    Column("fetched", BIG, nullable=False),
+    Column("ignored", BIG, nullable=False),
+    Column("added", BIG, nullable=False),
+    Column("changed", BIG, nullable=False),
+    Column("withdrawn", BIG, nullable=False),
+    Column("vanished", BIG, nullable=False),
+    Column("quarantined", BIG, nullable=False),
+    Column("applied_key", TEXT),
     Column("resumed", Boolean, nullable=False),
     # Another attempt at the quarantine: it says nothing about the upstream.
     Column("retry", Boolean, nullable=False),
+    # Which projections it wrote, and up to which position: `imports.stamp`. What another release read in between has
+    # moved the position alone, so that a rebuild knows where rows are missing. Empty for what was done before.
+    Column("projections", TEXT),
 )
 
 staged = Table(
     "staged",
     EVIDENCE,
-    Column("job", _BIG, nullable=False),
-    Column("owner", Text, nullable=False),
-    Column("key", Text, nullable=False),
+    Column("job", BIG, nullable=False),
+    Column("owner", TEXT, nullable=False),
+    Column("key", TEXT, nullable=False),
     # Null where the content is what the store has already.
-    Column("document", _BIG),
+    Column("document", BIG),
     *(Column(name, kind, nullable=nullable) for name, kind, nullable in _REVISION_COLUMNS),
     PrimaryKeyConstraint("job", "owner", "key"),
     sqlite_with_rowid=False,
@@ -159,34 +183,36 @@ staged = Table(
 quarantine = Table(
     "quarantine",
     EVIDENCE,
-    Column("id", _BIG, primary_key=True),
-    Column("source", Text, nullable=False),
-    Column("job", _BIG, nullable=False),
-    Column("container", _BIG, nullable=False),
-    Column("path", Text, nullable=False),
-    Column("file_offset", _BIG, nullable=False),
-    Column("raw_digest", Text, nullable=False),
-    Column("size", _BIG, nullable=False),
+    _numbered("quarantine"),
+    Column("source", TEXT, nullable=False),
+    Column("job", BIG, nullable=False),
+    Column("container", BIG, nullable=False),
+    Column("path", TEXT, nullable=False),
+    Column("file_offset", BIG, nullable=False),
+    Column("raw_digest", TEXT, nullable=False),
+    Column("size", BIG, nullable=False),
     Column("raw", LargeBinary, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("detail", Text, nullable=False),
+    Column("reason", TEXT, nullable=False),
+    Column("detail", TEXT, nullable=False),
     # The key that the record seems to have, so that pruning keeps what arrives broken; empty where none is told.
-    Column("key_hint", Text, nullable=False),
+    Column("key_hint", TEXT, nullable=False),
     # What the file says around the record; null for a whole file.
-    Column("context", Text),
-    Column("seen_at", _BIG, nullable=False),
-    Column("resolved_by", _BIG),
+    Column("context", TEXT),
+    Column("seen_at", BIG, nullable=False),
+    Column("resolved_by", BIG),
 )
-Index("quarantine_by_path", quarantine.c.source, quarantine.c.path, quarantine.c.file_offset)
+# Paths can be longer than what a tree of PostgreSQL holds.
+Index("quarantine_by_path", quarantine.c.source, quarantine.c.path, quarantine.c.file_offset).ddl_if("sqlite")
+Index("quarantine_by_path_hash", quarantine.c.path, postgresql_using="hash").ddl_if("postgresql")
 
 projection = Table(
     "projection",
     EVIDENCE,
-    Column("name", Text, nullable=False),
+    Column("name", TEXT, nullable=False),
     Column("version", Integer, nullable=False),
     # A rebuild has come this far, and goes this far; equal when every revision has its rows.
-    Column("rebuilt_to", _BIG, nullable=False),
-    Column("rebuild_until", _BIG, nullable=False),
+    Column("rebuilt_to", BIG, nullable=False),
+    Column("rebuild_until", BIG, nullable=False),
     PrimaryKeyConstraint("name", "version"),
 )
 
@@ -196,17 +222,17 @@ PROJECTIONS = MetaData()
 index_row = Table(
     f"index_row_v{index.VERSION}",
     PROJECTIONS,
-    Column("revision", _BIG, primary_key=True),
+    Column("revision", BIG, primary_key=True, autoincrement=False),
     Column("value", LargeBinary, nullable=False),
 )
 
 trivy_advisory = Table(
     f"trivy_advisory_v{trivy.VERSION}",
     PROJECTIONS,
-    Column("bucket", Text, nullable=False),
-    Column("package", Text, nullable=False),
-    Column("vulnerability", Text, nullable=False),
-    Column("revision", _BIG, nullable=False),
+    Column("bucket", TEXT, nullable=False),
+    Column("package", TEXT, nullable=False),
+    Column("vulnerability", TEXT, nullable=False),
+    Column("revision", BIG, nullable=False),
     # Of several statements about one package and vulnerability, only those of the greatest strength count.
     Column("strength", SmallInteger, nullable=False),
     Column("value", LargeBinary, nullable=False),
@@ -217,7 +243,7 @@ trivy_advisory = Table(
 trivy_detail = Table(
     f"trivy_detail_v{trivy.VERSION}",
     PROJECTIONS,
-    Column("revision", _BIG, nullable=False),
+    Column("revision", BIG, nullable=False),
     # Which of the document's parts.
     Column("part", Integer, nullable=False),
     Column("value", LargeBinary, nullable=False),
@@ -228,8 +254,8 @@ trivy_detail = Table(
 trivy_vulnerability = Table(
     f"trivy_vulnerability_v{trivy.VERSION}",
     PROJECTIONS,
-    Column("vulnerability", Text, nullable=False),
-    Column("revision", _BIG, nullable=False),
+    Column("vulnerability", TEXT, nullable=False),
+    Column("revision", BIG, nullable=False),
     Column("part", Integer, nullable=False),
     PrimaryKeyConstraint("vulnerability", "revision", "part"),
     sqlite_with_rowid=False,
@@ -238,15 +264,22 @@ trivy_vulnerability = Table(
 trivy_problem = Table(
     f"trivy_problem_v{trivy.VERSION}",
     PROJECTIONS,
-    Column("revision", _BIG, nullable=False),
+    Column("revision", BIG, nullable=False),
     Column("number", SmallInteger, nullable=False),
-    Column("bucket", Text, nullable=False),
-    Column("package", Text, nullable=False),
-    Column("constraint_text", Text, nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("bucket", TEXT, nullable=False),
+    Column("package", TEXT, nullable=False),
+    Column("constraint_text", TEXT, nullable=False),
+    Column("reason", TEXT, nullable=False),
     PrimaryKeyConstraint("revision", "number"),
     sqlite_with_rowid=False,
 )
 
-VERSIONS = {"index": index.VERSION, "trivy": trivy.VERSION}
+VERSIONS = {
+    "alias": aliases.VERSION,
+    "index": index.VERSION,
+    "java": java_db.VERSION,
+    "sbom": sboms.VERSION,
+    "trivy": trivy.VERSION,
+    "vex": vex.VERSION,
+}
 """The projections that this release writes and reads."""

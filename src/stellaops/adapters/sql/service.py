@@ -4,67 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Engine,
-    Integer,
-    LargeBinary,
-    MetaData,
-    PrimaryKeyConstraint,
-    Table,
-    Text,
-    and_,
-    delete,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Engine, and_, delete, func, insert, select, update
 from sqlalchemy.sql import ColumnElement
 
-from stellaops.adapters.sql.engine import open_sqlite, reading, translated, writing
-from stellaops.adapters.sql.migrations import StoreTooNew
+from stellaops.adapters.sql.engine import reading, retried, writing
+from stellaops.adapters.sql.service_schema import profile_t, run_t
 from stellaops.adapters.sql.sources import instant
 from stellaops.exports.profile import Profile, Spec
 from stellaops.exports.run import Artifact, Run, RunStatus
 from stellaops.ingest.import_documents import microseconds
-
-VERSION = 1
-SERVICE = MetaData()
-_BIG = BigInteger().with_variant(Integer(), "sqlite")
-
-profile_t = Table(
-    "profile",
-    SERVICE,
-    Column("tenant", Text, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("number", Integer, nullable=False),
-    Column("spec", LargeBinary, nullable=False),
-    Column("labels", LargeBinary, nullable=False),
-    Column("created_at", _BIG, nullable=False),
-    Column("created_by", Text, nullable=False),
-    Column("reason", Text, nullable=False),
-    # Deleted revisions stay, so that a number never names two recipes.
-    Column("deleted", Boolean, nullable=False),
-    PrimaryKeyConstraint("tenant", "name", "number"),
-)
-
-run_t = Table(
-    "run",
-    SERVICE,
-    Column("id", Text, primary_key=True),
-    Column("tenant", Text, nullable=False),
-    Column("profile", Text, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("submitted_at", _BIG, nullable=False),
-    Column("record", LargeBinary, nullable=False),
-)
 
 
 class _Record(msgspec.Struct):
@@ -88,24 +39,7 @@ class _Record(msgspec.Struct):
     checks: list[dict[str, Any]]
     finished_at: datetime | None
     replay_of: str | None
-
-
-def open_service(path: Path) -> Engine:
-    """The service store at a path, made when absent.
-
-    Raises:
-        StoreTooNew: written by a later release.
-    """
-    engine = open_sqlite(path)
-    with translated(path), engine.connect() as connection:
-        version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-    if version > VERSION:
-        raise StoreTooNew(f"{path} has schema {version}, this release knows {VERSION}")
-    if version < VERSION:
-        with writing(engine) as connection:
-            SERVICE.create_all(connection)
-            connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
-    return engine
+    policy_snapshot: str | None = None
 
 
 class SqlRuns:
@@ -114,6 +48,7 @@ class SqlRuns:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    @retried
     def save(self, run: Run) -> None:
         """See the port."""
         values = {
@@ -242,6 +177,7 @@ def _encode(run: Run) -> bytes:
             checks=list(run.checks),
             finished_at=run.finished_at,
             replay_of=run.replay_of,
+            policy_snapshot=run.policy_snapshot,
         )
     )
 
@@ -257,4 +193,5 @@ def _decode(row: Any) -> Run:
         artifacts=tuple(Artifact(*item) for item in record.artifacts), signatures=tuple(record.signatures),
         durations=record.durations, warnings=tuple(record.warnings), checks=tuple(record.checks),
         finished_at=record.finished_at, replay_of=record.replay_of,
+        policy_snapshot=record.policy_snapshot,
     )  # fmt: skip

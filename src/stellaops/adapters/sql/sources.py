@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Engine, and_, case, func, select
+from sqlalchemy import Engine, and_, case, delete, func, insert, select
 
 from stellaops.adapters.sql import schema
-from stellaops.adapters.sql.engine import reading, translated
+from stellaops.adapters.sql.engine import dialect_of, reading, translated, where, writing
+from stellaops.adapters.sql.listing_schema import source_listing
 from stellaops.adapters.sql.schema import OPEN
+from stellaops.adapters.sql.vex_rows import statements_by_source
 from stellaops.core.errors import DependencyFailed
 from stellaops.core.timestamps import EPOCH
-from stellaops.ingest.model import SHARED, Source, SourceStatus
+from stellaops.ingest.model import SHARED, Source, SourceStatus, owner_of
 
 
 class SourceBusy(DependencyFailed):
@@ -30,7 +29,7 @@ class SourceBusy(DependencyFailed):
 class SqlSources:
     """`ingest.ports.Sources` on an evidence store."""
 
-    def __init__(self, engine: Engine, locks: Path) -> None:
+    def __init__(self, engine: Engine, locks: Path | None = None) -> None:
         self._engine = engine
         self._locks = locks
 
@@ -63,8 +62,11 @@ class SqlSources:
             counts = {row.source: row for row in connection.execute(current)}
             quarantined = {row[0]: row[1] for row in connection.execute(broken)}
             rows = connection.execute(select(source).order_by(source.c.name)).all()
+            statements = statements_by_source(connection)
         lines = []
         for row in rows:
+            if owner_of(row.name) not in (SHARED, tenant):
+                continue
             count = counts.get(row.name)
             lines.append(
                 SourceStatus(
@@ -79,25 +81,36 @@ class SqlSources:
                     updated_at=instant(count.updated_at) if count else None,
                     checked_at=instant(row.checked_at),
                     complete=bool(row.complete),
+                    statements=statements.get(row.name, 0),
                 )
             )
         return int(sequence), lines
 
+    def listings(self, name: str) -> Mapping[str, str]:
+        """See the port."""
+        table = source_listing
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(table.c.scope, table.c.date).where(table.c.source == name)).all()
+        return {row.scope: row.date for row in rows}
+
+    def note_listings(self, name: str, listings: Mapping[str, str]) -> None:
+        """See the port."""
+        table = source_listing
+        with writing(self._engine) as connection:
+            mine = and_(table.c.source == name, table.c.scope.in_(list(listings)))
+            connection.execute(delete(table).where(mine))
+            rows = [{"source": name, "scope": scope, "date": date} for scope, date in listings.items()]
+            connection.execute(insert(table), rows)
+
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """See the port. The lock is the kernel's: it ends with the process, however that ends."""
-        with translated(self._locks):
-            self._locks.mkdir(parents=True, exist_ok=True)
-            file = self._locks / f"import-{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock"
-            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise SourceBusy(f"source {name!r} is being imported by another process") from None
+        """See the port. The lock ends with the process, however that ends."""
+        with ExitStack() as stack:
+            with translated(self._locks or where(self._engine)):
+                held = stack.enter_context(dialect_of(self._engine).lock(self._engine, self._locks, name))
+            if not held:
+                raise SourceBusy(f"source {name!r} is being imported by another process")
             yield
-        finally:
-            os.close(descriptor)
 
 
 def instant(microseconds: int | None) -> datetime | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 
 from stellaops.advisories.advisory import Advisory
 from stellaops.advisories.canonical import Canonical
+
+Told_co = TypeVar("Told_co", covariant=True)
 
 
 class Slice(Struct, frozen=True):
@@ -36,8 +38,8 @@ class Listing(Struct, frozen=True, order=True):
     scope: str = ""
 
 
-class Feed(Protocol):
-    """One form of publication.
+class Form(Protocol[Told_co]):
+    """One form of publication, whose records are read as `Told_co`.
 
     Attributes:
         name: as in `--feed`.
@@ -75,12 +77,16 @@ class Feed(Protocol):
         """
         ...
 
-    def read(self, parsed: Any, context: str = "") -> Advisory | None:
+    def read(self, parsed: Any, context: str = "") -> Told_co | None:
         """The fields of a record from its parsed value and the context of its slice; None where it is of another kind.
 
         The record's key is made from the id that this gives, by the rule of its database.
 
         Raises:
-            Malformed: meant as an advisory, but without what identifies it, or of wrong types.
+            Malformed: meant as one, but without what identifies it, or of wrong types.
         """
         ...
+
+
+class Feed(Form[Advisory], Protocol):
+    """A form in which advisories are published."""

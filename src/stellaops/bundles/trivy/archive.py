@@ -1,67 +1,42 @@
 """`trivy/db.bundle`: a gzip tar of `metadata.json` and `trivy.db`, the same bytes on every machine.
 
-The standard library's deflate differs from build to build, so the pack is made by libdeflate, whose output depends on
-its version alone. It packs whole buffers: the tar is cut into pieces, each a gzip member of its own, which every gzip
-reader joins.
+`trivy/java-db.bundle` is the same of `trivy-java.db`.
+
+See `bundles.gzip_tar` for how it is packed.
 """
 
 from __future__ import annotations
 
 import hashlib
-import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import BinaryIO
 
-import deflate
-
+from stellaops.bundles import gzip_tar
 from stellaops.bundles.content import members_digest
 from stellaops.bundles.trivy.inspect import DATABASE, METADATA
 from stellaops.core import digests
 from stellaops.core.digests import Digest
 
-LEVEL = 6
-PIECE = 4 << 20
-_BLOCK = 512
 
-
-def write_archive(out: BinaryIO, database: BinaryIO, size: int, metadata: bytes) -> Digest:
-    """Pack a database and its metadata; returns the archive's content digest.
+def write_archive(
+    out: BinaryIO, database: BinaryIO, size: int, metadata: bytes, name: str = DATABASE
+) -> Digest:
+    """Pack a database and its metadata; returns the archive's content digest by the bytes of both.
 
     Args:
-        database: `trivy.db`, read from its present position.
+        database: read from its present position.
         size: its bytes.
+        name: of the database in the archive.
     """
     hasher = hashlib.sha256()
 
     def tar() -> Iterator[bytes]:
-        yield _header(METADATA, len(metadata)) + metadata + _padding(len(metadata))
-        yield _header(DATABASE, size)
+        yield gzip_tar.header(METADATA, len(metadata)) + metadata + gzip_tar.padding(len(metadata))
+        yield gzip_tar.header(name, size)
         while chunk := database.read(1 << 20):
             hasher.update(chunk)
             yield chunk
-        yield _padding(size) + bytes(2 * _BLOCK)
+        yield gzip_tar.padding(size) + gzip_tar.END
 
-    out.writelines(deflate.gzip_compress(piece, LEVEL) for piece in _pieces(tar()))
-    return members_digest({METADATA: digests.sha256(metadata), DATABASE: digests.of_hash(hasher)})
-
-
-def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    pending = bytearray()
-    for chunk in chunks:
-        pending += chunk
-        while len(pending) >= PIECE:
-            yield bytes(pending[:PIECE])
-            del pending[:PIECE]
-    if pending:
-        yield bytes(pending)
-
-
-def _header(name: str, size: int) -> bytes:
-    info = tarfile.TarInfo(name)
-    info.size = size
-    info.mode = 0o644
-    return info.tobuf(tarfile.USTAR_FORMAT, "utf-8", "strict")
-
-
-def _padding(size: int) -> bytes:
-    return bytes(-size % _BLOCK)
+    gzip_tar.write(out, tar())
+    return members_digest({METADATA: digests.sha256(metadata), name: digests.of_hash(hasher)})

@@ -38,31 +38,34 @@ class Archive:
     metadata: bytes
 
 
-def unpack(pieces: Iterable[bytes], write_database: Callable[[bytes], object]) -> Archive:
+def unpack(
+    pieces: Iterable[bytes], write_database: Callable[[bytes], object], database: str = DATABASE
+) -> Archive:
     """Take apart the tar of a `db.bundle`.
 
     Args:
         pieces: the tar, unzipped.
-        write_database: gets the bytes of `trivy.db`, piece by piece.
+        write_database: gets the bytes of the database, piece by piece.
+        database: its name.
 
     Raises:
-        BadPacking: not a tar of exactly `trivy.db` and `metadata.json`.
+        BadPacking: not a tar of exactly the database and `metadata.json`.
     """
     found: dict[str, Digest] = {}
     metadata = bytearray()
     for member in untar(pieces):
-        if member.name not in (DATABASE, METADATA) or member.name in found:
+        if member.name not in (database, METADATA) or member.name in found:
             raise BadPacking(f"the archive must not hold {member.name!r:.120} (once more)")
         if member.name == METADATA and member.size > LARGEST_METADATA:
             raise BadPacking(f"{METADATA} has more than {LARGEST_METADATA} bytes")
         hasher = hashlib.sha256()
-        take = write_database if member.name == DATABASE else metadata.extend
+        take = write_database if member.name == database else metadata.extend
         for chunk in member.chunks:
             hasher.update(chunk)
             take(chunk)
         found[member.name] = digests.of_hash(hasher)
     if len(found) != 2:
-        raise BadPacking(f"the archive must hold {DATABASE} and {METADATA}")
+        raise BadPacking(f"the archive must hold {database} and {METADATA}")
     return Archive(members_digest(found), bytes(metadata))
 
 
@@ -73,15 +76,15 @@ class _Metadata(msgspec.Struct, rename="pascal", forbid_unknown_fields=True):
     downloaded_at: str
 
 
-def metadata_problems(data: bytes, generated_at: datetime) -> list[str]:
+def metadata_problems(data: bytes, generated_at: datetime, schema: int = SCHEMA_VERSION) -> list[str]:
     """What is wrong with a `metadata.json` of an export that was generated at some instant."""
     try:
         metadata = msgspec.json.decode(data, type=_Metadata, strict=True)
     except (msgspec.DecodeError, ValueError) as error:
         return [f"{METADATA}: {error}"]
     problems = []
-    if metadata.version != SCHEMA_VERSION:
-        problems.append(f"{METADATA} states schema {metadata.version}, not {SCHEMA_VERSION}")
+    if metadata.version != schema:
+        problems.append(f"{METADATA} states schema {metadata.version}, not {schema}")
     if metadata.updated_at != timestamps.render(generated_at):
         problems.append(
             f"{METADATA} states UpdatedAt {metadata.updated_at[:40]}, not the export's generatedAt"

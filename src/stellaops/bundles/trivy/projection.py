@@ -14,15 +14,16 @@ from dataclasses import dataclass, field
 from msgspec import Struct, structs
 
 from stellaops.advisories import advisory as fields
-from stellaops.advisories.advisory import Advisory, Affected, Assessment, Specific
+from stellaops.advisories.advisory import Advisory, Affected, Artefact, Assessment, Specific
 from stellaops.advisories.databases import Database
 from stellaops.advisories.severity import Severity, of_word
-from stellaops.bundles.trivy.bolt.layout import MAX_KEY
 from stellaops.bundles.trivy.buckets import Bucket, bucket_for, bucket_named, package_key
 from stellaops.bundles.trivy.constraints import misreading, problem
-from stellaops.bundles.trivy.constraints.spelling import spelling
+from stellaops.bundles.trivy.constraints.spelling import requirement, spelling
+from stellaops.bundles.trivy.marks import ABOUT, MARKS, REJECTED, encode_mark, is_rejected
 from stellaops.bundles.trivy.ranges import intervals, listed, sort_key
 from stellaops.bundles.trivy.values import (
+    STATUSES,
     Detail,
     encode_detail,
     fixed_value,
@@ -33,14 +34,17 @@ from stellaops.bundles.trivy.values import (
 )
 from stellaops.core import timestamps
 
-VERSION = 2
+VERSION = 3
 """Version of this projection; another value makes the store rebuild its rows."""
+
+_LONGEST_PACKAGE = 1024  # bytes
 
 
 class AdvisoryRow(Struct, frozen=True):
     """One entry of the database: bucket → package → vulnerability → value (JSON).
 
     Attributes:
+        bucket: a root bucket, or `ABOUT`.
         strength: of several about one package and vulnerability, only those of the greatest count.
     """
 
@@ -72,11 +76,13 @@ class Projection(Struct, frozen=True):
 
     Attributes:
         details: one for each part.
+        artefacts: rows of the Java database, which has nothing to do with vulnerabilities.
     """
 
     advisories: tuple[AdvisoryRow, ...] = ()
     details: tuple[DetailRow, ...] = ()
     problems: tuple[Problem, ...] = ()
+    artefacts: tuple[Artefact, ...] = ()
 
     @property
     def vulnerabilities(self) -> tuple[str, ...]:
@@ -91,15 +97,22 @@ class _Entry:
     bucket: Bucket
     vulnerable: dict[str, None] = field(default_factory=dict)
     patched: dict[str, None] = field(default_factory=dict)
+    unaffected: dict[str, None] = field(default_factory=dict)
     introduced: str = ""
     fixed: list[str] = field(default_factory=list)
     severity: Severity = Severity.UNKNOWN
+    status: int = 0
+    vendor_ids: set[str] = field(default_factory=set)
+    weak: bool = False
 
 
 def project(advisory: Advisory, database: Database, assessment: Assessment) -> Projection:
     """The rows of a document; none for a withdrawn one."""
     if advisory.withdrawn:
-        return Projection()
+        ids = fields.cve_ids(advisory, database.cve_fields) if database.rejects else ()
+        return Projection(tuple(AdvisoryRow(ABOUT, REJECTED, name, b"{}") for name in ids))
+    if advisory.artefact is not None:
+        return Projection(artefacts=(advisory.artefact,))
     if advisory.parts is None:
         return _project_one(advisory, database, assessment)
     rows: dict[tuple[str, str, str], AdvisoryRow] = {}
@@ -132,15 +145,19 @@ def _project_one(advisory: Advisory, database: Database, assessment: Assessment)
         if advisory.id.startswith(database.needs_cve or ("\0",)):
             return Projection()
         vulnerabilities = [advisory.id]
+    if is_rejected(advisory.details or ""):
+        return Projection(tuple(AdvisoryRow(ABOUT, REJECTED, name, b"{}") for name in vulnerabilities))
     problems: list[Problem] = []
     entries = _entries(advisory, database, problems)
     vendor_ids = _vendor_ids(advisory, vulnerabilities)
     rows: list[AdvisoryRow] = []
     for (bucket, package), entry in sorted(entries.items()):
-        value = _value(entry, vendor_ids)
+        value = _value(entry, tuple(sorted({*vendor_ids, *entry.vendor_ids})))
         if value is not None:
-            rows.extend(AdvisoryRow(bucket, package, name, value) for name in vulnerabilities)
+            strength = 0 if entry.weak else 1
+            rows.extend(AdvisoryRow(bucket, package, name, value, strength) for name in vulnerabilities)
     detail = encode_detail(_detail(advisory, assessment, has_rows=bool(rows)))
+    rows = [*_marks(advisory, vulnerabilities), *rows]
     return Projection(tuple(rows), (DetailRow(tuple(vulnerabilities), detail),), tuple(problems))
 
 
@@ -161,20 +178,65 @@ def _entries(
             continue
         if bucket.scheme in _MODULAR:
             key = _modular(advisory, affected, key)
-        entry = entries.setdefault((bucket.name, key), _Entry(bucket))
+        specific = _specific(affected)
+        weak = specific.weak is True
+        entry = entries.get((bucket.name, key))
+        if entry is None or (entry.weak and not weak):
+            entry = entries[bucket.name, key] = _Entry(bucket, weak=weak)
+        elif weak and not entry.weak:
+            continue
+        entry.vendor_ids.update(_texts(specific.vendor_ids))
         if bucket.language:
+            _add_requirements(entry, specific, key, problems)
             _add_ranges(entry, affected, key, problems)
         else:
             _add_fixed(entry, affected, key, problems)
     return entries
 
 
+def _specific(affected: Affected) -> Specific:
+    """What a distribution says of the package beyond OSV's own fields."""
+    specific = affected.ecosystem_specific
+    return specific if isinstance(specific, Specific) else Specific()
+
+
+def _texts(value: object) -> list[str]:
+    return [text for text in value if isinstance(text, str) and text] if isinstance(value, list) else []
+
+
 _NO_VERSION = re.compile(r"[|,<>=^\s]")
 
 
 def _fits(key: str) -> bool:
-    """Whether a text can be a key of the database."""
-    return 0 < len(key.encode()) <= MAX_KEY
+    """Whether a text can be a package's key: no registry has longer names, and no index of a store holds them."""
+    return 0 < len(key.encode()) <= _LONGEST_PACKAGE
+
+
+def _add_requirements(entry: _Entry, specific: Specific, package: str, problems: list[Problem]) -> None:
+    """Constraints in the ecosystem's own syntax, which the comparer reads too.
+
+    Without one that it cannot read, more versions count as vulnerable, never less: unless nothing is left that tells
+    them apart, or nothing of what is vulnerable.
+    """
+    scheme = entry.bucket.scheme
+
+    def readable(texts: list[str]) -> dict[str, None]:
+        found: dict[str, None] = {}
+        for text in texts:
+            constraint = requirement(scheme, text)
+            reason = problem(scheme, constraint) or misreading(scheme, constraint)
+            if reason is None:
+                found[constraint] = None
+            else:
+                problems.append(Problem(entry.bucket.name, package, constraint, reason))
+        return found
+
+    stated = _texts(specific.vulnerable)
+    vulnerable, patched = readable(stated), readable(_texts(specific.patched))
+    if bool(stated) == bool(vulnerable):
+        entry.vulnerable.update(vulnerable)
+        entry.patched.update(patched)
+        entry.unaffected.update(readable(_texts(specific.unaffected)))
 
 
 def _add_ranges(entry: _Entry, affected: Affected, package: str, problems: list[Problem]) -> None:
@@ -205,36 +267,40 @@ def _add_ranges(entry: _Entry, affected: Affected, package: str, problems: list[
 
 def _add_fixed(entry: _Entry, affected: Affected, package: str, problems: list[Problem]) -> None:
     scheme = entry.bucket.scheme
+    specific = _specific(affected)
     for span in intervals(affected, scheme):
         if span.fixed and sort_key(span.fixed, scheme) is None:
             problems.append(Problem(entry.bucket.name, package, span.fixed, f"not a version of {scheme}"))
-        elif span.fixed:
+        elif span.fixed and not _awaited(span.fixed, _texts(specific.archive), scheme):
             entry.fixed.append(span.fixed)
             # A start that Trivy could not compare would hide the finding.
             known = span.introduced != "0" and sort_key(span.introduced, scheme) is not None
             entry.introduced = span.introduced if known else ""
         else:
             entry.fixed.append("")
-    specific = affected.ecosystem_specific
-    if (
-        entry.bucket.scheme == "debian"
-        and isinstance(specific, Specific)
-        and isinstance(specific.urgency, str)
-    ):
+    if isinstance(specific.status, str):
+        entry.status = max(entry.status, STATUSES.get(specific.status, 0))
+    if scheme == "debian" and isinstance(specific.urgency, str):
         entry.severity = max(entry.severity, of_word(specific.urgency))
+
+
+def _awaited(fixed: str, archive: list[str], scheme: str) -> bool:
+    """Whether a fix is newer than every version that the release has, so that nobody can install it yet."""
+    key = sort_key(fixed, scheme)
+    keys = [known for version in archive if (known := sort_key(version, scheme)) is not None]
+    return key is not None and bool(keys) and max(keys) < key
 
 
 def _value(entry: _Entry, vendor_ids: tuple[str, ...]) -> bytes | None:
     if entry.bucket.language:
-        if not entry.vulnerable:
-            return None
-        return ranges_value(tuple(entry.vulnerable), tuple(entry.patched), vendor_ids)
+        lists = (tuple(entry.vulnerable), tuple(entry.patched), tuple(entry.unaffected))
+        return ranges_value(lists[0], lists[1], vendor_ids, lists[2]) if any(lists) else None
     if not entry.fixed:
         return None
     fixed = highest_fix(entry.bucket.scheme, entry.fixed)
     # Only Alpine's detector knows where a vulnerability begins.
     introduced = entry.introduced if entry.bucket.scheme == "alpine" and len(entry.fixed) == 1 else ""
-    return fixed_value(fixed, introduced, int(entry.severity), vendor_ids)
+    return fixed_value(fixed, introduced, int(entry.severity), vendor_ids, entry.status)
 
 
 _MODULAR = frozenset(("alma", "rocky"))
@@ -260,8 +326,20 @@ def _vendor_ids(advisory: Advisory, vulnerabilities: list[str]) -> tuple[str, ..
     )
 
 
+def _marks(advisory: Advisory, vulnerabilities: list[str]) -> Iterator[AdvisoryRow]:
+    specific = advisory.database_specific
+    marks = specific.marks if isinstance(specific, Specific) else None
+    for name, mark in sorted(marks.items()) if isinstance(marks, dict) else ():
+        if name in MARKS and isinstance(mark, dict):
+            value = encode_mark(mark)
+            yield from (AdvisoryRow(ABOUT, name, vulnerability, value) for vulnerability in vulnerabilities)
+
+
 def _detail(advisory: Advisory, assessment: Assessment, *, has_rows: bool) -> Detail:
+    specific = advisory.database_specific
+    origin = specific.origin if isinstance(specific, Specific) else None
     return Detail(
+        source=origin if isinstance(origin, str) else "",
         title=(advisory.summary or "").strip(),
         description=(advisory.details or "").strip(),
         severity=int(assessment.word),

@@ -10,8 +10,10 @@ from stellaops.bundles.trivy.bolt.pages import Data
 from stellaops.bundles.trivy.bolt.reader import BoltReader
 from stellaops.bundles.trivy.buckets import Bucket
 from stellaops.bundles.trivy.constraints import version_problem
+from stellaops.bundles.trivy.constraints.reading import read
 from stellaops.bundles.trivy.inspect import Sentinel
 from stellaops.bundles.trivy.ranges import sort_key
+from stellaops.matching.ranges import contains
 
 
 class _Value(msgspec.Struct, frozen=True):
@@ -19,6 +21,7 @@ class _Value(msgspec.Struct, frozen=True):
     AffectedVersion: str = ""
     VulnerableVersions: list[str] = []
     PatchedVersions: list[str] = []
+    UnaffectedVersions: list[str] = []
 
 
 _VALUES = msgspec.json.Decoder(_Value)
@@ -38,15 +41,32 @@ def vulnerable_version(bucket: Bucket, value: bytes) -> str | None:
     entry = _VALUES.decode(value)
     if not bucket.language:
         return _below(bucket, entry)
+    secure = [*entry.PatchedVersions, *entry.UnaffectedVersions]
     choices = [(version, text) for text in entry.VulnerableVersions for version in _inclusive(text)]
     choices += [(_LOW, text) for text in entry.VulnerableVersions]
+    if not entry.VulnerableVersions:
+        # All is vulnerable but what is called secure, which often ends just before the first vulnerable version.
+        choices += [(version, "") for text in secure for version in _bounds(text)] + [(_LOW, "")]
     for version, constraint in choices:
-        if version in entry.PatchedVersions or not _clean(version):
+        if not _clean(version) or version_problem(bucket.scheme, version) is not None:
             continue
-        inside = all(_holds(part.strip(), version, bucket.scheme) for part in constraint.split(","))
-        if inside and version_problem(bucket.scheme, version) is None:
+        inside = all(
+            _holds(part.strip(), version, bucket.scheme) for part in constraint.split(",") if constraint
+        )
+        if inside and not _is_secure(secure, version, bucket.scheme):
             return version
     return None
+
+
+def _is_secure(constraints: Sequence[str], version: str, scheme: str) -> bool:
+    """Whether the scanner may take a version out by one of the constraints."""
+    key = sort_key(version, scheme)
+    return key is None or any(contains(read(scheme, text).outer, key) for text in constraints)
+
+
+def _bounds(constraint: str) -> Iterator[str]:
+    for part in constraint.split(","):
+        yield part.strip().lstrip("<>=~^! ")
 
 
 def _inclusive(constraint: str) -> Iterator[str]:

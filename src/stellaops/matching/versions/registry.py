@@ -7,7 +7,20 @@ from types import MappingProxyType
 from typing import Any
 
 from stellaops.core.errors import InvalidInput
-from stellaops.matching.versions import apk, bitnami, dpkg, maven, npm, pep440, rpm, rubygems, semver
+from stellaops.matching.versions import (
+    apk,
+    bitnami,
+    composer,
+    dpkg,
+    maven,
+    npm,
+    nuget,
+    pep440,
+    pub,
+    rpm,
+    rubygems,
+    semver,
+)
 from stellaops.matching.versions.interface import VersionScheme
 
 _SEMVER_LIKE = ("cargo", "composer", "conan", "erlang", "go", "julia", "k8s", "nuget", "pub", "swift")
@@ -23,7 +36,12 @@ ECOSYSTEMS: Mapping[str, VersionScheme[Any]] = MappingProxyType(
         "rubygems": rubygems.SCHEME,
     }
 )
-"""By the ecosystem's name in Trivy's database (`pip`, not `PyPI`)."""
+"""By the ecosystem's name in Trivy's database (`pip`, not `PyPI`): the order that Trivy's comparers have."""
+
+OWN_RULES: Mapping[str, VersionScheme[Any]] = MappingProxyType(
+    {**ECOSYSTEMS, "composer": composer.SCHEME, "nuget": nuget.SCHEME, "pub": pub.SCHEME}
+)
+"""The same by the ecosystem's own rules, where Trivy's comparer is a general one."""
 
 PACKAGE_KINDS: Mapping[str, VersionScheme[Any]] = MappingProxyType(
     {"apk": apk.SCHEME, "deb": dpkg.SCHEME, "rpm": rpm.SCHEME}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -28,3 +29,20 @@ def spelling(ecosystem: str, version: str) -> str:
     except InvalidVersion:
         return version
     return version.strip()
+
+
+_PARTIAL_BOUND = re.compile(r"(?<![<>=~^!])(<=|=<|>)\s*v?([0-9]+)(?:\.([0-9]+))?(?![0-9A-Za-z.*+-])")
+
+
+def requirement(ecosystem: str, text: str) -> str:
+    """A constraint in the ecosystem's own syntax, as the comparer reads it in the same sense.
+
+    npm: `<=1.0` means `<1.1.0-0` there and here; it is spelled so, since it looks like another.
+    """
+    return _PARTIAL_BOUND.sub(_spelled_out, text.strip()) if ecosystem == "npm" else text.strip()
+
+
+def _spelled_out(found: re.Match[str]) -> str:
+    major, minor = int(found[2]), found[3]
+    following = f"{major + 1}.0.0-0" if minor is None else f"{major}.{int(minor) + 1}.0-0"
+    return f"{'>=' if found[1] == '>' else '<'}{following}"

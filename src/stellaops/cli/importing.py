@@ -1,0 +1,222 @@
+"""`stella concelier import`: one source from the command line, or many from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stellaops.adapters.files.inputs import FileInputs, InputMissing
+from stellaops.advisories.databases import DATABASES, GENERIC
+from stellaops.advisories.documents.registry import FEEDS
+from stellaops.bootstrap import now
+from stellaops.cli.frame import App, StellaCommand, UsageError, pass_app
+from stellaops.core.errors import StellaError
+from stellaops.ingest import source_list
+from stellaops.ingest.feeds import Side, side_of
+from stellaops.ingest.import_documents import ImportRequest, import_documents
+from stellaops.ingest.model import Checks, ImportReport
+
+
+@click.command("import", cls=StellaCommand)
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--source", metavar="NAME", help="Name under which the documents are kept.")
+@click.option(
+    "--sources",
+    "listed",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A YAML file that lists imports, instead of PATH and the options above and below.",
+)
+@click.option(
+    "--feed", type=click.Choice(sorted(FEEDS)), help="Form of the documents; told from them when left out."
+)
+@click.option(
+    "--database",
+    type=click.Choice(sorted(database.name for database in DATABASES)),
+    help="The database they belong to; told from their ids when left out.",
+)
+@click.option(
+    "--prune", is_flag=True, help="The input is complete: what the source had and it lacks has vanished."
+)
+@click.option(
+    "--openpgp-key",
+    "openpgp_keys",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A public key of the publisher: then every document needs a good signature beside it. Repeatable.",
+)
+@pass_app
+def import_(
+    app: App,
+    *,
+    paths: tuple[Path, ...],
+    source: str | None,
+    listed: Path | None,
+    feed: str | None,
+    database: str | None,
+    prune: bool,
+    openpgp_keys: tuple[Path, ...],
+) -> None:
+    r"""Import files, folders, zip or tar archives (any compression).
+
+    \b
+      stella concelier import pypa.zip --source pypa
+      stella concelier import ./advisories --source ghsa --prune
+      stella concelier import --sources sources.yaml
+
+    An import that was interrupted goes on where it was when the same command runs again. Records that cannot be read
+    go to quarantine and stop nothing. A file of --sources holds
+
+    \b
+      sources:
+        - source: pypa
+          paths: [pypa.zip]        # as seen from the file
+        - source: ghsa
+          paths: [./advisories]
+          prune: true              # also: feed, database, openpgpKeys
+
+    where one source that fails stops no other.
+    """
+    if listed is not None:
+        if paths or source or feed or database or prune or openpgp_keys:
+            raise UsageError("--sources stands for PATH, --source and all other options")
+        import_listed(app, listed)
+        return
+    if not paths or source is None:
+        raise UsageError("PATH and --source NAME are needed, or --sources FILE")
+    keys = tuple(file.read_bytes() for file in openpgp_keys)
+    print_report(app, import_one(app, ImportRequest(source, feed, database, prune, keys), paths))
+
+
+def import_one(app: App, request: ImportRequest, paths: Sequence[Path]) -> ImportReport:
+    """Import some paths with a progress bar."""
+    with app.out.progress(f"importing into {request.source}") as steps:
+        return import_documents(
+            request,
+            FileInputs(paths),
+            sources=app.local.sources,
+            store=app.local.imports,
+            now=now,
+            progress=lambda read: steps.show(f"{read:,} files read"),
+            openpgp=app.local.openpgp,
+        )
+
+
+_COLUMNS = ("source", "feed", "read", "added", "changed", "unchanged", "withdrawn", "vanished", "quarantined")
+
+
+def import_listed(app: App, listed: Path, side: Side = Side.ADVISORIES) -> None:
+    """Import what a file lists and show what each import did.
+
+    Raises:
+        StellaError: the first failure, after all others were tried.
+    """
+    wires: list[dict[str, Any]] = []
+    failures: list[tuple[str, StellaError]] = []
+    for one in source_list.parse(listed.read_bytes(), side):
+        name = one.request.source
+        try:
+            paths = [listed.parent / path for path in one.paths]
+            keys = tuple(_key(listed.parent / path) for path in one.openpgp_keys)
+            wires.append(_wire(import_one(app, replace(one.request, openpgp_keys=keys), paths)))
+        except StellaError as error:
+            failures.append((name, error))
+            wires.append(
+                {"source": name, "error": {"code": error.code, "what": error.what, "hint": error.advice}}
+            )
+    app.out.rows(wires, _COLUMNS, [[wire.get(name, "") for name in _COLUMNS] for wire in wires])
+    if failures:
+        raise _first(failures)
+
+
+def _key(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputMissing(f"the OpenPGP key {path} cannot be read: {error.strerror}") from error
+
+
+def _first(failures: Sequence[tuple[str, StellaError]]) -> StellaError:
+    """The first failure, which decides the exit code, with all of them named."""
+    _, error = failures[0]
+    error.details = tuple(f"source {name}: {failed.code}: {failed.what}" for name, failed in failures)
+    return error
+
+
+def print_report(app: App, report: ImportReport) -> None:
+    """Show what an import did, and what to look at."""
+    wire = _wire(report)
+    told = [
+        (name, value)
+        for name, value in wire.items()
+        if value not in (0, False) and not isinstance(value, dict)
+    ]
+    app.out.value(wire, told)
+    if report.database == GENERIC.name:
+        app.out.note(
+            "the ids are of no single known database: kept as database osv, which is trusted for no distribution;"
+            " import each database as a source of its own, or give --database"
+        )
+    if report.quarantined:
+        product = "excititor" if side_of(report.feed) is Side.VEX else "concelier"
+        app.out.note(f"see `stella {product} quarantine list --source {report.source}`")
+    if report.checks is not None:
+        _print_checks(app, report.checks)
+
+
+def _print_checks(app: App, checks: Checks) -> None:
+    """What was checked beside the documents, and what could not be."""
+    if checks == Checks():
+        return
+    if replace(checks, unsigned=0, listed_but_absent=0) != Checks():
+        _print_checked(app, checks)
+    if checks.unsigned:
+        app.out.note(f"{checks.unsigned:,} documents have no signature")
+    if checks.listed_but_absent:
+        app.out.note(f"listings name {checks.listed_but_absent:,} documents that are not in the input")
+
+
+def _print_checked(app: App, checks: Checks) -> None:
+    app.out.note(
+        f"beside documents: {checks.hashes_good:,} hashes good, {checks.hashes_wrong:,} wrong; "
+        f"{checks.signatures_good:,} signatures good, {checks.signatures_wrong:,} wrong, "
+        f"{checks.signatures_unverified:,} not verified for want of a key (--openpgp-key)"
+    )
+
+
+def _wire(report: ImportReport) -> dict[str, Any]:
+    wire: dict[str, Any] = {
+        "source": report.source,
+        "feed": report.feed,
+        "database": report.database,
+        "read": report.read,
+        "added": report.added,
+        "changed": report.changed,
+        "unchanged": report.unchanged,
+        "withdrawn": report.withdrawn,
+        "vanished": report.vanished,
+        "quarantined": report.quarantined,
+        "equalKeys": report.equal_keys,
+        "ignored": report.ignored,
+        "sequence": report.sequence,
+        "resumed": report.resumed,
+    }
+    if report.statements is not None:
+        wire["statements"] = report.statements
+    if report.outdated:
+        wire["outdated"] = report.outdated
+    if report.checks is not None:
+        wire["checks"] = {
+            "hashesGood": report.checks.hashes_good,
+            "hashesWrong": report.checks.hashes_wrong,
+            "signaturesGood": report.checks.signatures_good,
+            "signaturesWrong": report.checks.signatures_wrong,
+            "signaturesUnverified": report.checks.signatures_unverified,
+            "unsigned": report.checks.unsigned,
+            "listedButAbsent": report.checks.listed_but_absent,
+        }
+    return wire

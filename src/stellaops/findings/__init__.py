@@ -1,0 +1,1 @@
+"""Use cases: what a tenant's bills of materials are vulnerable to, and the policy snapshots that tell it."""

@@ -1,0 +1,1 @@
+"""Policy overlays: what a tenant decides about findings, with reasons and dates of expiry."""

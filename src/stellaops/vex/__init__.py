@@ -1,0 +1,1 @@
+"""VEX: documents that say how products stand to vulnerabilities, and what follows from several of them."""

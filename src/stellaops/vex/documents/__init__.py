@@ -1,0 +1,1 @@
+"""The forms in which VEX is published, one module each."""
