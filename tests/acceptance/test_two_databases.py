@@ -115,7 +115,7 @@ def test_a_copy_that_is_killed_goes_on_and_exports_the_same(
     url = on_postgres.variables["STELLA_STORE_EVIDENCE"]
     there = Installation(tmp_path / "there", {})
     killed = 0
-    for wait in (1.2, 1.6, 2.0, 2.4):
+    for wait in (0.5, 0.7, 0.9, 1.2, 1.6):
         process = there.start("db", "copy", url, there.data)
         time.sleep(wait)
         if process.poll() is None:

@@ -133,7 +133,7 @@ def test_the_readme_gives_commands_that_work(
     text = (root / "README.md").read_text("ascii").replace("\\\n", " ")
     commands = [line.strip() for line in text.splitlines()
                 if line.startswith(("    cosign ", "    openssl ", "    base64 "))]  # fmt: skip
-    assert sum("cosign" in command for command in commands) == 5
+    assert sum("cosign" in command for command in commands) == 6
     assert key.parent == root.parent
     tools = root.parent / "tools"
     tools.mkdir()
