@@ -216,6 +216,8 @@ class _Reader:
         self._fetched_us = microseconds(fetched_at)
         self._archive: Container | None = None
         self.expects_whole = False
+        # Only VEX repositories have them: paths of a million other documents must not be kept.
+        self._has_indexes = side_of(feed.name) is Side.VEX
         self._listed: set[str] = set()
         self._paths: set[str] = set()
 
@@ -243,9 +245,11 @@ class _Reader:
             return
         if not self._feed.may_hold_documents(member.path):
             batch.ignored += 1
-            self._listed.update(layout.listed(member.path, member.content))
+            if self._has_indexes:
+                self._listed.update(layout.listed(member.path, member.content))
             return
-        self._paths.add(member.path)
+        if self._has_indexes:
+            self._paths.add(member.path)
         container = self._container(member)
         batch.size += len(member.content)
         try:
