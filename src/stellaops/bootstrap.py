@@ -124,7 +124,7 @@ class Local:
     @cached_property
     def consensus(self) -> SqlConsensus:
         """VEX statements and their consensus, with every row that this release makes of them."""
-        SqlProjections(self.evidence_engine).complete()
+        self.bring_projections_up_to_date()
         return SqlConsensus(self.evidence_engine)
 
     @cached_property

@@ -14,13 +14,13 @@ from stellaops.cli import importing
 from stellaops.cli.concelier import quarantine
 from stellaops.cli.excititor_export import export
 from stellaops.cli.frame import App, StellaGroup, UsageError, pass_app
-from stellaops.cli.sources import choose, pull_chosen
+from stellaops.cli.sources import choose, pull_chosen, pull_options
 from stellaops.cli.status import print_status
 from stellaops.core import timestamps
 from stellaops.core.errors import NotFound
 from stellaops.core.timestamps import EPOCH
 from stellaops.ingest.explain_consensus import Explanation, explain_consensus
-from stellaops.ingest.feeds import Side, feeds_of, side_of
+from stellaops.ingest.feeds import Side, side_of
 from stellaops.ingest.import_documents import ImportRequest
 from stellaops.ingest.model import StoredRecord
 from stellaops.ingest.pull import PullOptions
@@ -54,30 +54,7 @@ excititor.add_command(export)
 
 
 @excititor.command("import")
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--source", metavar="NAME", help="Name under which the documents are kept.")
-@click.option(
-    "--sources",
-    "listed",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="A YAML file that lists imports, instead of PATH and the options above and below.",
-)
-@click.option(
-    "--feed",
-    type=click.Choice(sorted(feeds_of(Side.VEX))),
-    help="Form of the documents; told from them when left out.",
-)
-@click.option(
-    "--prune", is_flag=True, help="The input is complete: what the source had and it lacks has vanished."
-)
-@click.option(
-    "--openpgp-key",
-    "openpgp_keys",
-    multiple=True,
-    metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A public key of the publisher: then every CSAF document needs a good signature beside it. Repeatable.",
-)
+@importing.import_options(Side.VEX)
 @pass_app
 def import_(
     app: App,
@@ -113,12 +90,7 @@ def import_(
 
 
 @excititor.command()
-@click.argument("names", nargs=-1, metavar="[SOURCE]...")
-@click.option("--all", "every", is_flag=True, help="Every enabled source of VEX.")
-@click.option("--due", is_flag=True, help="Every enabled source of VEX that is due by its schedule.")
-@click.option("--full", is_flag=True, help="Fetch everything again, not only what changed.")
-@click.option("--now", "at_once", is_flag=True, help="Also sources that rest after failures.")
-@click.option("--parallel", type=click.IntRange(1, 64), help="Downloads at once (pull.parallel).")
+@pull_options
 @pass_app
 def pull(
     app: App,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -11,43 +12,54 @@ import click
 
 from stellaops.adapters.files.inputs import FileInputs, InputMissing
 from stellaops.advisories.databases import DATABASES, GENERIC
-from stellaops.advisories.documents.registry import FEEDS
 from stellaops.bootstrap import now
 from stellaops.cli.frame import App, StellaCommand, UsageError, pass_app
 from stellaops.core.errors import StellaError
 from stellaops.ingest import source_list
-from stellaops.ingest.feeds import Side, side_of
+from stellaops.ingest.feeds import Side, feeds_of, side_of
 from stellaops.ingest.import_documents import ImportRequest, import_documents
 from stellaops.ingest.model import Checks, ImportReport
 
 
+def import_options(side: Side) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The arguments and options that imports of every side have in common, with the feeds of this one."""
+    options = (
+        click.argument("paths", nargs=-1, type=click.Path(path_type=Path)),
+        click.option("--source", metavar="NAME", help="Name under which the documents are kept."),
+        click.option(
+            "--sources",
+            "listed",
+            type=click.Path(path_type=Path, exists=True, dir_okay=False),
+            help="A YAML file that lists imports, instead of PATH and the options above and below.",
+        ),
+        click.option(
+            "--feed",
+            type=click.Choice(sorted(feeds_of(side))),
+            help="Form of the documents; told from them when left out.",
+        ),
+        click.option(
+            "--prune",
+            is_flag=True,
+            help="The input is complete: what the source had and it lacks has vanished.",
+        ),
+        click.option(
+            "--openpgp-key",
+            "openpgp_keys",
+            multiple=True,
+            metavar="FILE",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="A public key of the publisher: then every document needs a good signature beside it. Repeatable.",
+        ),
+    )
+    return lambda command: reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+
 @click.command("import", cls=StellaCommand)
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--source", metavar="NAME", help="Name under which the documents are kept.")
-@click.option(
-    "--sources",
-    "listed",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="A YAML file that lists imports, instead of PATH and the options above and below.",
-)
-@click.option(
-    "--feed", type=click.Choice(sorted(FEEDS)), help="Form of the documents; told from them when left out."
-)
+@import_options(Side.ADVISORIES)
 @click.option(
     "--database",
     type=click.Choice(sorted(database.name for database in DATABASES)),
     help="The database they belong to; told from their ids when left out.",
-)
-@click.option(
-    "--prune", is_flag=True, help="The input is complete: what the source had and it lacks has vanished."
-)
-@click.option(
-    "--openpgp-key",
-    "openpgp_keys",
-    multiple=True,
-    metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A public key of the publisher: then every document needs a good signature beside it. Repeatable.",
 )
 @pass_app
 def import_(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,21 @@ _COUNTS = (
 )
 
 
+def pull_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The arguments and options that pulls of every side have in common."""
+    options = (
+        click.argument("names", nargs=-1, metavar="[SOURCE]..."),
+        click.option("--all", "every", is_flag=True, help="Every enabled source."),
+        click.option("--due", is_flag=True, help="Every enabled source that is due by its schedule."),
+        click.option("--full", is_flag=True, help="Fetch everything again, not only what changed."),
+        click.option("--now", "at_once", is_flag=True, help="Also sources that rest after failures."),
+        click.option("--parallel", type=click.IntRange(1, 64), help="Downloads at once (pull.parallel)."),
+    )
+    return reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+
 @click.command(cls=StellaCommand)
-@click.argument("names", nargs=-1, metavar="[SOURCE]...")
-@click.option("--all", "every", is_flag=True, help="Every enabled source.")
-@click.option("--due", is_flag=True, help="Every enabled source that is due by its schedule.")
-@click.option("--full", is_flag=True, help="Fetch everything again, not only what changed.")
-@click.option("--now", "at_once", is_flag=True, help="Also sources that rest after failures.")
-@click.option("--parallel", type=click.IntRange(1, 64), help="Downloads at once (pull.parallel).")
+@pull_options
 @pass_app
 def pull(
     app: App,

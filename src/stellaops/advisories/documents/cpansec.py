@@ -18,9 +18,8 @@ import yaml
 from stellaops.advisories.advisory import Advisory, Package
 from stellaops.advisories.canonical import Canonical, Malformed, from_yaml
 from stellaops.advisories.documents import handwritten
-from stellaops.advisories.documents.interface import Listing, Slice
+from stellaops.advisories.documents.interface import Slice
 
-_SUFFIXES = (".yml", ".yaml")
 _DASH = re.compile(r" *-[ ]+")
 _BOM = "\ufeff"
 
@@ -35,11 +34,10 @@ class _Context(msgspec.Struct, frozen=True, omit_defaults=True):
 _CONTEXTS = msgspec.json.Decoder(_Context)
 
 
-class CpansecFeed:
+class CpansecFeed(handwritten.YamlFiles):
     """The feed of briandfoy/cpan-security-advisory."""
 
     name = "cpansec"
-    publishes_listings = False
 
     def recognises(self, path: str, content: bytes) -> bool:
         """YAML with a distribution and a list of advisories."""
@@ -54,15 +52,6 @@ class CpansecFeed:
             and "distribution" in parsed
             and isinstance(parsed.get("advisories"), list)
         )
-
-    def listing(self, path: str, content: bytes) -> Listing | None:
-        """None: a file names no date by which two of its editions could be put in order."""
-        return None
-
-    def may_hold_documents(self, path: str) -> bool:
-        """YAML files that are not hidden."""
-        base = path.rpartition("/")[2].lower()
-        return base.endswith(_SUFFIXES) and not base.startswith(".")
 
     def records(self, path: str, content: bytes) -> Iterable[Slice]:
         """The entries of the list, each from the beginning of its first line to that of the next entry."""

@@ -6,19 +6,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from stellaops.advisories.advisory import Advisory, Package
-from stellaops.advisories.canonical import Canonical, Malformed, from_yaml
+from stellaops.advisories.canonical import Malformed, from_yaml
 from stellaops.advisories.documents import handwritten
-from stellaops.advisories.documents.interface import Listing, Slice
+from stellaops.advisories.documents.interface import Slice
 
-_SUFFIXES = (".yml", ".yaml")
 _MARK = "vulnerable_version_ranges"
 
 
-class ElixirFeed:
+class ElixirFeed(handwritten.YamlFiles):
     """The feed of mirego/elixir-security-advisories."""
 
     name = "elixir"
-    publishes_listings = False
 
     def recognises(self, path: str, content: bytes) -> bool:
         """YAML with a package and its vulnerable ranges."""
@@ -30,22 +28,9 @@ class ElixirFeed:
             return False
         return isinstance(parsed, dict) and {"id", "package", _MARK} <= set(parsed)
 
-    def listing(self, path: str, content: bytes) -> Listing | None:
-        """None: a file lists itself."""
-        return None
-
-    def may_hold_documents(self, path: str) -> bool:
-        """YAML files that are not hidden."""
-        base = path.rpartition("/")[2].lower()
-        return base.endswith(_SUFFIXES) and not base.startswith(".")
-
     def records(self, path: str, content: bytes) -> Iterable[Slice]:
         """The file."""
         return (Slice(0, content),)
-
-    def canonical(self, path: str, raw: bytes) -> Canonical:
-        """YAML, all scalars as texts."""
-        return from_yaml(raw)
 
     def read(self, parsed: Any, context: str = "") -> Advisory | None:
         """The fields; None for YAML without ranges."""

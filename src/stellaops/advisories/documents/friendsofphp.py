@@ -6,24 +6,20 @@ CVE is told of several packages, so that a record is known by its path.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from stellaops.advisories.advisory import Advisory, Package
-from stellaops.advisories.canonical import Canonical, Malformed, from_yaml
+from stellaops.advisories.canonical import Malformed, from_yaml
 from stellaops.advisories.documents import handwritten
-from stellaops.advisories.documents.interface import Listing, Slice
 from stellaops.core import timestamps
 
-_SUFFIXES = (".yml", ".yaml")
 _SCHEME = "composer://"
 
 
-class FriendsOfPhpFeed:
+class FriendsOfPhpFeed(handwritten.YamlFiles):
     """The feed of FriendsOfPHP/security-advisories."""
 
     name = "friendsofphp"
-    publishes_listings = False
 
     def recognises(self, path: str, content: bytes) -> bool:
         """YAML with branches and a reference to a Composer package."""
@@ -38,23 +34,6 @@ class FriendsOfPhpFeed:
             and "branches" in parsed
             and str(parsed.get("reference")).startswith(_SCHEME)
         )
-
-    def listing(self, path: str, content: bytes) -> Listing | None:
-        """None: a file lists itself."""
-        return None
-
-    def may_hold_documents(self, path: str) -> bool:
-        """YAML files that are not hidden."""
-        base = path.rpartition("/")[2].lower()
-        return base.endswith(_SUFFIXES) and not base.startswith(".")
-
-    def records(self, path: str, content: bytes) -> Iterable[Slice]:
-        """The file; its name is the name of an advisory that has no CVE."""
-        return (Slice(0, content, handwritten.stem(path)),)
-
-    def canonical(self, path: str, raw: bytes) -> Canonical:
-        """YAML, all scalars as texts."""
-        return from_yaml(raw)
 
     def read(self, parsed: Any, context: str = "") -> Advisory | None:
         """The fields; None for YAML without branches and reference."""

@@ -8,13 +8,38 @@ from decimal import Decimal
 from typing import Any
 
 from stellaops.advisories.advisory import Affected, Package, Reference, Specific
-from stellaops.advisories.canonical import Malformed
+from stellaops.advisories.canonical import Canonical, Malformed, from_yaml
+from stellaops.advisories.documents.interface import Listing, Slice
 from stellaops.advisories.severity import Severity, of_tenths
 
+_SUFFIXES = (".yml", ".yaml")
 _MAX_ID = 256
 # From here on canonical JSON writes a number with an exponent, below as an integer.
 _EXPONENT = 1e21
 _NUMBER = re.compile(r"\d{1,2}(\.\d{1,2})?", re.ASCII)
+
+
+class YamlFiles:
+    """What feeds of one YAML file a document, or a few, have in common."""
+
+    publishes_listings = False
+
+    def listing(self, path: str, content: bytes) -> Listing | None:
+        """None: a file lists itself, and names no date by which two of its editions could be put in order."""
+        return None
+
+    def may_hold_documents(self, path: str) -> bool:
+        """YAML files that are not hidden."""
+        base = path.rpartition("/")[2].lower()
+        return base.endswith(_SUFFIXES) and not base.startswith(".")
+
+    def records(self, path: str, content: bytes) -> Iterable[Slice]:
+        """The file; its name is the name of an advisory that has no other."""
+        return (Slice(0, content, stem(path)),)
+
+    def canonical(self, path: str, raw: bytes) -> Canonical:
+        """YAML, all scalars as texts."""
+        return from_yaml(raw)
 
 
 def text(value: Any) -> str | None:

@@ -6,23 +6,19 @@ without their prefixes, and one CVE is told of several gems, so that a record is
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from stellaops.advisories.advisory import Advisory, Affected, Event, Package, Range
-from stellaops.advisories.canonical import Canonical, Malformed, from_yaml
+from stellaops.advisories.canonical import Malformed, from_yaml
 from stellaops.advisories.documents import handwritten
-from stellaops.advisories.documents.interface import Listing, Slice
 
-_SUFFIXES = (".yml", ".yaml")
 _TELLTALES = ("title", "url", "date")
 
 
-class RubysecFeed:
+class RubysecFeed(handwritten.YamlFiles):
     """The feed of rubysec/ruby-advisory-db."""
 
     name = "rubysec"
-    publishes_listings = False
 
     def recognises(self, path: str, content: bytes) -> bool:
         """YAML with a gem or an engine, a title, a link and a date."""
@@ -32,23 +28,6 @@ class RubysecFeed:
             return _is_advisory(from_yaml(content).parsed)
         except Malformed:
             return False
-
-    def listing(self, path: str, content: bytes) -> Listing | None:
-        """None: a file lists itself."""
-        return None
-
-    def may_hold_documents(self, path: str) -> bool:
-        """YAML files that are not hidden."""
-        base = path.rpartition("/")[2].lower()
-        return base.endswith(_SUFFIXES) and not base.startswith(".")
-
-    def records(self, path: str, content: bytes) -> Iterable[Slice]:
-        """The file; its name is the name of an advisory that has no id."""
-        return (Slice(0, content, handwritten.stem(path)),)
-
-    def canonical(self, path: str, raw: bytes) -> Canonical:
-        """YAML, all scalars as texts."""
-        return from_yaml(raw)
 
     def read(self, parsed: Any, context: str = "") -> Advisory | None:
         """The fields; None for YAML about neither a gem nor an engine."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from stellaops.advisories.documents.lenient import objects, text
+from stellaops.advisories.xml_tree import Element, tree
 from stellaops.sboms.component import Component, Platform, Sbom, arranged, as_platform, component
-from stellaops.sboms.formats.xml_tree import Element, tree
 
 _NAMESPACE = "http://cyclonedx.org/schema/bom/"
 _SOURCE = "aquasecurity:trivy:Src"
