@@ -16,8 +16,12 @@ from typing import Any
 import pytest
 
 from tests.acceptance.importing import command, environment, older_and_newer
+from tests.acceptance.pulling import OPEN
+from tests.contract.stores import osv
+from tests.support import osv_bucket
 from tests.support.postgres import Server
 from tests.support.tools import ROOT
+from tests.support.web import serving
 
 _WORKERS = 4
 
@@ -98,6 +102,35 @@ def test_both_databases_give_the_same_exports_after_imports_by_four_processes(
         assert any(name.startswith(("data/", "trivy/")) for name in wanted)
         assert on_postgres.export(profile) == wanted
         assert on_sqlite.export(profile) == wanted
+
+
+def test_both_databases_give_the_same_exports_after_pulls_by_four_processes(
+    on_postgres: Installation, on_sqlite: Installation
+) -> None:
+    folders = {"npm": "GHSA-aaaa-bbbb", "Go": "GO-2024", "PyPI": "PYSEC-2024", "crates.io": "RUSTSEC-2024"}
+    documents = {
+        folder: {f"{name}-{number:04}": affecting(folder, f"{name}-{number:04}") for number in range(150)}
+        for folder, name in folders.items()
+    }
+    exports = []
+    with serving(osv_bucket.files(documents)) as upstream:
+        for where in (on_postgres, on_sqlite):
+            there = Installation(where.data, {**where.variables, **OPEN})
+            for folder in folders:
+                told = ("--layout", "osv-bucket", "--url", upstream.url, "--option", f"ecosystems={folder}")
+                there.run("concelier", "sources", "add", folder, *told)
+            pulls = [there.start("concelier", "pull", folder) for folder in folders]
+            assert [ended(process)[0]["added"] for process in pulls] == [150] * 4
+            exports.append([there.export(profile) for profile in ("json:raw", "trivy:db")])
+    assert exports[0] == exports[1]
+    assert any(name.startswith("trivy/") for name in exports[0][1])
+
+
+def affecting(ecosystem: str, identifier: str) -> dict[str, Any]:
+    versions = [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "1.2.3"}]}]
+    return osv(
+        identifier, affected=[{"package": {"ecosystem": ecosystem, "name": "left-pad"}, "ranges": versions}]
+    )
 
 
 def _without_times(status: Any) -> Any:
