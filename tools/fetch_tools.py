@@ -1,8 +1,8 @@
 """Bring the programs that tests run as peers into `.tools/bin`, without touching the system.
 
-cosign 2 and 3 come from the next releases of Debian: with a package list of our own, made from the mirror that this
-machine is configured for, then `apt-get download` and `dpkg -x`. No root is needed and nothing is installed. What
-cannot be had is listed with its reason in `.tools/missing.txt`; the tests that need it then skip, or fail in CI.
+cosign 2 and 3, and age, come from the next releases of Debian: with a package list of our own, made from the mirror
+that this machine is configured for, then `apt-get download` and `dpkg -x`. No root is needed and nothing is installed.
+What cannot be had is listed with its reason in `.tools/missing.txt`; the tests that need it then skip, or fail in CI.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Tool:
 WANTED = (
     Tool("cosign2", "cosign", "trixie", "2.", "usr/bin/cosign", "version"),
     Tool("cosign3", "cosign", "sid", "3.", "usr/bin/cosign", "version"),
+    Tool("age", "age", "trixie", "1.", "usr/bin/age", "--version"),
 )
 
 

@@ -20,7 +20,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-_FETCHED = ("cosign2", "cosign3")
+_FETCHED = ("age", "cosign2", "cosign3")
 _ADVICE = {
     "trivy": "no wheel carries it for this platform; put a trivy 0.7x on PATH",
     "openssl": "install openssl",

@@ -1,0 +1,1 @@
+"""Encryption of what a bundle holds, as files of age or under one key of AES-GCM."""
