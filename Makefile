@@ -63,6 +63,7 @@ docs: setup ## generate docs/reference from the code
 lock: $(LOCK_TOOL) ## pin requirements/*.txt anew (LOCK_ARGS=--upgrade for newer versions)
 	@$(COMPILE) pyproject.toml -o requirements/runtime.txt
 	@$(COMPILE) --all-extras pyproject.toml requirements/dev.in -c requirements/runtime.txt -o requirements/dev.txt
+	@$(COMPILE) requirements/kit.in -c requirements/runtime.txt -o requirements/kit.txt
 	@$(COMPILE) requirements/lock.in -o requirements/lock.txt
 
 $(LOCK_TOOL): requirements/lock.txt
