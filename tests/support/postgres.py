@@ -10,8 +10,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import count
@@ -95,6 +95,33 @@ def running(**settings: str) -> Iterator[Server]:
     Args:
         settings: of the server, over those that suit tests.
     """
+    with restartable(**settings) as found:
+        yield found.server
+
+
+@dataclass
+class Restartable:
+    """A server that can be away for a while, as after a crash."""
+
+    _start: Callable[[], AbstractContextManager[Server]]
+    _up: ExitStack = field(default_factory=ExitStack)
+
+    def __post_init__(self) -> None:
+        self.server = self._up.enter_context(self._start())
+
+    def restart(self, seconds: float) -> None:
+        """End the server at once, and start it again on the same files and port after some seconds."""
+        self._up.close()
+        time.sleep(seconds)
+        self.server = self._up.enter_context(self._start())
+
+    def close(self) -> None:
+        self._up.close()
+
+
+@contextmanager
+def restartable(**settings: str) -> Iterator[Restartable]:
+    """The same as `running`, for tests that restart it."""
     if find_spec("psycopg") is None:
         missing("psycopg is not installed")
     binaries = programs()
@@ -110,8 +137,14 @@ def running(**settings: str) -> Iterator[Server]:
         as_user["env"] = {"PATH": os.environ["PATH"], "LC_ALL": "C", "HOME": name}
         _initialise(binaries, directory, as_user)
         port = _free_port()
-        with _started(binaries, directory, port, as_user, settings) as process:
-            yield Server(directory, port, process)
+
+        @contextmanager
+        def start() -> Iterator[Server]:
+            with _started(binaries, directory, port, as_user, settings) as process:
+                yield Server(directory, port, process)
+
+        with closing(Restartable(start)) as found:
+            yield found
 
 
 def _unprivileged() -> pwd.struct_passwd | None:

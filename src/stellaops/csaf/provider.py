@@ -253,6 +253,59 @@ def changes(content: bytes, url: str) -> Listing:
     return _listing(found, url)
 
 
+def deletions(content: bytes, url: str) -> dict[str, str]:
+    """What a `deletions.csv` says to be deleted: addresses, each with the newest stated instant; empty without one.
+
+    Red Hat lays this list beside its `changes.csv`, which keeps naming what was deleted.
+
+    Args:
+        url: where the file came from.
+    """
+    placed_at = ((_place(path, url), instant) for path, instant in dated(content))
+    return _newest((place, instant) for place, instant in placed_at if place is not None)
+
+
+def deleted_in(content: bytes, folder: str) -> dict[str, str]:
+    """The same as paths from the root that `folder`, in which the list lies, is counted from."""
+    placed_at = ((placed(path, folder), instant) for path, instant in dated(content))
+    return _newest((place, instant) for place, instant in placed_at if place is not None)
+
+
+def is_deleted(deleted_at: str, *changed_at: str) -> bool:
+    """Whether a document that was deleted at an instant still is, by the instants at which it was changed.
+
+    A deletion without an instant is for good.
+    """
+    deleted = timestamps.parse(deleted_at)
+    changes = (timestamps.parse(text) for text in changed_at)
+    return deleted is None or not any(change is not None and deleted < change for change in changes)
+
+
+def dated(content: bytes) -> list[tuple[str, str]]:
+    """The paths of JSON files in a list such as `changes.csv`, with the instants that stand beside them.
+
+    A line with anything but an instant there is left out, and one without where others have one: the list is cut off.
+    """
+    try:
+        rows = [
+            (row[0].strip(), row[1].strip() if len(row) > 1 else "")
+            for row in csv.reader(io.StringIO(content.decode("utf-8-sig", "replace"), newline=""))
+            if row and row[0].strip().lower().endswith(".json")
+        ]
+    except csv.Error:
+        return []
+    sound = [(path, instant) for path, instant in rows if timestamps.parse(instant) is not None]
+    return sound or [row for row in rows if not row[1]]
+
+
+def _newest(found: Iterable[tuple[str, str]]) -> dict[str, str]:
+    newest: dict[str, str] = {}
+    for place, instant in found:
+        if place not in newest or is_deleted(instant, newest[place]):
+            newest[place] = instant
+    return newest
+
+
 def index(content: bytes, url: str) -> Listing:
     """The entries of an `index.txt`.
 

@@ -72,6 +72,8 @@ class ImportRequest:
         database: by name; told from the documents when None.
         openpgp_keys: keys of the publisher: every document must have a signature by one of them.
         side: what the documents are taken as, where no feed says it.
+        announced: keys by which signatures are checked where there are any.
+        taken_back: places of documents that the upstream has deleted, beside those that the input itself names.
         prune: the input is the complete listing of the source, so known documents that it lacks have vanished.
     """
 
@@ -81,6 +83,8 @@ class ImportRequest:
     prune: bool = False
     openpgp_keys: tuple[bytes, ...] = ()
     side: Side = Side.ADVISORIES
+    announced: companions.Announced = companions.NOTHING
+    taken_back: frozenset[str] = frozenset()
 
 
 def import_documents(
@@ -114,7 +118,7 @@ def import_documents(
     with sources.lock(request.source), _without_cycle_search() as look:
         known = sources.find(request.source)
         feed, source, database = _source(request, known, inputs, retry=retry)
-        checked = None if retry else companions.checked(feed, inputs, request.openpgp_keys, openpgp)
+        checked = None if retry else _checked(request, feed, inputs, openpgp)
         inputs = checked or inputs
         reports = []
         parts = (Edition(inputs),) if retry else editions(feed, inputs, sources.listings(request.source))
@@ -127,7 +131,9 @@ def import_documents(
                 progress(batch.position)
                 look()
             prune = ("",) if request.prune and not part.outdated else part.scopes
-            reports.append(replace(store.apply(job, prune=prune, now=now()), outdated=part.outdated))
+            taken_back = request.taken_back | (checked.taken_back if checked else frozenset())
+            report = store.apply(job, prune=prune, now=now(), taken_back=taken_back)
+            reports.append(replace(report, outdated=part.outdated))
             if part.dates:
                 sources.note_listings(source.name, part.dates)
         return replace(total(reports), checks=checked.checks if checked else reader.absent())
@@ -196,9 +202,17 @@ def _known_source(
             f"source {known.name!r} holds {known.feed} documents of database {known.database!r},"
             " which is not known here"
         )
-    if not retry and not recognise.holds_records(feed, inputs):
+    if not (retry or request.taken_back or recognise.holds_records(feed, inputs)) and (
+        not companions.tells_of_deletions(feed, inputs)
+    ):
         raise _nothing(feed, request)
     return feed, known, database
+
+
+def _checked(
+    request: ImportRequest, feed: AnyFeed, inputs: Inputs, openpgp: OpenPgp | None
+) -> companions.CheckedInputs | None:
+    return companions.checked(feed, inputs, request.openpgp_keys, openpgp, request.announced)
 
 
 def _nothing(feed: AnyFeed, request: ImportRequest) -> UnknownForm:
@@ -242,6 +256,9 @@ class _Reader:
             container = self._container(member)
             hint = self._key_hint(member.path, member.content)
             batch.rejected.append(Rejected(member.path, container, 0, b"", *_split(member.problem), hint))
+            return
+        if member.taken_back:
+            batch.ignored += 1
             return
         if not self._feed.may_hold_documents(member.path):
             batch.ignored += 1

@@ -13,6 +13,7 @@ from stellaops.advisories import databases
 from stellaops.core.egress import target_of
 from stellaops.core.errors import AlreadyExists, NotFound
 from stellaops.ingest import pull_backoff
+from stellaops.ingest.companions import CHECKED_FEEDS
 from stellaops.ingest.feeds import FEEDS
 from stellaops.ingest.import_documents import BadSourceName, is_source_name
 from stellaops.ingest.layouts.interface import BadDefinition
@@ -131,6 +132,11 @@ def _problems(definition: Definition) -> Iterable[str]:
         yield f"database {definition.database!r} is not in the table of databases"
     if urlsplit(definition.url).fragment:
         yield "the URL has a fragment, which is never sent"
+    for file in definition.openpgp_keys:
+        if not PurePath(file).is_absolute():
+            yield f"the file of an OpenPGP key needs an absolute path, not {file!r}"
+    if definition.openpgp_keys and definition.feed not in CHECKED_FEEDS:
+        yield f"OpenPGP keys need a feed whose documents are signed: {', '.join(sorted(CHECKED_FEEDS))}"
     credentials = definition.authentication
     if credentials is not None:
         if credentials.kind not in KINDS_OF_CREDENTIALS:

@@ -33,6 +33,8 @@ class Member(Struct, frozen=True):
         context: what its file said around such a part; None for a whole file.
         fetched_at: when its container was fetched, in microseconds since 1970; None for the time of the import.
         checked: what was found by hashes and signatures beside it (JSON); empty where there were none.
+        hashes: the algorithms of stated hashes that a pull has compared it with.
+        taken_back: whether the upstream says that it has deleted the file: then it is read as if it were not there.
     """
 
     path: str
@@ -45,6 +47,8 @@ class Member(Struct, frozen=True):
     context: str | None = None
     fetched_at: int | None = None
     checked: str = ""
+    hashes: tuple[str, ...] = ()
+    taken_back: bool = False
 
 
 class Inputs(Protocol):
@@ -120,11 +124,15 @@ class ImportStore(Protocol):
         """Put records aside; nothing of them is visible yet."""
         ...
 
-    def apply(self, job: Job, *, prune: Sequence[str], now: datetime) -> ImportReport:
+    def apply(
+        self, job: Job, *, prune: Sequence[str], now: datetime, taken_back: Collection[str] = ()
+    ) -> ImportReport:
         """Make everything staged visible, in key order; let go of what was not seen.
 
         Args:
             prune: how the keys begin of which the import is the complete listing; `("",)` for all, empty for none.
+            taken_back: places below the import root whose documents the upstream has deleted; what is staged of them
+                stays.
         """
         ...
 

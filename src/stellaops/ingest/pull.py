@@ -20,11 +20,12 @@ from msgspec import structs
 from stellaops.core import timestamps
 from stellaops.core.errors import DependencyFailed, InvalidInput, MissingPrerequisite, StellaError
 from stellaops.ingest.editions import total
+from stellaops.ingest.feeds import side_of
 from stellaops.ingest.import_documents import ImportRequest, import_documents
 from stellaops.ingest.layouts.interface import Answer, Layout, ListingUnusable, Plan, Situation, Want
 from stellaops.ingest.layouts.registry import layout_of
 from stellaops.ingest.model import ImportReport
-from stellaops.ingest.ports import ImportStore, Sources
+from stellaops.ingest.ports import ImportStore, OpenPgp, Sources
 from stellaops.ingest.pull_backoff import ATTEMPTS, CIRCUIT_FAILURES, LONGEST_WAIT, duration, pause_after
 from stellaops.ingest.pull_errors import DownloadDamaged, FetchFailed, FileMissing
 from stellaops.ingest.pull_model import Definition, FailedFile, Known, Outcome, PullReport, PullState
@@ -44,6 +45,8 @@ class PullTools:
     Attributes:
         parallel: downloads at once of one source.
         importing: imports of one process take turns; they are bound by its processor, not by waiting.
+        openpgp: what signatures beside documents are checked with; None leaves them unverified.
+        keys_of: the keys that an operator trusts for a source, read anew at each pull.
     """
 
     store: PullStore
@@ -54,6 +57,8 @@ class PullTools:
     chance: Callable[[], float]
     parallel: int = 4
     importing: threading.Lock = field(default_factory=threading.Lock)
+    openpgp: OpenPgp | None = None
+    keys_of: Callable[[Definition], tuple[bytes, ...]] = lambda definition: ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,11 @@ class _Harvest:
     failed: list[FailedFile] = field(default_factory=list)
     error: StellaError | None = None
 
+    def documents(self, wants: Sequence[Want]) -> bool:
+        """Whether anything but what may as well be absent has come."""
+        beside = {want.path for want in wants if want.optional}
+        return any(item.path not in beside for item in self.fetched)
+
 
 class _Pull:
     """One pull of one source."""
@@ -143,11 +153,13 @@ class _Pull:
         self._state = state
         self._progress = progress
         self._reports: list[ImportReport] = []
+        self._keys: tuple[bytes, ...] = ()
         self._told = PullReport(definition.name, definition.feed, definition.database, "ok")
 
     def run(self) -> PullReport:
         """Finish what an interrupted pull has fetched, then pull."""
         layout_of(self._definition.layout).check(self._definition)
+        self._keys = self._tools.keys_of(self._definition)
         # A source that failed again and again is only probed.
         attempts = 1 if self._state.failures >= CIRCUIT_FAILURES else ATTEMPTS
         with self._tools.spools.open(self._definition, attempts=attempts) as spool:
@@ -182,6 +194,8 @@ class _Pull:
         plan = self._plan(situation, spool)
         self._told = replace(self._told, full=plan.full)
         harvest = self._fetch(plan.wants, known, spool)
+        if harvest.fetched and not harvest.documents(plan.wants):
+            harvest.fetched.clear()  # signatures of documents that are the same
         if (
             plan.complete
             and self._definition.prune
@@ -204,7 +218,7 @@ class _Pull:
             raise harvest.error
         self._require_something(plan, harvest)
         pending = self._pending(plan, harvest, known)
-        if pending.files:
+        if pending.files or pending.taken_back:
             spool.keep(pending)
         self._import(spool, pending, harvest.error)
 
@@ -244,8 +258,10 @@ class _Pull:
                     harvest.fetched.append(result)
                 case Unchanged():
                     harvest.unchanged.append(want)
-                case Missing():
+                case Missing() if not want.optional:
                     harvest.missing.append(want)
+                case _:
+                    pass
             if len(harvest.fetched) % 100 == 1:
                 self._progress(f"{self._definition.name}: {len(harvest.fetched):,} of {len(wants):,} files")
         return harvest
@@ -255,7 +271,7 @@ class _Pull:
     ) -> Iterator[tuple[Want, Fetched | Unchanged | Missing | StellaError]]:
         def one(want: Want) -> Fetched | Unchanged | Missing | StellaError:
             try:
-                return spool.fetch(want, known.get(want.path))
+                return spool.fetch(want, None if want.whole else known.get(want.path))
             except (FetchFailed, InvalidInput, FileMissing) as error:
                 return error
             except StellaError as error:
@@ -286,6 +302,9 @@ class _Pull:
     def _pending(self, plan: Plan, harvest: _Harvest, known: Mapping[str, Known]) -> Pending:
         whole = not (harvest.failed or harvest.missing)
         files = dict(plan.files) if whole else {}
+        if not (plan.full and whole):
+            # What is deleted and comes back must be fetched, whatever the validators that it had.
+            files |= {path: Known() for path in plan.taken_back if path in known}
         files |= {item.path: item.known for item in harvest.fetched}
         for want in harvest.unchanged:
             files[want.path] = structs.replace(known[want.path], mark=want.mark)
@@ -306,12 +325,14 @@ class _Pull:
             prune=self._definition.prune and plan.complete and whole and not shrunk,
             replace=plan.full and whole,
             listed=plan.listed,
+            taken_back=plan.taken_back,
+            keys=plan.keys,
         )
 
     # ---- importing
 
     def _import(self, spool: Spool, pending: Pending, problem: StellaError | None) -> None:
-        if pending.files:
+        if pending.files or (pending.taken_back and self._tools.sources.find(self._definition.name)):
             self._progress(f"{self._definition.name}: importing")
             try:
                 self._reports.append(self._imported(spool, pending))
@@ -335,7 +356,14 @@ class _Pull:
     def _imported(self, spool: Spool, pending: Pending) -> ImportReport:
         definition = self._definition
         request = ImportRequest(
-            definition.name, definition.feed or None, definition.database or None, pending.prune
+            definition.name,
+            definition.feed or None,
+            definition.database or None,
+            pending.prune,
+            self._keys,
+            side_of(definition.feed),
+            pending.keys,
+            frozenset(pending.taken_back),
         )
         with self._tools.importing:
             return import_documents(
@@ -345,6 +373,7 @@ class _Pull:
                 store=self._tools.imports,
                 now=self._tools.now,
                 progress=lambda read: self._progress(f"{definition.name}: {read:,} files read"),
+                openpgp=self._tools.openpgp,
             )
 
     # ---- reporting

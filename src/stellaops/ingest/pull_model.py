@@ -37,6 +37,7 @@ class Definition(Struct, frozen=True):
         tried: whether the definition was ever used against the live source.
         built_in: whether it is one of the product's own table.
         note: what an operator should know.
+        openpgp_keys: files with keys of the publisher: every document must have a signature by one of them.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Definition(Struct, frozen=True):
     tried: bool = False
     built_in: bool = False
     note: str = ""
+    openpgp_keys: tuple[str, ...] = ()
 
 
 class Known(Struct, frozen=True):

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from stellaops.ingest.companions import NOTHING, Announced
 from stellaops.ingest.layouts.interface import Answer, Ask, Want
 from stellaops.ingest.ports import Inputs
 from stellaops.ingest.pull_model import Definition, Known, Outcome, PullState
@@ -20,6 +21,8 @@ class Fetched(Struct, frozen=True):
     Attributes:
         fetched_at: in microseconds since 1970.
         offset: where it lies in the pack of small files; -1 for a blob of its own.
+        hashes: the algorithms whose stated hash it was compared with.
+        inside: the folder of an archive that belongs to the source; all of it when empty.
     """
 
     path: str
@@ -31,6 +34,8 @@ class Fetched(Struct, frozen=True):
     last_modified: str
     fetched_at: int
     offset: int
+    hashes: tuple[str, ...] = ()
+    inside: str = ""
 
     @property
     def known(self) -> Known:
@@ -48,6 +53,8 @@ class Pending(Struct, frozen=True):
     prune: bool
     replace: bool
     listed: int
+    taken_back: tuple[str, ...] = ()
+    keys: Announced = NOTHING
 
 
 class Unchanged(Struct, frozen=True):

@@ -69,6 +69,21 @@ def _csaf(  # noqa: PLR0917 - a row of the table
     )  # fmt: skip
 
 
+def _vex(name: str, layout: str, url: str, feed: str, licence: str, attribution: str, every: str,  # noqa: PLR0917 - a row of the table
+         **more: Any) -> Definition:  # fmt: skip
+    return Definition(
+        name=name, layout=layout, url=url, feed=feed, licence=licence, attribution=attribution, every=every,
+        built_in=True, **more,
+    )  # fmt: skip
+
+
+def _hub(name: str, owner: str, licence: str, attribution: str, every: str) -> Definition:
+    """A VEX repository on GitHub: the manifest at its root names the archive that the host makes of a branch."""
+    manifest = f"https://raw.githubusercontent.com/{owner}/vexhub/main/vex-repository.json"
+    return _vex(name, "vex-repository", manifest, "openvex", licence, attribution, every,
+                hosts=("github.com", _GITHUB), prune=True)  # fmt: skip
+
+
 _GHSA_ECOSYSTEMS = (
     "npm", "PyPI", "Maven", "Go", "NuGet", "RubyGems", "Packagist", "crates.io", "Hex", "Pub", "SwiftURL",
     "GitHub Actions",
@@ -143,5 +158,23 @@ DEFINITIONS: tuple[Definition, ...] = (
           "The listing names paths from the root of the repository."),
     _csaf("csaf-cisa-it", f"{_CISA}IT/white/changes.csv", "sha512", "NOASSERTION", "CISA CSAF advisories",
           "The listing names paths from the root of the repository."),
+    _hub("vexhub-aqua", "aquasecurity", "Apache-2.0", "VEX Hub by Aqua Security", "1d"),
+    _hub("vexhub-rancher", "rancher", "CC-BY-4.0", "VEX Hub by SUSE Rancher", "4h"),
+    _vex("vex-docker-dhi", "http-file", f"https://{_GITHUB}/docker-hardened-images/advisories/tar.gz/refs/heads/main",
+         "openvex", "Apache-2.0", "Docker Hardened Images", "6h", options={"as": "vex-docker-dhi.tar.gz"}, prune=True,
+         note="One document for each image, and one with all of them."),
+    _vex("vex-ubuntu", "http-file", "https://security-metadata.canonical.com/vex/vex-all.tar.xz", "openvex",
+         "NOASSERTION", "Ubuntu security data, Canonical", "1d", prune=True,
+         note="Large: tens of thousands of documents in one archive."),
+    _vex("vex-redhat", "csaf-provider", "https://security.access.redhat.com/data/csaf/v2/vex/changes.csv", "csaf-vex",
+         "CC-BY-4.0", "Red Hat Product Security", "6h", options={"hash": "sha256"},
+         note="Large: more than 200,000 documents, each fetched by itself. What `deletions.csv` names is let go of."),
+    _vex("vex-suse", "http-file", "https://ftp.suse.com/pub/projects/security/csaf-vex.tar.bz2", "csaf-vex",
+         "NOASSERTION", "SUSE Security", "1d", prune=True, note="Large: some 50,000 documents in one archive."),
+    _vex("vex-microsoft", "csaf-provider", "https://msrc.microsoft.com/csaf/vex/changes.csv", "csaf-vex",
+         "NOASSERTION", "Microsoft Security Response Center", "1d"),
+    _vex("vex-siemens", "csaf-provider", "https://cert-portal.siemens.com/productcert/csaf/index.txt", "csaf-vex",
+         "NOASSERTION", "Siemens ProductCERT", "6h", options={"hash": "sha512"},
+         note="The advisories of `csaf-siemens`, taken for what they say of products."),
 )  # fmt: skip
 """Every public source, by kind; an operator's definition of the same name stands for it."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stellaops.core.errors import InvalidInput, MissingPrerequisite
@@ -21,11 +22,33 @@ class BadOpenPgpKey(InvalidInput):
     )
 
 
+class OpenPgpKeyMissing(MissingPrerequisite):
+    """A file with a publisher's OpenPGP key cannot be read."""
+
+    code = "ERR_OPENPGP_KEY_MISSING"
+    hint = "Provide the file that the source's definition names, readable for the user that runs stella."
+
+
 class OpenPgpMissing(MissingPrerequisite):
     """The library that checks OpenPGP signatures is not installed."""
 
     code = "ERR_OPENPGP_MISSING"
     hint = "Install it: `pip install stellaops[openpgp]`."
+
+
+def read_keys(files: Iterable[str]) -> tuple[bytes, ...]:
+    """The contents of files with keys.
+
+    Raises:
+        OpenPgpKeyMissing: see there.
+    """
+    found = []
+    for file in files:
+        try:
+            found.append(Path(file).read_bytes())
+        except OSError as error:
+            raise OpenPgpKeyMissing(f"the OpenPGP key {file} cannot be read: {error.strerror}") from error
+    return tuple(found)
 
 
 class SequoiaOpenPgp:

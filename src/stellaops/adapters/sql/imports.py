@@ -1,8 +1,8 @@
-"""Staging and applying of imports on SQL."""
+"""Staging of imports on SQL."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,89 +13,37 @@ from sqlalchemy import (
     Row,
     Table,
     and_,
-    bindparam,
     case,
     cast,
     delete,
-    func,
     insert,
     or_,
     select,
-    text,
     update,
 )
 from sqlalchemy.sql import ColumnElement
 
 from stellaops.adapters.sql import schema
 from stellaops.adapters.sql.alias_schema import alias_link
-from stellaops.adapters.sql.engine import dialect_of, reading, retried, settle, writing
+from stellaops.adapters.sql.applying import Applying, current_of, drop_orphans, insert_many, lost, pieces_of
+from stellaops.adapters.sql.engine import dialect_of, reading, retried, writing
 from stellaops.adapters.sql.java_schema import java_artefact
 from stellaops.adapters.sql.sbom_rows import Components
-from stellaops.adapters.sql.schema import OPEN
 from stellaops.adapters.sql.types import TEXT
-from stellaops.adapters.sql.vex_rows import Statements, count_statements
+from stellaops.adapters.sql.vex_rows import Statements
 from stellaops.advisories import databases
 from stellaops.advisories.databases import Database
 from stellaops.advisories.index import DocumentId
 from stellaops.core.digests import sha256
-from stellaops.core.errors import DependencyFailed
 from stellaops.ingest.derive import Derived, derive
 from stellaops.ingest.import_documents import microseconds
-from stellaops.ingest.model import Batch, Container, ImportReport, Job, Record, Rejected, Source, owner_of
+from stellaops.ingest.model import Batch, Container, ImportReport, Job, Record, Rejected, Source
 
 _BLOCK_BYTES = 256 << 10
 _BLOCK_LEVEL = 1
-_APPLY_ROWS = 20_000
 _STAMP = ",".join(f"{name}={version}" for name, version in sorted(schema.VERSIONS.items())) + "@"
 
 job_t, staged_t, revision_t = schema.job, schema.staged, schema.revision
-
-# What an import changes is applied in key order, a chunk a transaction. A staged row with a document is a change: what
-# the store has already was staged without one.
-_CHUNK = """
-FROM staged
-WHERE staged.job = :job AND staged.document IS NOT NULL AND staged.key <= :last
-  AND staged.key > (SELECT coalesce(applied_key, '') FROM job WHERE id = :job)
-"""
-_OLD = """
-revision AS old ON old.owner = chunk.owner AND old.source = :source AND old.key = chunk.key AND old.seq_to = :open
-"""
-_LAST_OF_CHUNK = text("""
-SELECT max(key) FROM (
-  SELECT key FROM staged
-  WHERE job = :job AND document IS NOT NULL AND key > (SELECT coalesce(applied_key, '') FROM job WHERE id = :job)
-  ORDER BY key LIMIT :rows
-) AS chunk
-""")
-_COUNT_CHUNK = text(f"""
-SELECT count(*) AS "rows", count(*) FILTER (WHERE old.id IS NULL) AS added,
-       count(*) FILTER (WHERE old.digest <> chunk.digest) AS changed,
-       count(*) FILTER (WHERE old.digest <> chunk.digest AND chunk.withdrawn AND NOT old.withdrawn) AS withdrawn
-FROM (SELECT owner, key, digest, withdrawn {_CHUNK}) AS chunk LEFT JOIN {_OLD}
-""")
-_CLOSE_CHUNK = text(f"""
-WITH chunk AS (SELECT owner, key, row_number() OVER (ORDER BY key) AS number {_CHUNK})
-UPDATE revision SET seq_to = :first - 1 + chunk.number FROM chunk
-WHERE revision.owner = chunk.owner AND revision.source = :source AND revision.key = chunk.key
-  AND revision.seq_to = :open
-""")
-_OPEN_CHUNK = text(f"""
-INSERT INTO revision (id, owner, source, key, digest, raw_digest, stated_at, withdrawn, severity, tlp, fetched_at,
-                      container, path, file_offset, seq_from, seq_to)
-SELECT document, owner, :source, key, digest, raw_digest, stated_at, withdrawn, severity, tlp, fetched_at, container,
-       path, file_offset, :first - 1 + row_number() OVER (ORDER BY key), :open
-{_CHUNK}
-""")
-
-
-_CLOSE = update(revision_t).where(revision_t.c.id == bindparam("row")).values(seq_to=bindparam("seq"))
-
-
-class ImportLost(DependencyFailed):
-    """Another process has taken the import of the source over."""
-
-    code = "ERR_IMPORT_LOST"
-    hint = "The connection that held the source was lost; see `stella concelier status`, then run the command again."
 
 
 class SqlImports:
@@ -173,7 +121,7 @@ class SqlImports:
             )
         )
         if advanced.rowcount == 0:
-            raise _lost(job)
+            raise lost(job)
 
     def _stage_records(self, connection: Connection, job: Job, records: Sequence[Record]) -> None:
         known = _current(connection, job.source.name, [record.key for record in records])
@@ -196,125 +144,11 @@ class SqlImports:
             dialect_of(connection).stage(connection, staged_t, rows)
         _resolve(connection, job, records)
 
-    def apply(self, job: Job, *, prune: Sequence[str], now: datetime) -> ImportReport:
+    def apply(
+        self, job: Job, *, prune: Sequence[str], now: datetime, taken_back: Collection[str] = ()
+    ) -> ImportReport:
         """See the port: transactions of a few thousand rows, each taking the next sequences."""
-        self._make_visible_from_now(job)
-        while self._apply_some(job):
-            pass
-        if prune:
-            while self._prune_some(job, prune, microseconds(now)):
-                pass
-        report = self._finish(job, now=now)
-        settle(self._engine)
-        return report
-
-    @retried
-    def _make_visible_from_now(self, job: Job) -> None:
-        with writing(self._engine) as connection:
-            begun = connection.execute(
-                update(job_t).where(job_t.c.id == job.id, job_t.c.state != "done").values(state="applying")
-            )
-            if begun.rowcount == 0:
-                raise _lost(job)
-
-    @retried
-    def _apply_some(self, job: Job) -> bool:
-        with writing(self._engine) as connection:
-            last = connection.execute(_LAST_OF_CHUNK, {"job": job.id, "rows": _APPLY_ROWS}).scalar()
-            if last is None:
-                return False
-            span = {"job": job.id, "source": job.source.name, "last": last, "open": OPEN}
-            counts = connection.execute(_COUNT_CHUNK, span).one()
-            span["first"] = _take_sequences(connection, counts.rows)
-            if counts.rows > counts.added:
-                connection.execute(_CLOSE_CHUNK, span)
-            connection.execute(_OPEN_CHUNK, span)
-            connection.execute(
-                update(job_t)
-                .where(job_t.c.id == job.id)
-                .values(
-                    applied_key=last,
-                    added=job_t.c.added + counts.added,
-                    changed=job_t.c.changed + counts.changed,
-                    withdrawn=job_t.c.withdrawn + counts.withdrawn,
-                )
-            )
-            return True
-
-    @retried
-    def _prune_some(self, job: Job, scopes: Sequence[str], now: int) -> bool:
-        # By the whole of its key, else each document would look through all that is staged.
-        seen = select(staged_t.c.key).where(
-            staged_t.c.job == job.id,
-            staged_t.c.owner == revision_t.c.owner,
-            staged_t.c.key == revision_t.c.key,
-        )
-        broken = select(schema.quarantine.c.id).where(
-            schema.quarantine.c.source == job.source.name,
-            or_(
-                schema.quarantine.c.path == revision_t.c.path,
-                schema.quarantine.c.key_hint == revision_t.c.key,
-            ),
-            schema.quarantine.c.job == job.id,
-            schema.quarantine.c.resolved_by.is_(None),
-        )
-        gone = (
-            select(revision_t.c.id, revision_t.c.key, revision_t.c.digest)
-            .where(_current_of(job.source.name), _within(scopes), ~seen.exists(), ~broken.exists())
-            .order_by(revision_t.c.key)
-            .limit(_APPLY_ROWS)
-        )
-        with writing(self._engine) as connection:
-            rows = connection.execute(gone).all()
-            if not rows:
-                return False
-            first = _take_sequences(connection, len(rows))
-            closing = [{"row": row.id, "seq": seq} for seq, row in enumerate(rows, first)]
-            connection.execute(_CLOSE, closing)
-            stones = [
-                (seq, job.source.owner, job.source.name, row.key, row.digest, now)
-                for seq, row in enumerate(rows, first)
-            ]
-            _insert_many(connection, schema.tombstone, stones)
-            count = {"vanished": job_t.c.vanished + len(rows)}
-            connection.execute(update(job_t).where(job_t.c.id == job.id).values(count))
-            return True
-
-    @retried
-    def _finish(self, job: Job, *, now: datetime) -> ImportReport:
-        with writing(self._engine) as connection:
-            row = connection.execute(select(job_t).where(job_t.c.id == job.id)).one()
-            keys = connection.execute(
-                select(func.count()).select_from(staged_t).where(staged_t.c.job == job.id)
-            ).scalar_one()
-            rejected = connection.execute(_rejected_count(job)).scalar_one()
-            connection.execute(delete(staged_t).where(staged_t.c.job == job.id))
-            connection.execute(update(job_t).where(job_t.c.id == job.id).values(state="done"))
-            values: dict[str, Any] = {"vanished": schema.source.c.vanished + row.vanished}
-            if not job.retry:
-                values |= {"checked_at": microseconds(now), "complete": True}
-            connection.execute(
-                update(schema.source).where(schema.source.c.name == job.source.name).values(values)
-            )
-            _drop_orphans(connection, row.first_document)
-            _leave_to_others(connection)
-            return ImportReport(
-                source=job.source.name,
-                feed=job.source.feed,
-                database=job.source.database,
-                read=row.fetched,
-                added=row.added,
-                changed=row.changed,
-                unchanged=keys - row.added - row.changed,
-                withdrawn=row.withdrawn,
-                vanished=row.vanished,
-                quarantined=rejected,
-                equal_keys=row.fetched - rejected - keys,
-                ignored=row.ignored,
-                sequence=connection.execute(select(schema.head.c.seq)).scalar_one(),
-                resumed=bool(row.resumed),
-                statements=count_statements(connection, job.source),
-            )
+        return Applying(self._engine, job).to_end(prune=prune, taken_back=taken_back, now=now)
 
 
 class _Containers:
@@ -328,7 +162,7 @@ class _Containers:
             (number, source.name, one.url, one.digest, one.size, one.fetched_at)
             for number, one in zip(numbers, found.values(), strict=True)
         ]
-        _insert_many(connection, schema.container, rows)
+        insert_many(connection, schema.container, rows)
 
     def id_of(self, container: Container) -> int:
         return self._ids[container.url, container.digest]
@@ -352,7 +186,7 @@ def _register(connection: Connection, source: Source) -> None:
 def _give_up(connection: Connection, row: Row[Any]) -> None:
     connection.execute(delete(staged_t).where(staged_t.c.job == row.id))
     connection.execute(update(job_t).where(job_t.c.id == row.id).values(state="done"))
-    _drop_orphans(connection, row.first_document)
+    drop_orphans(connection, row.first_document)
 
 
 def stamp(position: int) -> str:
@@ -375,34 +209,14 @@ def mark_stamped(connection: Connection) -> None:
     connection.execute(update(job_t).where(unstamped()).values(projections=_stamp_at(job_t.c.position)))
 
 
-def _lost(job: Job) -> ImportLost:
-    return ImportLost(f"the import of source {job.source.name!r} was taken over by another process")
-
-
 def _take_ids(connection: Connection, table: Table, count: int) -> Sequence[int]:
     return dialect_of(connection).take_ids(connection, table, count)
-
-
-def _insert_many(
-    connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], *, keep: bool = False
-) -> None:
-    if rows:
-        dialect_of(connection).insert_many(connection, table, rows, keep=keep)
-
-
-def _current_of(source: str) -> Any:
-    owner = owner_of(source)
-    return and_(revision_t.c.owner == owner, revision_t.c.source == source, revision_t.c.seq_to == OPEN)
-
-
-def _within(scopes: Sequence[str]) -> Any:
-    return or_(*(func.substr(revision_t.c.key, 1, len(scope)) == scope for scope in scopes))
 
 
 def _current(connection: Connection, source: str, keys: Sequence[str]) -> dict[str, tuple[str, str]]:
     rows = connection.execute(
         select(revision_t.c.key, revision_t.c.digest, revision_t.c.raw_digest).where(
-            _current_of(source), dialect_of(connection).is_one_of(revision_t.c.key, keys)
+            current_of(source), dialect_of(connection).is_one_of(revision_t.c.key, keys)
         )
     )
     return {key: (digest, raw_digest) for key, digest, raw_digest in rows}
@@ -437,8 +251,8 @@ def _write_documents(connection: Connection, records: Sequence[Record], ids: dic
         )
         for record, place in zip(records, places, strict=True)
     ]  # fmt: skip
-    _insert_many(connection, schema.raw_block, list(zip(numbers, blocks, strict=True)))
-    _insert_many(connection, schema.document, rows)
+    insert_many(connection, schema.raw_block, list(zip(numbers, blocks, strict=True)))
+    insert_many(connection, schema.document, rows)
 
 
 def derived(record: Record, source: str, database: Database) -> Derived:
@@ -480,13 +294,13 @@ def write_rows(connection: Connection, revisions: Iterable[tuple[int, Derived]])
             (a.group, a.artifact, a.version, a.archive_type, bytes.fromhex(a.sha1), number)
             for a in rows.artefacts
         )
-    _insert_many(connection, schema.index_row, index, keep=True)
-    _insert_many(connection, schema.trivy_advisory, advisories, keep=True)
-    _insert_many(connection, schema.trivy_detail, details, keep=True)
-    _insert_many(connection, schema.trivy_vulnerability, vulnerabilities, keep=True)
-    _insert_many(connection, schema.trivy_problem, problems, keep=True)
-    _insert_many(connection, java_artefact, artefacts, keep=True)
-    _insert_many(connection, alias_link, links, keep=True)
+    insert_many(connection, schema.index_row, index, keep=True)
+    insert_many(connection, schema.trivy_advisory, advisories, keep=True)
+    insert_many(connection, schema.trivy_detail, details, keep=True)
+    insert_many(connection, schema.trivy_vulnerability, vulnerabilities, keep=True)
+    insert_many(connection, schema.trivy_problem, problems, keep=True)
+    insert_many(connection, java_artefact, artefacts, keep=True)
+    insert_many(connection, alias_link, links, keep=True)
     statements.write(connection)
     components.write(connection)
 
@@ -548,53 +362,8 @@ def _resolve(connection: Connection, job: Job, records: Sequence[Record]) -> Non
     if open_entries:
         arrived = {(record.path, record.offset) for record in records}
         done = [row.id for row in open_entries if (row.path, row.file_offset) in arrived]
-        for piece in _pieces(done):
+        for piece in pieces_of(done):
             connection.execute(update(table).where(table.c.id.in_(piece)).values(resolved_by=job.id))
-
-
-def _take_sequences(connection: Connection, count: int) -> int:
-    """The first of the next sequence numbers; the row stays locked until the transaction ends."""
-    head = schema.head
-    last = connection.execute(update(head).values(seq=head.c.seq + count).returning(head.c.seq)).scalar_one()
-    return int(last) - count + 1
-
-
-def _rejected_count(job: Job) -> Any:
-    table = schema.quarantine
-    return select(func.count()).select_from(table).where(table.c.job == job.id, table.c.resolved_by.is_(None))
-
-
-def _drop_orphans(connection: Connection, first: int) -> None:
-    """Remove staged content that lost against another content of its key, or whose import was given up.
-
-    Content that another import has staged meanwhile is waiting there, or is an orphan too. In the order of ids, so
-    that two imports that end together do not wait for each other.
-    """
-    table = schema.document
-    waiting = select(staged_t.c.document).where(staged_t.c.document == table.c.id)
-    used = select(revision_t.c.id).where(revision_t.c.id == table.c.id)
-    orphans = connection.execute(
-        select(table.c.id).where(table.c.id >= first, ~used.exists(), ~waiting.exists()).order_by(table.c.id)
-        .with_for_update()
-    ).scalars().all()  # fmt: skip
-    for piece in _pieces(orphans):
-        for projection in schema.PROJECTIONS.tables.values():
-            connection.execute(delete(projection).where(projection.c.revision.in_(piece)))
-        connection.execute(delete(table).where(table.c.id.in_(piece)))
-
-
-def _pieces(numbers: Sequence[int], size: int = 10_000) -> Iterator[Sequence[int]]:
-    return (numbers[start : start + size] for start in range(0, len(numbers), size))
-
-
-def _leave_to_others(connection: Connection) -> None:
-    """Other releases, which may come back to the store, have rows to make of what this one has read."""
-    table = schema.projection
-    last = select(func.coalesce(func.max(schema.document.c.id), 0)).scalar_subquery()
-    current = or_(
-        *(and_(table.c.name == name, table.c.version == version) for name, version in schema.VERSIONS.items())
-    )
-    connection.execute(update(table).where(~current).values(rebuild_until=last))
 
 
 def sequence(engine: Engine) -> int:

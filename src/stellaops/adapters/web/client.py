@@ -101,10 +101,10 @@ class WebClient:
 
     def __init__(self, settings: WebSettings, *, look_up: Resolve = resolve, connections: int = 16) -> None:
         self._settings = settings
-        tls = _tls(settings.ca_file)
+        tls = tls_context(settings.ca_file)
         options: dict[str, object] = {"maxsize": connections, "num_pools": 32, "retries": False}
         self._direct = guarded_pools(settings.policy, tls, look_up=look_up, **options)
-        self._proxied = _proxied(settings, tls, options)
+        self._proxied = proxied(settings, tls, options)
 
     @contextmanager
     def get(
@@ -143,7 +143,7 @@ class WebClient:
         raise StatusUnexpected(f"{redacted(url)}: more than {_MOST_REDIRECTS} redirects")
 
     def _open(self, url: str, target: Target, headers: Mapping[str, str]) -> BaseHTTPResponse:
-        bypass = self._proxied is None or _without_proxy(target, self._settings.no_proxy)
+        bypass = self._proxied is None or without_proxy(target, self._settings.no_proxy)
         manager = self._direct if bypass or self._proxied is None else self._proxied
         timeout = Timeout(connect=self._settings.connect_seconds, read=self._settings.read_seconds)
         try:
@@ -177,7 +177,12 @@ def _redirect(url: str, response: BaseHTTPResponse) -> str:
     return urljoin(url, location)
 
 
-def _tls(ca_file: Path | None) -> ssl.SSLContext:
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """What connections are protected by: the system's certificates and those of a file.
+
+    Raises:
+        CaFileUnusable: see there.
+    """
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if ca_file is not None:
@@ -188,8 +193,11 @@ def _tls(ca_file: Path | None) -> ssl.SSLContext:
     return context
 
 
-def _proxied(settings: WebSettings, tls: ssl.SSLContext, options: dict[str, object]) -> PoolManager | None:
-    """Connections through the proxy. It resolves names itself: there the policy knows only names and literals."""
+def proxied(settings: WebSettings, tls: ssl.SSLContext, options: dict[str, object]) -> PoolManager | None:
+    """Connections through the proxy, where there is one.
+
+    It resolves names itself: there the policy knows only names and literals.
+    """
     if not settings.proxy:
         return None
     parts = parse_url(settings.proxy if "://" in settings.proxy else f"http://{settings.proxy}")
@@ -201,7 +209,8 @@ def _proxied(settings: WebSettings, tls: ssl.SSLContext, options: dict[str, obje
         raise BadUrl("the setting egress.proxy is no proxy's URL") from None
 
 
-def _without_proxy(target: Target, patterns: tuple[str, ...]) -> bool:
+def without_proxy(target: Target, patterns: tuple[str, ...]) -> bool:
+    """Whether a host is one of those that are reached without a proxy."""
     for pattern in patterns:
         name = pattern.strip().lower().lstrip("*").lstrip(".")
         if pattern.strip() == "*" or target.host == name or target.host.endswith(f".{name}"):

@@ -81,15 +81,23 @@ def _require(sound: bool, authentication: Authentication) -> None:
 
 
 def _access_key(text: str, authentication: Authentication) -> AccessKey:
+    found = access_key(text)
+    if found is None:
+        raise CredentialsInvalid(f"{authentication.file} does not hold {authentication.kind} credentials")
+    return found
+
+
+def access_key(text: str) -> AccessKey | None:
+    """The S3 access key in the text of a credentials file as AWS's tools have it; None where there is none."""
     parser = configparser.ConfigParser(interpolation=None, default_section="\0")
     try:
         parser.read_string(text if text.startswith("[") else f"[default]\n{text}")
         section = parser["default"] if parser.has_section("default") else parser[parser.sections()[0]]
     except (configparser.Error, IndexError):
-        section = None
-    values = dict(section.items()) if section is not None else {}
-    found = {name.removeprefix("aws_"): value.strip() for name, value in values.items()}
-    _require(bool(found.get("access_key_id") and found.get("secret_access_key")), authentication)
+        return None
+    found = {name.removeprefix("aws_"): value.strip() for name, value in section.items()}
+    if not found.get("access_key_id") or not found.get("secret_access_key"):
+        return None
     return AccessKey(
         found["access_key_id"],
         found["secret_access_key"],

@@ -24,6 +24,7 @@ from stellaops.adapters.web.spool_inputs import SpoolInputs, check_archive
 from stellaops.core import digests
 from stellaops.core.digests import Digest
 from stellaops.core.egress import redacted, target_of
+from stellaops.csaf.provider import HASHES
 from stellaops.ingest.import_documents import microseconds
 from stellaops.ingest.layouts.interface import Answer, Ask, Want
 from stellaops.ingest.layouts.registry import layout_of
@@ -45,6 +46,7 @@ from stellaops.ingest.pull_ports import Fetched, Missing, Pending, Spool, Unchan
 _LARGEST_BESIDE = 1 << 20
 _DOCUMENT_CHECKED = 64 << 20
 _NOT_HERE = frozenset((404, 410))
+_NOT_HERE_EITHER = frozenset((400, 403))
 _BUSY = frozenset((408, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524, 529))
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
@@ -122,7 +124,7 @@ class Downloads:
         headers = _conditions(kept[0].etag, kept[0].last_modified) if kept else {}
         now = self._network.now()
         with self._get(ask.url, headers) as reply:
-            if reply.status in _NOT_HERE and ask.optional:
+            if ask.optional and reply.status in _NOT_HERE | _NOT_HERE_EITHER:
                 return Answer(b"", reply.url, unchanged=False, missing=True, fetched_at=now)
             if kept and reply.status == 304:
                 listing, content = kept
@@ -180,7 +182,8 @@ class Downloads:
         told = reply.headers
         item = Fetched(
             want.path, reply.url, want.mark, "", 0, told.get("etag", ""), told.get("last-modified", ""),
-            microseconds(now), -1,
+            microseconds(now), -1, tuple(kind for kind in HASHES if kind in want.hashes or kind in want.beside),
+            want.inside,
         )  # fmt: skip
         if content is None:
             return self._whole(want, item, part)
@@ -271,7 +274,7 @@ class Downloads:
         beside = {kind: self._beside(url) for kind, url in want.beside.items()}
         stated = dict(want.hashes)
         for kind, text in beside.items():
-            if kind in ("sha256", "sha512"):
+            if kind in HASHES:
                 stated[kind] = text.split(maxsplit=1)[0].decode("ascii", "replace") if text.strip() else ""
         for algorithm, expected in stated.items():
             if hashlib.new(algorithm, content).hexdigest() != expected.lower():

@@ -76,7 +76,8 @@ class SpoolInputs:
         folder, slash, name = item.path.rpartition("/")
         container = Member("", b"", item.url, item.digest, item.size, fetched_at=item.fetched_at)
         for member in archive_members(file, name, folder + slash, container):
-            if self._keeps(member.path):
+            inside = f"{folder}{slash}{item.inside}/" if item.inside else ""
+            if member.path.startswith(inside) and self._keeps(member.path):
                 yield member
 
 
@@ -97,7 +98,9 @@ def _is_container(path: str) -> bool:
 
 
 def _whole(item: Fetched, content: bytes, problem: str = "") -> Member:
-    return Member(item.path, content, item.url, None, item.size, problem, fetched_at=item.fetched_at)
+    return Member(
+        item.path, content, item.url, None, item.size, problem, fetched_at=item.fetched_at, hashes=item.hashes
+    )
 
 
 def _checked(item: Fetched, content: bytes) -> bytes:

@@ -13,6 +13,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from stellaops.core.errors import DependencyFailed, InvalidInput
+from stellaops.ingest.companions import NOTHING, Announced
 from stellaops.ingest.pull_model import Definition, Known
 
 LARGEST_LISTING = 256 << 20
@@ -33,7 +34,7 @@ class ListingUnusable(DependencyFailed):
 
 
 class Ask(Struct, frozen=True):
-    """A listing to fetch; `optional` ones may be absent."""
+    """A listing to fetch; `optional` ones may be absent, which some servers say with 400 or 403."""
 
     url: str
     optional: bool = False
@@ -44,7 +45,7 @@ class Answer(Struct, frozen=True):
     """A listing.
 
     Attributes:
-        content: empty where `missing`.
+        content: empty where `missing`, which an absent listing is that may be absent.
         url: where it came from in the end, after redirects.
         unchanged: the same bytes as in the last pull that succeeded.
         fetched_at: when the server was asked.
@@ -68,6 +69,8 @@ class Want(Struct, frozen=True):
         beside: files that belong to it, such as hashes and signatures, by kind; kinds that name an algorithm are
             compared by the pull, others are handed to the layout's `verify`.
         optional: one that is gone is no failure and no gap.
+        inside: the folder of an archive that belongs to the source; all of it when empty.
+        whole: it is fetched also where the server would say that it is the same.
     """
 
     url: str
@@ -77,6 +80,8 @@ class Want(Struct, frozen=True):
     hashes: Mapping[str, str] = {}
     beside: Mapping[str, str] = {}
     optional: bool = False
+    inside: str = ""
+    whole: bool = False
 
 
 class Plan(Struct, frozen=True):
@@ -90,6 +95,8 @@ class Plan(Struct, frozen=True):
         dated_by_archives: the wanted archives may be older than the listing; the cursor is not after their own date.
         files: what the listing says of every file, where the pull should know it although it fetches an archive.
         gone: files that were known and are not listed any more.
+        taken_back: places of documents that the publisher says to be deleted.
+        keys: what the publisher's signatures are checked by, where the import is given no key.
     """
 
     wants: tuple[Want, ...]
@@ -100,6 +107,8 @@ class Plan(Struct, frozen=True):
     dated_by_archives: bool = False
     files: Mapping[str, Known] = {}
     gone: int = 0
+    taken_back: tuple[str, ...] = ()
+    keys: Announced = NOTHING
 
 
 class Situation(Struct, frozen=True):

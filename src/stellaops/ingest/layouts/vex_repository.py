@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 
 from stellaops.ingest.layouts.interface import (
     Answer,
@@ -43,14 +43,23 @@ class VexRepository(PlainLayout):
             answer = yield Ask(urljoin(base, _WELL_KNOWN), optional=True)
             if answer.missing:
                 answer = yield Ask(urljoin(base, layout.MANIFEST))
-        archive = _archive(situation.definition, answer)
-        name = unquote(urlsplit(archive).path.rstrip("/").rpartition("/")[2]) or "archive"
-        return Plan((Want(archive, name),), full=True, complete=True, listed=1)
+        archive, folder = _archive(situation.definition, answer)
+        want = Want(archive, _name(archive), inside=folder)
+        return Plan((want,), full=True, complete=True, listed=1)
 
 
-def _archive(definition: Definition, answer: Answer) -> str:
+def _archive(definition: Definition, answer: Answer) -> tuple[str, str]:
+    """The address of the archive, and the folder in it that is the repository."""
     try:
-        url, _ = layout.archive(answer.content)
+        url, folder = layout.archive(answer.content)
     except layout.BadRepository as error:
         raise ListingUnusable(f"source {definition.name!r}: {answer.url} {error}") from error
-    return urljoin(answer.url, url)
+    return urljoin(answer.url, url), folder
+
+
+def _name(archive: str) -> str:
+    """The archive's name, from which its kind is told; Trivy reads `?archive=tar.gz` for an address without one."""
+    address = urlsplit(archive)
+    name = unquote(address.path.rstrip("/").rpartition("/")[2]) or "archive"
+    kinds = parse_qs(address.query).get("archive", [""])
+    return f"{name}.{kinds[0]}" if kinds[0] and not name.endswith(kinds[0]) else name
