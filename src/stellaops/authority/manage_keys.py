@@ -167,6 +167,20 @@ def chosen_passphrase(passphrase: bytes | None, *, unprotected: bool) -> bytes |
     return passphrase
 
 
+def demand_no_loss_of_protection(store: KeyStore, tenant: str) -> None:
+    """Refuse to put a key without a passphrase in the place of an active one that is under one.
+
+    Raises:
+        PassphraseNeeded: see there.
+    """
+    for record in store.records(tenant):
+        if record.state is KeyState.ACTIVE and record.protection is Protection.ENCRYPTED:
+            raise PassphraseNeeded(
+                "the active key is under a passphrase, and none was given for the new one",
+                hint="Give --passphrase-file, set STELLA_KEY_PASSPHRASE_FILE, or say --no-passphrase.",
+            )
+
+
 def activate_key(store: KeyStore, tenant: str, key_id: str, *, now: datetime) -> KeyRecord:
     """Let a key sign from now on; the one that did so far still verifies.
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
+from stellaops.authority.audit import EVERYTHING, AuditFilter, AuditRecord
+from stellaops.authority.clients import Client
 from stellaops.authority.keys import DamagedKey, KeyRecord
+from stellaops.authority.tenants import Tenant
+from stellaops.authority.tokens import TokenKey, TokenState
 from stellaops.signing.ecdsa_p256 import PrivateKey
 from stellaops.signing.interface import Signer
 
@@ -52,3 +57,131 @@ class PrivateKeys(KeyStore, Protocol):
 
     def protect(self, tenant: str, key: PrivateKey, passphrase: bytes | None) -> None:
         """Write a key that is known again, under another passphrase or under none."""
+
+
+class Tenants(Protocol):
+    """The tenants of the service. `default` is always one of them."""
+
+    def add(self, tenant: Tenant) -> None:
+        """Add a tenant.
+
+        Raises:
+            TenantExists: its name is taken.
+        """
+        ...
+
+    def get(self, name: str) -> Tenant | None:
+        """A tenant by name."""
+        ...
+
+    def list(self) -> Sequence[Tenant]:
+        """All of them: `default`, then by name."""
+        ...
+
+    def change(self, tenant: Tenant) -> None:
+        """Write a tenant's limits over what they are."""
+        ...
+
+
+class Clients(Protocol):
+    """The clients of the service."""
+
+    def add(self, client: Client) -> Client:
+        """Store a new client, at version 1.
+
+        Raises:
+            ClientExists: its id is taken.
+        """
+        ...
+
+    def get(self, client_id: str) -> Client | None:
+        """A client by id, also a revoked one."""
+        ...
+
+    def list(self) -> Sequence[Client]:
+        """All of them by id, also revoked ones."""
+        ...
+
+    def change(self, client: Client) -> Client:
+        """Write a client over the record that it was made from.
+
+        Raises:
+            ClientChanged: someone else has changed it meanwhile.
+        """
+        ...
+
+    def note_use(self, client_id: str, secret: int, at: datetime) -> None:
+        """Note when a secret last opened."""
+        ...
+
+
+class TokenKeys(Protocol):
+    """Public keys of access tokens, of every machine of the installation, and whose tokens are refused."""
+
+    def add(self, key: TokenKey) -> None:
+        """Make a key known to all processes. Those that have been over for a day go."""
+        ...
+
+    def list(self) -> Sequence[TokenKey]:
+        """All of them, the oldest first."""
+        ...
+
+    def end(self, key_ids: Sequence[str], at: datetime, *, revoke: bool) -> None:
+        """Let keys sign no more from an instant on, or also verify nothing."""
+        ...
+
+    def state(self, now: datetime) -> TokenState:
+        """The keys that verify, and the cut-offs of clients that still matter."""
+        ...
+
+
+class TokenSigner(Protocol):
+    """Makes signed tokens."""
+
+    def sign(self, claims: Mapping[str, Any], now: datetime) -> str:
+        """A token in the compact form, by a key that all processes know."""
+        ...
+
+
+class TokenReader(Protocol):
+    """Reads signed tokens."""
+
+    def key_id(self, token: str) -> str:
+        """The key that a token names; nothing is verified.
+
+        Raises:
+            BadToken: no token of the one form that is read.
+        """
+        ...
+
+    def claims(self, token: str, key: TokenKey) -> Mapping[str, Any]:
+        """What a token says, after its signature was verified.
+
+        Raises:
+            BadToken: the signature is not the key's.
+        """
+        ...
+
+
+class AuditLog(Protocol):
+    """The audit log."""
+
+    def add(self, record: AuditRecord) -> AuditRecord:
+        """Add a record; what is returned has its id."""
+        ...
+
+    def list(
+        self,
+        tenants: Sequence[str] | None,
+        which: AuditFilter = EVERYTHING,
+        *,
+        before: str | None = None,
+        limit: int = 100,
+    ) -> Sequence[AuditRecord]:
+        """Records, newest first.
+
+        Args:
+            tenants: whose; those of the installation itself stand under the empty name. None for all.
+            before: an id: only records that come after it in this order.
+        """
+        ...

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from stellaops.adapters.keys.disk import KeyFileNotWritten, passphrase_file
-from stellaops.adapters.keys.file import BadTenantName, FileKeyStore
+from stellaops.adapters.keys.file import FileKeyStore
 from stellaops.authority import manage_keys
 from stellaops.authority.keys import KeyNotFound, KeyRecord, KeyRevoked, KeyState, KeyUnavailable, Protection
+from stellaops.authority.tenants import BadTenantName
 from stellaops.signing import ecdsa_p256
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
