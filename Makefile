@@ -10,7 +10,7 @@ COMPILE := $(LOCK_TOOL) pip compile --quiet --universal --python-version 3.11 --
     --no-annotate --custom-compile-command 'make lock' $(LOCK_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full test-tools check bench reproduce docs lock clean
+.PHONY: help setup demo test test-full test-tools check bench reproduce docs offline-kit lock clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 14
@@ -59,6 +59,9 @@ reproduce: setup ## fill two stores in unlike surroundings, export both, compare
 
 docs: setup ## generate docs/reference from the code
 	@$(BIN)/python tools/docs.py
+
+offline-kit: setup ## build offline-kit/: verifies and applies bundles on a machine without network (ARGS='--run RUN --chunk-size 4G')
+	@$(BIN)/python tools/offline_kit.py $(ARGS)
 
 lock: $(LOCK_TOOL) ## pin requirements/*.txt anew (LOCK_ARGS=--upgrade for newer versions)
 	@$(COMPILE) pyproject.toml -o requirements/runtime.txt

@@ -8,7 +8,7 @@ however they are cut and packed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from stellaops.core import digests
@@ -39,13 +39,19 @@ class Content:
 
 
 class SnapshotDigest:
-    """Digest over `owner⇥source⇥key⇥digest⏎` of rows in strictly ascending order of the first three."""
+    """Digest over `owner⇥source⇥key⇥digest⏎` of rows in strictly ascending order of the first three.
 
-    __slots__ = ("_hasher", "_last", "records")
+    Args:
+        keep: is given each of these lines, for a `digest_list`.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_hasher", "_keep", "_last", "_prefix", "records")
+
+    def __init__(self, keep: Callable[[bytes], None] | None = None) -> None:
+        self._keep = keep
         self._hasher = hashlib.sha256()
         self._last: tuple[str, str, str] | None = None
+        self._prefix = ""
         self.records = 0
 
     def add(self, owner: str, source: str, key: str, digest: str) -> None:
@@ -55,11 +61,17 @@ class SnapshotDigest:
             RowsOutOfOrder: the row does not come after the last one.
         """
         place = (owner, source, key)
-        if self._last is not None and place <= self._last:
-            raise RowsOutOfOrder(f"row {place!r:.300} does not come after {self._last!r:.300}")
+        last = self._last
+        if last is not None and place <= last:
+            raise RowsOutOfOrder(f"row {place!r:.300} does not come after {last!r:.300}")
+        if last is None or source != last[1] or owner != last[0]:
+            self._prefix = f"{escape(owner)}\t{escape(source)}\t"
         self._last = place
         self.records += 1
-        self._hasher.update(f"{escape(owner)}\t{escape(source)}\t{escape(key)}\t{digest}\n".encode())
+        line = f"{self._prefix}{escape(key)}\t{digest}\n".encode()
+        self._hasher.update(line)
+        if self._keep is not None:
+            self._keep(line)
 
     def digest(self) -> Digest:
         """Digest of the rows so far."""
@@ -67,12 +79,16 @@ class SnapshotDigest:
 
 
 class RowSetDigest:
-    """Content digest of a row set, taken line by line."""
+    """Content digest of a row set, taken line by line.
+
+    Args:
+        keep: as of `SnapshotDigest`.
+    """
 
     __slots__ = ("_rows",)
 
-    def __init__(self) -> None:
-        self._rows = SnapshotDigest()
+    def __init__(self, keep: Callable[[bytes], None] | None = None) -> None:
+        self._rows = SnapshotDigest(keep)
 
     @property
     def records(self) -> int:

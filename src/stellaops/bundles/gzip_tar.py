@@ -7,32 +7,17 @@ reader joins.
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 import deflate
 
+from stellaops.bundles.tar import END, LONGEST_NAME, header, padding
+
+__all__ = ["END", "LEVEL", "LONGEST_NAME", "PIECE", "header", "padding", "write"]
+
 LEVEL = 6
 PIECE = 4 << 20
-LONGEST_NAME = 100
-"""Bytes of a member's name that need no second field of the header."""
-END = bytes(1024)
-
-_BLOCK = 512
-
-
-def header(name: str, size: int) -> bytes:
-    """The header of a plain file."""
-    info = tarfile.TarInfo(name)
-    info.size = size
-    info.mode = 0o644
-    return info.tobuf(tarfile.USTAR_FORMAT, "utf-8", "strict")
-
-
-def padding(size: int) -> bytes:
-    """What follows a file of some size."""
-    return bytes(-size % _BLOCK)
 
 
 def write(out: BinaryIO, tar: Iterable[bytes]) -> None:

@@ -65,6 +65,8 @@ def _yaml_character(character: str) -> str:
 def readme(manifest: ExportManifest) -> bytes:
     """What the receiver should know: what this is, how to check it, how to use it. Markdown."""
     sections = [_introduction(manifest), _VERIFY]
+    if manifest.profile.kind == "mirror":
+        sections.append(_MIRROR)
     if manifest.content(layout.TRIVY_DB) is not None:
         sections += [_VERIFY_TRIVY, _trivy(manifest)]
     if manifest.content(layout.TRIVY_JAVA_DB) is not None:
@@ -73,6 +75,9 @@ def readme(manifest: ExportManifest) -> bytes:
         sections.append(_ROWS)
     if manifest.content(layout.CONSENSUS) is not None:
         sections.append(_CONSENSUS)
+    sections += [
+        text for name, text in _PARTS if any(each.path.startswith(name) for each in manifest.contents)
+    ]
     if manifest.policy_snapshot is not None:
         sections.append(_policy(manifest))
     sections += [_contents(manifest.contents), _sources(manifest.sources), _FILES]
@@ -133,6 +138,12 @@ attestation of both, which cosign 3 checks:
 
 Keep keys and other files out of this directory: a file that nothing explains fails the check.
 `--insecure-ignore-tlog=true` says that the signature stands in no public log, which is so: trust comes from the key.
+"""
+
+_MIRROR = """\
+Packed, in the archive that it came in, all this is checked in one pass, and nothing needs to be unpacked:
+
+    mirror verify mirror-YYYYMMDD-full.tar.zst --key export-center.pub
 """
 
 _VERIFY_TRIVY = """\
@@ -209,6 +220,37 @@ _CONSENSUS = """\
 for each product and vulnerability: the `status` that counts, `reason` why, `voices` with every issuer's newest
 statement and its weight, and `superseded` ones. It is worked out from the documents of this export alone.
 """
+
+
+_PARTS = (
+    (
+        layout.UPSTREAM,
+        """\
+`data/upstream` holds the records as they were fetched: `text`, or `bytes` in base64, with the digest in `rawDigest`.
+""",
+    ),
+    (
+        layout.NORMALIZED,
+        """\
+`data/normalized` holds advisories as OSV 1.7 and VEX as OpenVEX 0.2.0, whatever form they came in.
+""",
+    ),
+    (
+        layout.RAW_SBOMS,
+        """\
+`data/raw/sboms` holds bills of materials, each below the SHA-256 of what it is about; `indexes/sbom.index.jsonl.zst`
+names the file of each.
+""",
+    ),
+    (
+        layout.VEX_REPOSITORY,
+        """\
+`vex-repository/vex-repository.tar.gz` is the consensus as `trivy --vex repo` reads it: the archive that the manifest of
+a VEX repository (specification 0.1) points to.
+""",
+    ),
+)
+"""What the README says of parts that a bundle may have, by the beginning of their paths."""
 
 
 def _policy(manifest: ExportManifest) -> str:

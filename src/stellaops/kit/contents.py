@@ -1,16 +1,20 @@
-"""The contents of a bundle, unpacked with bounds and measured by the rules that gave their digests."""
+"""The contents of a bundle, unpacked with bounds and measured by the rules that gave their digests.
+
+Files come one after the other, in the order of their paths, and are read once. What is kept of them is constant in
+size, but for a Trivy database, which is checked as the file that it is, and for the lines of a snapshot whose sources
+are spread over several indexes: both lie in a scratch directory.
+"""
 
 from __future__ import annotations
 
-import heapq
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from stellaops.bundles import layout, packed, rows
-from stellaops.bundles.content import Content, RowSetDigest, SnapshotDigest, members_digest
+from stellaops.bundles.content import Content, members_digest
 from stellaops.bundles.files_manifest import FileEntry, FilesManifest
 from stellaops.bundles.manifest import ExportManifest
 from stellaops.bundles.rows import Row
@@ -20,7 +24,9 @@ from stellaops.bundles.trivy.java_db import JavaSentinel
 from stellaops.core import canonical_json, digests
 from stellaops.core.digests import Digest
 from stellaops.core.errors import InvalidInput
-from stellaops.kit.tree import Tree
+from stellaops.kit import row_blocks
+from stellaops.kit.places import Places, merged_digest
+from stellaops.kit.row_workers import RowWorkers
 
 
 class UnknownContent(InvalidInput):
@@ -31,6 +37,8 @@ class UnknownContent(InvalidInput):
 
 
 _FIXED = frozenset([layout.MANIFEST, *layout.RENDERED])
+_ROWS = ".jsonl.zst"
+_FINDINGS = {layout.FINDINGS_INDEX: layout.POLICY_EVALUATIONS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +57,10 @@ class Examined:
     records: dict[str, int] = field(default_factory=dict)
     """Rows or entries by content; those of a vulnerability database are counted by its own survey."""
     snapshots: dict[str, Digest] = field(default_factory=dict)
-    """Snapshot digests that the row sets give, by content."""
+    """The snapshot digest that the row sets give, by their names."""
+    indexed: tuple[str, ...] = ()
+    """The contents that were held against their index."""
+    index_problems: list[str] = field(default_factory=list)
     trivy: UnpackedDatabase | None = None
     sentinels: tuple[Sentinel, ...] = ()
     java: UnpackedDatabase | None = None
@@ -69,15 +80,24 @@ def unexplained(manifest: ExportManifest, files: FilesManifest) -> list[str]:
     listed = entries.get(layout.MANIFEST)
     if listed is None or listed.digest != digests.sha256(manifest.data):
         problems.append("files.json does not list this export.json")
-    paths = set(entries)
-    problems += [f"files.json does not list {path}" for path in sorted(_FIXED - paths)]
-    explained = set(_FIXED)
-    for content in manifest.contents:
-        held = layout.files_of(content.path, paths)
+    problems += [f"files.json does not list {path}" for path in sorted(_FIXED - set(entries))]
+    return problems + unexplained_files(manifest, set(entries) - _FIXED)
+
+
+def unexplained_files(manifest: ExportManifest, paths: set[str]) -> list[str]:
+    """Content files that belong to no content, and contents whose files are not all there."""
+    problems = []
+    explained: set[str] = set()
+    for content, held in _held(manifest, paths):
         explained.update(held)
         if not _complete(content, held):
             problems.append(f"the files of {content.path} are not complete")
     return problems + [f"{path} belongs to no content" for path in sorted(paths - explained)]
+
+
+def _held(manifest: ExportManifest, paths: set[str]) -> Iterator[tuple[Content, tuple[str, ...]]]:
+    for content in manifest.contents:
+        yield content, layout.files_of(content.path, paths)
 
 
 def _complete(content: Content, held: tuple[str, ...]) -> bool:
@@ -86,135 +106,259 @@ def _complete(content: Content, held: tuple[str, ...]) -> bool:
     return len(held) == 1
 
 
-def examine(tree: Tree, manifest: ExportManifest, files: FilesManifest, scratch: Path) -> Examined:
-    """Unpack every content and compare its digest; Trivy databases are left in `scratch`.
+class Examiner:
+    """Takes the content files of a bundle, in the order of their paths, and says at the end what they hold."""
 
-    The caller has checked the files' own digests: nothing here is unpacked that was not signed.
-    """
-    found = Examined()
-    entries = files.entries()
-    sets = [
-        _RowSet(tree, content, [entries[path] for path in layout.files_of(content.path, entries)])
-        for content in manifest.contents
-        if layout.is_row_set(content.path)
-    ]
-    for content in manifest.contents:
-        if layout.is_row_set(content.path):
-            continue
-        held = [entries[path] for path in layout.files_of(content.path, entries)]
+    def __init__(self, manifest: ExportManifest, files: Mapping[str, int], scratch: Path) -> None:
+        """Prepare for some files.
+
+        Args:
+            manifest: what they should hold.
+            files: bytes of each content file, packed.
+            scratch: a directory for what must lie on disk.
+        """
+        self._manifest = manifest
+        self._sizes = files
+        self._scratch = scratch
+        self._found = Examined()
+        self._content: dict[str, Content] = {}
+        for content, held in _held(manifest, set(files)):
+            self._content.update(dict.fromkeys(held, content))
+        sets = [content for content in manifest.contents if layout.is_row_set(content.path)]
+        self._workers = RowWorkers(parser_of, sum(files[path] for path in files if path.endswith(_ROWS)))
+        self._evidence = _evidence(content.path for content in sets)
+        spooled = self._evidence if len(self._evidence) > 1 else ()
+        self._sets = {
+            content.path: _RowSet(
+                content, Places(scratch if content.path in spooled else None), self._workers
+            )
+            for content in sets
+        }
+        self._sboms: dict[str, Digest] = {}
+
+    def take(self, path: str, chunks: Iterator[bytes]) -> None:
+        """The next file; what cannot be read is noted and ends it. Files of no content are let pass."""
+        content = self._content.get(path)
+        if content is None:
+            return
+        entry = FileEntry(path, content.content_digest, self._sizes[path], layout.codec(path))
+        if content.path in self._sets:
+            self._sets[content.path].take(entry, chunks)
+            return
         try:
-            digest = _digest(tree, content.path, held, found, scratch)
+            digest = self._measure(entry, chunks)
         except InvalidInput as error:
-            found.problems.append(f"{content.path}: {error}")
-            continue
-        _compare(content, digest, found)
-    for part in (layout.RAW, layout.INDEXES):
-        _snapshot([each for each in sets if each.content.path.startswith(part)], found)
-    for each in sets:
-        if not each.content.path.startswith((layout.RAW, layout.INDEXES)):
-            deque(each.rows(found), maxlen=0)
-    return found
+            self._found.problems.append(f"{content.path}: {error}")
+            return
+        if digest != content.content_digest:
+            self._found.problems.append(_other(content, digest))
 
+    def finish(self) -> Examined:
+        """What was found in all of them."""
+        found = self._found
+        for each in self._sets.values():
+            each.finish(found)
+        if not found.problems:
+            self._snapshot()
+            self._indexes()
+        self.close()
+        return found
 
-def _compare(content: Content, digest: Digest, found: Examined) -> None:
-    if digest != content.content_digest:
-        found.problems.append(f"{content.path} gives {digest}, export.json states {content.content_digest}")
+    def close(self) -> None:
+        """Let go of what lies in the scratch directory; also where not everything was taken."""
+        for each in self._sets.values():
+            each.places.close()
 
+    def _measure(self, entry: FileEntry, chunks: Iterator[bytes]) -> Digest:
+        path = entry.path
+        by_path: dict[str, Callable[[FileEntry, Iterator[bytes]], Digest]] = {
+            layout.TRIVY_DB: self._database,
+            layout.TRIVY_JAVA_DB: self._java_database,
+            layout.TRIVY_SENTINELS: self._sentinels,
+            layout.TRIVY_JAVA_SENTINELS: self._java_sentinels,
+            layout.POLICY_SNAPSHOT: self._policy,
+            layout.VEX_REPOSITORY: self._repository,
+        }
+        if path in by_path:
+            return by_path[path](entry, chunks)
+        if layout.is_sbom(path):
+            self._sboms[path] = _hashed(chunks)
+            self._found.records[path] = 1
+            return self._sboms[path]
+        raise UnknownContent(f"this version does not know content {path}")
 
-def _digest(tree: Tree, path: str, held: Sequence[FileEntry], found: Examined, scratch: Path) -> Digest:
-    if path == layout.TRIVY_DB:
-        target = scratch / inspect.DATABASE
+    def _sentinels(self, entry: FileEntry, chunks: Iterator[bytes]) -> Digest:
+        data = _collected(entry.path, chunks, inspect.LARGEST_SENTINELS)
+        self._found.sentinels = inspect.read_sentinels(data)
+        self._found.records[entry.path] = len(self._found.sentinels)
+        return digests.sha256(data)
+
+    def _java_sentinels(self, entry: FileEntry, chunks: Iterator[bytes]) -> Digest:
+        data = _collected(entry.path, chunks, java_db.LARGEST_SENTINELS)
+        self._found.java_sentinels = java_db.read_sentinels(data)
+        self._found.records[entry.path] = len(self._found.java_sentinels)
+        return digests.sha256(data)
+
+    def _policy(self, entry: FileEntry, chunks: Iterator[bytes]) -> Digest:
+        data = _collected(entry.path, chunks, layout.LARGEST_POLICY)
+        self._found.policy = digests.sha256(data)
+        self._found.records[entry.path] = _policy_rules(data)
+        return self._found.policy
+
+    def _database(self, entry: FileEntry, chunks: Iterator[bytes]) -> Digest:
+        target = self._scratch / inspect.DATABASE
         with target.open("wb") as sink:
-            pieces = packed.gunzip(tree.chunks(path), packed.expansion_limit(held[0].bytes))
+            pieces = packed.gunzip(chunks, packed.expansion_limit(entry.bytes))
             archive = inspect.unpack(pieces, sink.write)
-        found.trivy = UnpackedDatabase(target, archive.metadata)
+        self._found.trivy = UnpackedDatabase(target, archive.metadata)
         return archive.content_digest
-    if path == layout.TRIVY_SENTINELS:
-        data = tree.read(path, inspect.LARGEST_SENTINELS)
-        found.sentinels = inspect.read_sentinels(data)
-        found.records[path] = len(found.sentinels)
-        return digests.sha256(data)
-    if path == layout.TRIVY_JAVA_DB:
-        return _java_database(tree, path, held[0], found, scratch)
-    if path == layout.TRIVY_JAVA_SENTINELS:
-        data = tree.read(path, java_db.LARGEST_SENTINELS)
-        found.java_sentinels = java_db.read_sentinels(data)
-        found.records[path] = len(found.java_sentinels)
-        return digests.sha256(data)
-    if path == layout.POLICY_SNAPSHOT:
-        data = tree.read(path, layout.LARGEST_POLICY)
-        found.policy = digests.sha256(data)
-        found.records[path] = _policy_rules(data)
-        return found.policy
-    raise UnknownContent(f"this version does not know content {path}")
+
+    def _java_database(self, entry: FileEntry, chunks: Iterator[bytes]) -> Digest:
+        target = self._scratch / java_db.DATABASE
+        with target.open("wb") as sink:
+            pieces = packed.gunzip(chunks, packed.expansion_limit(entry.bytes))
+            metadata = inspect.unpack(pieces, sink.write, java_db.DATABASE).metadata
+        self._found.java = UnpackedDatabase(target, metadata)
+        with closing(java_db.open_database(target)) as connection:
+            measured = java_db.measure(connection)
+        self._found.records[entry.path] = measured.rows
+        return members_digest({inspect.METADATA: digests.sha256(metadata), java_db.DATABASE: measured.digest})
+
+    def _repository(self, entry: FileEntry, chunks: Iterator[bytes]) -> Digest:
+        """Digest of the tar inside; its records are its documents, all members but the index."""
+        hasher = hashlib.sha256()
+
+        def hashed() -> Iterator[bytes]:
+            for piece in packed.gunzip(chunks, packed.expansion_limit(entry.bytes)):
+                hasher.update(piece)
+                yield piece
+
+        members = 0
+        for member in packed.untar(hashed()):
+            members += 1
+            for _ in member.chunks:
+                pass
+        self._found.records[entry.path] = members - 1
+        return digests.of_hash(hasher)
+
+    def _snapshot(self) -> None:
+        """The snapshot that the rows of the evidence give together."""
+        if not self._evidence:
+            return
+        name = " with ".join(self._evidence)
+        try:
+            self._found.snapshots[name] = merged_digest([self._sets[path].places for path in self._evidence])
+        except InvalidInput as error:
+            self._found.problems.append(f"{name}: {error}")
+
+    def _indexes(self) -> None:
+        """Each index and what it is of: the same rows with the same documents."""
+        found, held = self._found, []
+        for path, index in self._sets.items():
+            if not path.startswith(layout.INDEXES):
+                continue
+            other = _FINDINGS.get(path, f"{layout.RAW}{path.removeprefix(layout.INDEXES)}")
+            if path == layout.SBOM_INDEX:
+                if self._sboms or index.files:
+                    held.append(layout.RAW_SBOMS.rstrip("/"))
+                    found.index_problems += _sbom_problems(index.files, self._sboms)
+            elif other in self._sets:
+                held.append(other)
+                if self._sets[other].places.digest() != index.places.digest():
+                    found.index_problems.append(f"the rows of {other} are not those that {path} names")
+        found.indexed = tuple(sorted(held))
 
 
-def _java_database(tree: Tree, path: str, held: FileEntry, found: Examined, scratch: Path) -> Digest:
-    target = scratch / java_db.DATABASE
-    with target.open("wb") as sink:
-        pieces = packed.gunzip(tree.chunks(path), packed.expansion_limit(held.bytes))
-        metadata = inspect.unpack(pieces, sink.write, java_db.DATABASE).metadata
-    found.java = UnpackedDatabase(target, metadata)
-    with closing(java_db.open_database(target)) as connection:
-        measured = java_db.measure(connection)
-    found.records[path] = measured.rows
-    return members_digest({inspect.METADATA: digests.sha256(metadata), java_db.DATABASE: measured.digest})
+def _evidence(sets: Iterable[str]) -> tuple[str, ...]:
+    """The row sets that together give the snapshot: of each kind the index, or the documents where it has none."""
+    kinds: dict[str, str] = {}
+    for path in sets:
+        if path.startswith((layout.RAW, layout.INDEXES)) and path not in _FINDINGS:
+            kind = path.rpartition("/")[2]
+            if kind not in kinds or path.startswith(layout.INDEXES):
+                kinds[kind] = path
+    return tuple(sorted(kinds.values()))
+
+
+def _other(content: Content, digest: Digest) -> str:
+    return f"{content.path} gives {digest}, export.json states {content.content_digest}"
+
+
+def _sbom_problems(named: Mapping[str, Digest], there: Mapping[str, Digest]) -> list[str]:
+    if not there:  # an index may travel without the documents
+        return []
+    problems = [f"{layout.SBOM_INDEX} does not name {path}" for path in sorted(there.keys() - named.keys())]
+    problems += [f"{path} is named and not there" for path in sorted(named.keys() - there.keys())]
+    both = sorted(named.keys() & there.keys())
+    return problems + [
+        f"{path} is another than {layout.SBOM_INDEX} names" for path in both if named[path] != there[path]
+    ]
 
 
 class _RowSet:
-    """A content of rows, read once."""
+    """A content of rows, which may come in several files."""
 
-    def __init__(self, tree: Tree, content: Content, held: Sequence[FileEntry]) -> None:
+    def __init__(self, content: Content, places: Places, workers: RowWorkers) -> None:
         self.content = content
-        self._tree = tree
-        self._held = held
-        self.sound = False
+        self.places = places
+        self.files: dict[str, Digest] = {}
+        """Files that the rows name, with the digests that they state."""
+        self._workers = workers
+        self._trouble: str | None = None
 
-    def rows(self, found: Examined) -> Iterator[Row]:
-        """Its rows; at the end its digest is compared. What cannot be read ends it and is noted."""
-        path = self.content.path
-        digest = RowSetDigest()
-        try:
-            for row, line in self._lines(_parser(path)):
-                digest.add(row.owner, row.source, row.key, line)
-                yield row
-        except InvalidInput as error:
-            found.problems.append(f"{path}: {error}")
+    def take(self, entry: FileEntry, chunks: Iterator[bytes]) -> None:
+        """The next file of it."""
+        if self._trouble is not None:
             return
-        self.sound = True
-        found.records[path] = digest.records
-        _compare(self.content, digest.digest(), found)
+        blocks = row_blocks.blocks(packed.unzstd(chunks, packed.expansion_limit(entry.bytes)))
+        try:
+            for measured in self._workers.measure(self.content.path, blocks):
+                for stretch in measured.stretches:
+                    self.places.add(stretch)
+                self.files.update((path, Digest(digest)) for path, digest in measured.files)
+        except InvalidInput as error:
+            self._trouble = str(error)
 
-    def _lines(self, parse: Callable[[bytes], Row]) -> Iterator[tuple[Row, bytes]]:
-        for entry in self._held:
-            pieces = packed.unzstd(self._tree.chunks(entry.path), packed.expansion_limit(entry.bytes))
-            for line in packed.lines(pieces):
-                yield parse(line), line
+    def finish(self, found: Examined) -> None:
+        """Compare; what could not be read is noted."""
+        path = self.content.path
+        if self._trouble is not None:
+            found.problems.append(f"{path}: {self._trouble}")
+            return
+        found.records[path] = self.places.records
+        digest = self.places.rows_digest()
+        if digest != self.content.content_digest:
+            found.problems.append(_other(self.content, digest))
 
 
-def _parser(path: str) -> Callable[[bytes], Row]:
+def parser_of(path: str) -> Callable[[bytes], Row]:
+    """What reads a line of a row set, strictly."""
     if path.startswith(layout.RAW):
         return rows.parse_raw
-    return rows.parse_evaluation if path == layout.POLICY_EVALUATIONS else rows.parse_index
+    if path.startswith(layout.UPSTREAM):
+        return rows.parse_upstream
+    if path.startswith(layout.NORMALIZED):
+        return rows.parse_normalized
+    if path == layout.POLICY_EVALUATIONS:
+        return rows.parse_evaluation
+    return rows.parse_sbom_index if path == layout.SBOM_INDEX else rows.parse_index
 
 
-def _snapshot(sets: Sequence[_RowSet], found: Examined) -> None:
-    """The snapshot that some row sets give together: each source is in one of them."""
-    if not sets:
-        return
-    digest = SnapshotDigest()
-    name = " with ".join(each.content.path for each in sets)
-    merged = heapq.merge(
-        *(each.rows(found) for each in sets), key=lambda row: (row.owner, row.source, row.key)
-    )
-    try:
-        for row in merged:
-            digest.add(row.owner, row.source, row.key, row.digest)
-    except InvalidInput as error:
-        found.problems.append(f"{name}: {error}")
-        return
-    if all(each.sound for each in sets):
-        found.snapshots[name] = digest.digest()
+def _collected(path: str, chunks: Iterable[bytes], largest: int) -> bytes:
+    pieces, size = [], 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > largest:
+            raise UnknownContent(f"{path} has more than {largest} bytes")
+        pieces.append(chunk)
+    return b"".join(pieces)
+
+
+def _hashed(chunks: Iterable[bytes]) -> Digest:
+    hasher = hashlib.sha256()
+    for chunk in chunks:
+        hasher.update(chunk)
+    return digests.of_hash(hasher)
 
 
 def _policy_rules(data: bytes) -> int:

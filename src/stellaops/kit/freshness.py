@@ -12,7 +12,9 @@ from stellaops.bundles import freshness
 from stellaops.bundles.freshness import Freshness
 from stellaops.core import timestamps
 from stellaops.core.errors import NotTrusted
-from stellaops.kit.tree import Tree, UntrustedFile
+from stellaops.kit.archive import ArchiveTree
+from stellaops.kit.locate import Found
+from stellaops.kit.tree import Tree
 from stellaops.signing import cosign_blob
 from stellaops.signing.ecdsa_p256 import BadSignature, PublicKey
 
@@ -63,6 +65,37 @@ def find(directory: Path, trusted: Sequence[PublicKey], revoked: Collection[str]
     raise BadSignature("no trusted key signed freshness.json")
 
 
+def beside(found: Found) -> Path:
+    """The directory in which the statement about a bundle lies: that of the archive, or the one around a tree."""
+    return (found.tree.path if isinstance(found.tree, ArchiveTree) else found.tree.root).parent
+
+
+def demand_fresh(
+    directory: Path,
+    head: tuple[str, str],
+    trust: tuple[Sequence[PublicKey], Collection[str]],
+    demands: Demands,
+) -> Freshness | None:
+    """The statement about an export that is to be applied; None where there is none, or one about another export.
+
+    Args:
+        directory: where it should lie.
+        head: ids of the export and of its tenant.
+        trust: public keys, and ids of those that verify nothing.
+
+    Raises:
+        Stale: the export is older than what was applied, or than it may be.
+        BadSignature, BadFreshness, UntrustedFile: see `find`.
+    """
+    statement = find(directory, *trust)
+    if statement is None or (statement.export_id, statement.tenant) != head:
+        return None
+    found = problems(statement, *head, demands)
+    if found:
+        raise Stale(f"the export is stale: {found[0]}", details=found)
+    return statement
+
+
 def problems(statement: Freshness | None, export_id: str, tenant: str, demands: Demands) -> list[str]:
     """What keeps an export from counting as fresh, a sentence each.
 
@@ -86,6 +119,3 @@ def problems(statement: Freshness | None, export_id: str, tenant: str, demands: 
     if demands.max_age is not None and demands.now - statement.issued > demands.max_age:
         found.append(f"it was issued {timestamps.render(statement.issued)}, longer ago than is allowed")
     return found
-
-
-__all__ = ["Demands", "Stale", "UntrustedFile", "find", "problems"]

@@ -7,7 +7,7 @@ from typing import Literal
 
 from stellaops.core.errors import NotTrusted
 
-Status = Literal["ok", "failed", "skipped"]
+Status = Literal["ok", "warning", "failed", "skipped"]
 
 
 class BundleRefused(NotTrusted):
@@ -21,7 +21,8 @@ class BundleRefused(NotTrusted):
 class Check:
     """One check: `id` is its number in the documentation (`V01`), `name` a stable word for metrics and scripts.
 
-    `detail` is a sentence: what was found wrong, what was counted, or why it was skipped.
+    `detail` is a sentence: what was found wrong, what was counted, or why it was skipped. A `warning` does not make
+    the verdict worse.
     """
 
     id: str

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from stellaops.bundles import layout, provenance
 from stellaops.core import digests
 from stellaops.core.digests import Digest
-from stellaops.kit.tree import Tree, UntrustedFile
+from stellaops.kit.tree import Readable, UntrustedFile
 from stellaops.signing import cosign_blob, detached_jws, dsse, ecdsa_p256, sigstore_bundle
 from stellaops.signing.ecdsa_p256 import BadSignature, PublicKey
 from stellaops.signing.interface import Signer
@@ -62,7 +62,7 @@ def make_jws(signer: Signer, manifests: Mapping[str, bytes]) -> dict[str, bytes]
     return made
 
 
-def signer_of(tree: Tree, manifest: bytes, trusted: Sequence[PublicKey]) -> PublicKey:
+def signer_of(tree: Readable, manifest: bytes, trusted: Sequence[PublicKey]) -> PublicKey:
     """Which trusted key signed the manifest.
 
     Raises:
@@ -82,7 +82,7 @@ def signer_of(tree: Tree, manifest: bytes, trusted: Sequence[PublicKey]) -> Publ
     raise BadSignature(f"no trusted key signed export.json (tried: {tried or 'none was given'})")
 
 
-def problems(tree: Tree, key: PublicKey, files: Mapping[str, Digest]) -> list[str]:
+def problems(tree: Readable, key: PublicKey, files: Mapping[str, Digest]) -> list[str]:
     """What is wrong with the signatures over these files, each of which must be there in every form.
 
     Args:
@@ -106,16 +106,18 @@ def problems(tree: Tree, key: PublicKey, files: Mapping[str, Digest]) -> list[st
     return found
 
 
-def jws_problems(tree: Tree, key: PublicKey, manifests: Mapping[str, bytes]) -> list[str]:
-    """What is wrong with the detached JWS over both manifests, each of which must be there.
+def jws_problems(tree: Readable, key: PublicKey, manifests: Mapping[str, bytes]) -> list[str]:
+    """What is wrong with the detached JWS over the manifests, each of which must be there.
 
     Args:
         tree: the bundle root.
         key: the signer of the manifest, who must have made these too.
-        manifests: the bytes of both, by path.
+        manifests: the bytes of both, by path; an applied tree has one of them alone.
     """
     found = []
     for path, name in layout.JWS_PATHS.items():
+        if path not in manifests:
+            continue
         try:
             detached_jws.verify(tree.read(name, detached_jws.LARGEST), manifests[path], key)
         except (BadSignature, UntrustedFile) as error:
@@ -123,7 +125,7 @@ def jws_problems(tree: Tree, key: PublicKey, manifests: Mapping[str, bytes]) -> 
     return found
 
 
-def statement_problems(tree: Tree, key: PublicKey, statement: bytes) -> Iterable[str]:
+def statement_problems(tree: Readable, key: PublicKey, statement: bytes) -> Iterable[str]:
     """What is wrong with the signature over `provenance.json`, whose bytes its envelope must carry."""
     try:
         data = tree.read(layout.PROVENANCE_BUNDLE, LARGEST_STATEMENT_BUNDLE)

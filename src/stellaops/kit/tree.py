@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
+from typing import Protocol
 
 from stellaops.core import digests
 from stellaops.core.digests import Digest
@@ -36,6 +37,18 @@ class Listing:
     files: frozenset[str]
     directories: frozenset[str]
     others: frozenset[str]
+
+
+class Readable(Protocol):
+    """Where small files of a bundle are read."""
+
+    def read(self, path: str, largest: int) -> bytes:
+        """The bytes of a small file.
+
+        Raises:
+            UntrustedFile: it is not there, or larger than `largest` bytes.
+        """
+        ...
 
 
 class Tree:
@@ -133,6 +146,15 @@ class Tree:
                 if not piece:
                     return
                 yield piece
+
+    def size(self, path: str) -> int:
+        """Bytes of a file.
+
+        Raises:
+            UntrustedFile: as `open`.
+        """
+        with self.open(path) as file:
+            return os.fstat(file.fileno()).st_size
 
     def measure(self, path: str, largest: int) -> tuple[Digest, int]:
         """Digest and size of a file; reading stops after `largest` bytes and one piece.

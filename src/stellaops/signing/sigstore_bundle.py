@@ -73,19 +73,37 @@ def verify_statement(data: bytes, payload: bytes, key: PublicKey, payload_type: 
     key.verify(signature, dsse.digest(payload_type, payload))
 
 
+def read_statement(data: bytes, key: PublicKey, payload_type: str = dsse.IN_TOTO) -> bytes:
+    """The payload that a DSSE bundle carries, with a signature that holds.
+
+    Raises:
+        BadSignature: see `verify_statement`.
+    """
+    try:
+        payload = base64.b64decode(_text(data, "dsseEnvelope", "payload"), validate=True)
+    except ValueError as error:
+        raise BadSignature("the Sigstore bundle is not in its canonical form") from error
+    verify_statement(data, payload, key, payload_type)
+    return payload
+
+
 def _signature(data: bytes, *path: str | int) -> bytes:
+    return cosign_blob.decode(_text(data, *path).encode("ascii", "replace"))
+
+
+def _text(data: bytes, *path: str | int) -> str:
     try:
         value = canonical_json.decode(data)
         for step in path:
             value = value[step]
-        text: str = value
-        return cosign_blob.decode(text.encode("ascii"))
     except (
         canonical_json.NotCanonical,
         KeyError,
         IndexError,
         TypeError,
-        AttributeError,
         ValueError,
     ) as error:
         raise BadSignature("the Sigstore bundle is not in its canonical form") from error
+    if not isinstance(value, str):
+        raise BadSignature("the Sigstore bundle is not in its canonical form")
+    return value

@@ -170,6 +170,7 @@ class SmallBundle:
     """Packed files that replace those that would be made, or come beside them."""
     contents: Callable[[list[Content]], list[Content]] = lambda contents: contents
     change_manifest: Callable[[ExportManifest], ExportManifest] = lambda whole: whole
+    profile: Profile = field(default_factory=lambda: Profile("json", "raw", "json:raw"))
     trivy: bool = True
     jws: bool = False
     java: bytes = field(default_factory=java_database)
@@ -201,7 +202,7 @@ class SmallBundle:
             self._add_java(files, contents)
         whole = manifest.build(
             tenant="acme",
-            profile=Profile("json", "raw", "json:raw"),
+            profile=self.profile,
             selectors={"sources": ["osv"]},
             generated_at=GENERATED_AT,
             snapshot=snapshot.digest(),

@@ -42,31 +42,40 @@ class Line:
     text: bytes
 
 
-def write_row_set(name: str, lines: Iterable[Line], open_file: Callable[[str], BinaryIO]) -> Content:
+def write_row_set(
+    name: str,
+    lines: Iterable[Line],
+    open_file: Callable[[str], BinaryIO],
+    keep: Callable[[bytes], None] | None = None,
+    level: int | None = None,
+) -> Content:
     """Write a row set, sharded or as one index file by its name, and say what it holds.
 
     Args:
         name: of the row set, such as `data/raw/advisories` or `indexes/advisories`.
         lines: in strictly ascending order of owner, source and key.
         open_file: gives a file to write by its path in the bundle root; it is closed here.
+        keep: is given what the content digest is taken over (`bundles.digest_list`).
+        level: of the compression; the usual one where None.
 
     Raises:
         RowsOutOfOrder: the lines are not in order.
     """
-    digest = RowSetDigest()
+    digest = RowSetDigest(keep)
     sharded = layout.is_sharded(name)
     shard = 0
-    out: _Shard | None = None
+    out: LineFile | None = None
     for line in lines:
         digest.add(line.owner, line.source, line.key, line.text)
-        if out is not None and sharded and (out.full(len(line.text)) or _cuts(line.key)):
+        if out is not None and sharded and (out.full(len(line.text)) or cuts(line.key)):
             out.close()
             out, shard = None, shard + 1
         if out is None:
-            out = _Shard(open_file(layout.shard(name, shard) if sharded else layout.index_file(name)))
+            path = layout.shard(name, shard) if sharded else layout.index_file(name)
+            out = LineFile(open_file(path), level)
         out.write(line.text)
     if out is None and not sharded:
-        out = _Shard(open_file(layout.index_file(name)))
+        out = LineFile(open_file(layout.index_file(name)), level)
     if out is not None:
         out.close()
     return Content(name, digest.digest(), digest.records, layout.ROW_SET_TYPE)
@@ -83,18 +92,28 @@ def raw_line(source: str, key: str, digest: str, raw_digest: str, body: bytes, *
     )  # fmt: skip
 
 
-class _Shard:
-    def __init__(self, file: BinaryIO) -> None:
+class LineFile:
+    """One zstd frame of lines.
+
+    Args:
+        file: is closed with it.
+        level: of the compression; the usual one where None.
+    """
+
+    def __init__(self, file: BinaryIO, level: int | None = None) -> None:
         self._file = file
-        self._compressor = zstd.ZstdCompressor(options=ZSTD_OPTIONS)
+        own: dict[int, int] = {zstd.CompressionParameter.compression_level: level} if level else {}
+        self._compressor = zstd.ZstdCompressor(options={**ZSTD_OPTIONS, **own})
         self._pending: list[bytes] = []
         self._held = 0
         self._size = 0
 
     def full(self, more: int) -> bool:
+        """Whether a line of so many bytes belongs into the next shard."""
         return self._size + more + 1 > SHARD_BYTES
 
     def write(self, line: bytes) -> None:
+        """Add a line, which has no newline."""
         self._pending.append(line)
         self._held += len(line) + 1
         self._size += len(line) + 1
@@ -102,9 +121,10 @@ class _Shard:
             self._flush()
 
     def close(self) -> None:
-        self._flush()
-        self._file.write(self._compressor.flush())
-        self._file.close()
+        """End the frame and the file; the file is closed even where the disk is full."""
+        with self._file:
+            self._flush()
+            self._file.write(self._compressor.flush())
 
     def _flush(self) -> None:
         if self._pending:
@@ -113,7 +133,8 @@ class _Shard:
             self._pending, self._held = [], 0
 
 
-def _cuts(key: str) -> bool:
+def cuts(key: str) -> bool:
+    """Whether a shard ends before the row of a key."""
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:2], "big") % 4096 == 0
 
 

@@ -2,6 +2,9 @@
 
 Readers such as Trivy take the newest statement that fits a product, and of equally old ones the first. So a statement
 bears the newest instant of all that was weighed for it, and what speaks of a narrower product comes first.
+
+The schema allows either a justification or an impact statement: what was said beside a justification goes to the notes.
+It also spells the identifiers of platforms otherwise than the specification, so a CPE stands as `@id` alone.
 """
 
 from __future__ import annotations
@@ -111,17 +114,18 @@ def _statement(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     names: dict[str, Any] = {"name": first.subject.vulnerability}
     if first.aliases:
         names["aliases"] = list(first.aliases)
+    beside = first.impact if first.justification and first.status is Status.NOT_AFFECTED else ""
     wire: dict[str, Any] = {
         "vulnerability": names,
         "timestamp": timestamps.render(first.instant),
         "products": _products(verdicts),
         "status": first.status.value,
-        "status_notes": "\n".join(filter(None, (reason(first.consensus), first.words.notes))),
+        "status_notes": "\n".join(filter(None, (reason(first.consensus), first.words.notes, beside))),
     }
     if first.status is Status.NOT_AFFECTED:
         if first.justification:
             wire["justification"] = first.justification
-        if first.impact or not first.justification:
+        else:
             wire["impact_statement"] = first.impact or NO_REASON
     if first.status is Status.AFFECTED or first.words.action:
         wire["action_statement"] = first.words.action or NO_ACTION
@@ -142,10 +146,6 @@ def _products(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
 
 def component(identity: str) -> dict[str, Any]:
     """A product or a part of it, by its identity."""
-    if identity.startswith("pkg:"):
+    if identity.startswith("pkg:") or _CPE23.fullmatch(identity) or _CPE22.fullmatch(identity):
         return {"@id": identity}
-    if _CPE23.fullmatch(identity):
-        return {"@id": identity, "identifiers": {"cpe23": identity}}
-    if _CPE22.fullmatch(identity):
-        return {"@id": identity, "identifiers": {"cpe22": identity}}
     return {"@id": f"urn:stellaops:product:{quote(identity, safe='')}"}

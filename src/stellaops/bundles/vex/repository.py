@@ -7,6 +7,7 @@ is said of all repositories of that name as well.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -53,6 +54,7 @@ class Writer:
         self._author = author
         self._pieces: dict[str, list[tuple[int, int]]] = {}
         self._newest: dict[str, datetime] = {}
+        self._tar_hasher = hashlib.sha256()
         self.left_out = 0
         self.statements = 0
 
@@ -87,7 +89,17 @@ class Writer:
         gzip_tar.write(self._out, self._tar(members))
         return members_digest(members)
 
+    @property
+    def tar_digest(self) -> Digest:
+        """SHA-256 of the archive, unpacked, once it is finished."""
+        return digests.of_hash(self._tar_hasher)
+
     def _tar(self, members: dict[str, Digest]) -> Iterator[bytes]:
+        for piece in self._pieces_of_tar(members):
+            self._tar_hasher.update(piece)
+            yield piece
+
+    def _pieces_of_tar(self, members: dict[str, Digest]) -> Iterator[bytes]:
         named = {location(identifier): identifier for identifier in self._pieces}
         for name in sorted((INDEX, *named)):
             data = self._index(named) if name == INDEX else self._document(named[name])

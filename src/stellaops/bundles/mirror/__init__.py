@@ -1,0 +1,1 @@
+"""What is a mirror bundle's own: deltas, and the trees that they are applied to."""

@@ -1,0 +1,306 @@
+"""A directory that deltas are applied to, changed in one step or not at all.
+
+    DIR/current                 link to the generation in force
+    DIR/generations/<exportId>/ trees; the one before is kept for those who still read it
+    DIR/state.json              the last archive applied, and what may follow it
+    DIR/appliedExportIds.log    a line for each archive: export id, archive id, kind
+    DIR/.apply/                 work under way: a lock, trees that grow, the note of a switch
+
+A switch is noted before it is made and the note removed after it, so that a process that dies in between leaves one
+that the next takes to its end. Without a note, whatever lies in the working place is nothing and is removed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from stellaops.bundles import freshness, layout
+from stellaops.bundles.freshness import Freshness
+from stellaops.bundles.manifest import ExportManifest, Profile
+from stellaops.core.errors import DependencyFailed, MissingPrerequisite, NotTrusted
+from stellaops.kit import locate
+from stellaops.kit.tree import Tree, UntrustedFile
+
+CURRENT, STATE = locate.CURRENT, locate.STATE
+GENERATIONS = "generations"
+LOG = "appliedExportIds.log"
+_WORK = ".apply"
+_NOTE = "switch"
+_LARGEST = 1 << 20
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+
+
+class TargetBusy(DependencyFailed):
+    """Another process is applying to the directory."""
+
+    code = "ERR_MIRROR_TARGET_BUSY"
+    hint = "Wait for the other process to end, then run the command again."
+
+
+class TargetUnusable(MissingPrerequisite):
+    """A directory that cannot be written, or is none of those that bundles are applied to."""
+
+    code = "ERR_MIRROR_TARGET"
+    hint = "Free room or give write permission, or name another directory; nothing of it was changed."
+
+
+class TargetDamaged(NotTrusted):
+    """A directory whose own notes do not fit what lies in it."""
+
+    code = "ERR_MIRROR_TARGET_DAMAGED"
+    hint = "Restore it with `stella mirror restore FULL --into DIR`."
+
+
+class State(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """What was applied last, and what the directory is pinned to.
+
+    Attributes:
+        restoring: ids of the archives that a restore still has to apply; empty where none is under way.
+        freshness_version: of the newest freshness statement that was accepted; 0 for none.
+    """
+
+    archive_id: str
+    export_id: str
+    tenant: str
+    profile: dict[str, str]
+    restoring: tuple[str, ...] = ()
+    freshness_version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """The tree in force."""
+
+    state: State
+    tree: Tree
+
+
+def pinned(profile: Profile) -> dict[str, str]:
+    """A profile as the state keeps it."""
+    return {"kind": profile.kind, "variant": profile.variant, "name": profile.name}
+
+
+class Target:
+    """A directory, held by this process alone; made by `opened`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._work = root / _WORK
+
+    def current(self) -> Generation | None:
+        """The generation in force; None where nothing was applied yet.
+
+        Raises:
+            TargetDamaged: the notes do not fit what lies there.
+        """
+        state = _read_state(self.root)
+        link = self.root / CURRENT
+        if state is None:
+            if link.is_symlink() or link.exists():
+                raise TargetDamaged(f"{self.root} has {CURRENT} but no {STATE}")
+            return None
+        wanted = f"{GENERATIONS}/{state.export_id}"
+        if not link.is_symlink() or str(link.readlink()) != wanted or not link.is_dir():
+            raise TargetDamaged(f"{link} is not the link to {wanted} that {STATE} speaks of")
+        return Generation(state, Tree(self.root / wanted))
+
+    @contextmanager
+    def growing(self) -> Iterator[Path]:
+        """An empty place on the target's disk, removed at the end."""
+        place = self._work / f"growing-{os.getpid()}"
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+    def switch(self, manifest: ExportManifest, tree: Path | None, state: State, kind: str) -> None:
+        """Put a finished tree in force: readers of `current` see the one before or this one.
+
+        Args:
+            manifest: of the tree.
+            tree: in a place of `growing`; None where the tree in force stays.
+            state: what is to be known of it.
+            kind: of the archive, for the log.
+
+        Raises:
+            OSError: the disk cannot take it; what was in force stays.
+        """
+        generation = self.root / GENERATIONS / manifest.export_id
+        if tree is not None:
+            _sync_tree(tree)
+            generation.parent.mkdir(exist_ok=True)
+            if generation.exists():  # the same state, applied before: perhaps it is in force
+                exchange(tree, generation)
+            else:
+                tree.rename(generation)
+            _sync(generation.parent)
+        self._make_ready(state, f"{state.export_id} {state.archive_id} {kind}\n".encode())
+        _write(self._work / _NOTE, b"switch\n")
+        self.finish_switch()
+
+    def _make_ready(self, state: State, line: bytes) -> None:
+        """Write all that a switch needs room for, so that nothing but renaming is left after it was noted."""
+        link = self._work / CURRENT
+        with suppress(FileNotFoundError):
+            link.unlink()
+        link.symlink_to(f"{GENERATIONS}/{state.export_id}")
+        _write(self._work / STATE, _encoded(state))
+        log = self.root / LOG
+        _write(self._work / LOG, (log.read_bytes() if log.exists() else b"") + line)
+
+    def note_freshness(self, directory: Path, statement: Freshness | None) -> None:
+        """Keep the statement that came with what was applied, and refuse older ones from here on."""
+        state = _read_state(self.root)
+        if statement is None or state is None:
+            return
+        for name in (freshness.FILE, freshness.SIGNATURE):
+            _write(self.root / name, (directory / name).read_bytes())
+        version = max(state.freshness_version, statement.version)
+        _write(self.root / STATE, _encoded(msgspec.structs.replace(state, freshness_version=version)))
+
+    def finish_switch(self) -> None:
+        """Take a switch that was noted to its end."""
+        note = self._work / _NOTE
+        if not note.exists():
+            return
+        for name in (CURRENT, STATE, LOG):
+            with suppress(FileNotFoundError):  # done before this process died
+                (self._work / name).rename(self.root / name)
+        _sync(self.root)
+        note.unlink()
+        _sync(self._work)
+
+    def sweep(self, keep: int = 2) -> None:
+        """Remove what dead processes left, and all but the newest generations."""
+        for left in self._work.iterdir():
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+        state = _read_state(self.root)
+        in_force = None if state is None else state.export_id
+        others = sorted(
+            (path for path in _generations(self.root) if path.name != in_force),
+            key=lambda path: path.stat().st_mtime_ns,
+            reverse=True,
+        )
+        for path in others[keep - 1 :]:
+            _bury(path, self._work)
+
+
+@contextmanager
+def opened(root: Path) -> Iterator[Target]:
+    """The directory, made when absent; a switch that a dead process has noted is taken to its end first.
+
+    Raises:
+        TargetBusy, TargetUnusable, TargetDamaged: see there.
+    """
+    with disk_errors(root):
+        ours = (root / _WORK).is_dir() or (root / STATE).is_file()
+        if root.exists() and not ours and (not root.is_dir() or any(root.iterdir())):
+            raise TargetUnusable(f"{root} is not empty, and no bundle was ever applied to it")
+        (root / _WORK).mkdir(parents=True, exist_ok=True)
+        lock = os.open(root / _WORK / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise TargetBusy(f"another process is applying to {root}") from error
+            target = Target(root)
+            target.finish_switch()
+            target.sweep()
+            yield target
+        finally:
+            os.close(lock)
+
+
+@contextmanager
+def disk_errors(where: Path) -> Iterator[None]:
+    """A disk that is full or cannot be written as an error that says so."""
+    try:
+        yield
+    except OSError as error:
+        reasons = {
+            errno.ENOSPC: "the disk is full",
+            errno.EDQUOT: "the disk quota is used up",
+            errno.EROFS: "the file system is read-only",
+            errno.EACCES: "permission denied",
+            errno.ENOTDIR: "a part of the path is no directory",
+        }
+        if error.errno not in reasons:
+            raise
+        raise TargetUnusable(f"{error.filename or where}: {reasons[error.errno]}") from error
+
+
+def _encoded(state: State) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n"
+
+
+def _read_state(root: Path) -> State | None:
+    if not (root / STATE).exists():
+        return None
+    try:
+        state = msgspec.json.decode(Tree(root).read(STATE, _LARGEST), type=State)
+    except (msgspec.MsgspecError, UntrustedFile) as error:
+        raise TargetDamaged(f"{root / STATE}: {error}") from error
+    if not layout.is_content_id(state.export_id) or not layout.is_content_id(state.archive_id):
+        raise TargetDamaged(f"{root / STATE} names no export and archive")
+    return state
+
+
+def _generations(root: Path) -> list[Path]:
+    folder = root / GENERATIONS
+    return [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+
+
+def _bury(path: Path, work: Path) -> None:
+    """Remove a tree in a way that a kill in the middle leaves nothing that looks like one."""
+    grave = work / f"gone-{path.name}-{os.getpid()}"
+    shutil.rmtree(grave, ignore_errors=True)
+    path.rename(grave)
+    shutil.rmtree(grave, ignore_errors=True)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Swap two directories in one step (Linux renameat2); a file system that cannot gets two renames."""
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    names = (os.fsencode(one), os.fsencode(other))
+    if renameat2 and renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
+        return
+    kept = one.with_name("replaced")
+    other.rename(kept)
+    one.rename(other)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """A small file in one step."""
+    fresh = path.with_name(f"{path.name}.new")
+    with fresh.open("wb") as out:
+        out.write(data)
+        out.flush()
+        os.fsync(out.fileno())
+    fresh.rename(path)
+    _sync(path.parent)
+
+
+def _sync_tree(root: Path) -> None:
+    for path in (*root.rglob("*"), root):
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
