@@ -33,7 +33,7 @@ from benchmarks import documents, machine, sampling, stores
 from stellaops.bundles.jsonl.shards import ZSTD_OPTIONS
 from stellaops.exports.run import Run
 
-PHASES = ("plan", "build", "seal", "verify", "smoke", "publish")
+PHASES = ("plan", "collect", "build", "sign", "verify", "smoke", "store", "publish")
 _KINDS = ("json:raw", "trivy:db")
 _PIECE = 1 << 20
 _FUNCTIONS_SHOWN = 8

@@ -31,7 +31,7 @@ import tempfile
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from datetime import datetime
 from itertools import islice
@@ -112,9 +112,13 @@ class TimedStore:
         """See the port."""
         self._watch.time("stage", lambda: self._store.stage(job, batch))
 
-    def apply(self, job: Job, *, prune: Sequence[str], now: datetime) -> ImportReport:
+    def apply(
+        self, job: Job, *, prune: Sequence[str], now: datetime, taken_back: Collection[str] = ()
+    ) -> ImportReport:
         """See the port."""
-        report: ImportReport = self._watch.time("apply", lambda: self._store.apply(job, prune=prune, now=now))
+        report: ImportReport = self._watch.time(
+            "apply", lambda: self._store.apply(job, prune=prune, now=now, taken_back=taken_back)
+        )
         return report
 
 

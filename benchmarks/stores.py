@@ -9,8 +9,9 @@ from stellaops.adapters import settings
 from stellaops.adapters.files.inputs import FileInputs
 from stellaops.bootstrap import Local, new_run_id, now
 from stellaops.exports.manage_profiles import find_profile
+from stellaops.exports.plan_run import RunRequest
 from stellaops.exports.run import Run
-from stellaops.exports.run_export import RunRequest, run_export
+from stellaops.exports.run_export import run_export
 from stellaops.ingest.import_documents import ImportRequest, import_documents
 from stellaops.ingest.model import ImportReport
 from stellaops.ingest.ports import ImportStore, Inputs

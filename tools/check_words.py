@@ -25,6 +25,7 @@ SECRETS = {
     ),
     "an age identity": re.compile(rb"AGE-SECRET-KEY-1[0-9A-Z]{50}"),
     "an access key": re.compile(rb"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
+    "a client's secret": re.compile(rb"\bstella_[A-Za-z0-9_-]{43}(?![\w-])"),
     "a token": re.compile(
         rb"\b(?:gh[opsu]_[A-Za-z0-9]{36}|github_pat_\w{60}|xox[abp]-[\w-]{20}|pypi-Ag[\w-]{50})"
     ),

@@ -1,4 +1,4 @@
-"""Generate `docs/reference/` from the code: errors, exit codes, command line, settings, databases.
+"""Generate `docs/reference/` from the code: API, errors, exit codes, command line, settings, databases.
 
 `docs.py` writes the pages; `docs.py --check` compares them with the code and fails where they differ. Each page is a
 pure function of the code, so the same code makes the same bytes whatever the terminal or the locale.
@@ -21,9 +21,13 @@ import click
 import stellaops
 from stellaops.adapters import settings
 from stellaops.advisories.databases import DATABASES
-from stellaops.cli.frame import EXIT_CODES, INTERRUPTED, UNEXPECTED, StellaCommand, StellaGroup, exit_code
+from stellaops.api import openapi, registry
+from stellaops.api.frame import problems
+from stellaops.api.operation import Operation
+from stellaops.cli.frame import StellaCommand, StellaGroup
 from stellaops.cli.main import stella
 from stellaops.core.errors import StellaError
+from stellaops.core.exit_codes import EXIT_CODES, INTERRUPTED, UNEXPECTED, exit_code
 from stellaops.exports.errors import ERROR_CODES
 from stellaops.ingest.source_definitions import DEFINITIONS
 
@@ -81,7 +85,7 @@ def known_errors() -> list[type[StellaError]]:
 def errors_page() -> str:
     """Every error that the product raises on purpose, by code."""
     rows = (
-        (f"`{error.code}`", summary(error), str(exit_code(error("…"))), error.hint)
+        (f"`{error.code}`", summary(error), str(exit_code(error)), error.hint)
         for error in known_errors()
     )
     return (
@@ -99,7 +103,7 @@ def exit_codes_page() -> str:
     for _, code, meaning in EXIT_CODES:
         meanings.setdefault(code, []).append(meaning)
     meanings[INTERRUPTED] = ["interrupted by Ctrl-C"]
-    codes = {error.code: exit_code(error("…")) for error in known_errors()}
+    codes = {error.code: exit_code(error) for error in known_errors()}
     words = sorted((word, f"`{code}`", str(codes[code])) for code, word in ERROR_CODES.items())
     words += [("adapter", "any other", "by its code"), ("internal", "unexpected, or the process died", "1")]
     return (
@@ -116,7 +120,12 @@ def exit_codes_page() -> str:
 
 def settings_page() -> str:
     """Every setting: its name in the file, its variable, its option, its default."""
-    options = {"dataDir": "`--data-dir`", "tenant": "`--tenant`"}
+    options = {
+        "context": "`--context`",
+        "dataDir": "`--data-dir`",
+        "server": "`--server`",
+        "tenant": "`--tenant`",
+    }
     # A base that stands for the home directory of whoever reads the page.
     defaults = settings.load({}, {"XDG_DATA_HOME": "~/.local/share", "STELLA_CONFIG": "none"}).values
     rows = (
@@ -266,11 +275,51 @@ def sources_page() -> str:
     head = ("Source", "Layout", "URL", "Database", "Every", "Licence", "Attribution", "Notes")
     return (
         f"{NOTE}# Public sources\n\nWhat `stella concelier sources enable` and `stella concelier pull` know by name; "
-        "see [pull](../use/pull.md). None is enabled from the start.\n\n" + table(head, rows)
+        "see [pull](../use/pull.md); those of VEX are for `stella excititor pull`. None is enabled from the start.\n\n"
+        + table(head, rows)
+    )
+
+
+def api_page() -> str:
+    """Every operation of the API, and the statuses of errors."""
+    head = (
+        f"{NOTE}# HTTP API\n\n"
+        "Every operation by its path. `/openapi.json` of a running service says the same to programs, with every\n"
+        "field; [the guide](../use/api.md) says how the API is used. `400 401 403 429 431` may answer any request\n"
+        "(`401` and `403` not one that needs no token), and `409` one with an Idempotency-Key.\n"
+    )
+    parts = [head]
+    operations = registry.operations()
+    for tag, meaning in openapi.TAGS.items():
+        rows = [operation_row(each) for each in operations if each.tag == tag]
+        if rows:
+            columns = ("Operation", "What it does", "Scope", "Answers", "Errors")
+            parts.append(f"## {meaning[0].upper()}{meaning[1:]}\n\n{table(columns, rows)}")
+    statuses = ((str(status), f"`{kind.code}`", summary(kind)) for kind, status in problems.STATUSES)
+    parts.append(
+        "## Statuses of errors\n\nThe first line that an [error](errors.md) belongs to decides; others are 500.\n\n"
+        + table(("Status", "Category or error", "When"), statuses)
+    )
+    return "\n".join(parts)
+
+
+def operation_row(operation: Operation) -> tuple[str, ...]:
+    """An operation as a line of a table."""
+    scope = "none needed" if operation.public else f"`{operation.scope}`" if operation.scope else "any token"
+    marks = (("changes", operation.mutating), ("secret shown once", operation.secret))
+    told = "; ".join([operation.summary, *(word for word, holds in marks if holds)])
+    codes = sorted({error.code for error in operation.errors})
+    return (
+        f"`{operation.method} {operation.path}`",
+        told,
+        scope,
+        " ".join(map(str, sorted(operation.answers))),
+        " ".join(f"`{code}`" for code in codes),
     )
 
 
 PAGES = {
+    "api.md": api_page,
     "errors.md": errors_page,
     "exit-codes.md": exit_codes_page,
     "cli.md": cli_page,

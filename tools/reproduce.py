@@ -23,7 +23,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 STELLA = (sys.executable, "-c", "from stellaops.cli.main import main; main()")
-PROFILES = ("trivy:db", "json:raw", "json:policy")
+PROFILES = ("trivy:db", "json:raw", "json:policy", "mirror:full")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,9 @@ def verdict(rows: Sequence[Row], profiles: Sequence[str] = PROFILES) -> list[str
     wrong = [f"{row.profile}: {row.path} differs" for row in rows if not row.equal]
     for profile in profiles:
         paths = {row.path for row in rows if row.profile == profile}
-        must = {"export.json", "signatures/export.sig"}
+        archives = {path for path in paths if path.endswith(".tar.zst")}
+        beside = {f"{path}{end}" for path in archives for end in (".sha256", ".sha256.sig")}
+        must = archives | beside or {"export.json", "signatures/export.sig"}
         wrong.extend(f"{profile}: no {name} was there to compare" for name in sorted(must - paths))
     return wrong
 

@@ -6,45 +6,68 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
+from stellaops.adapters.files.kept_lists import FileKeptLists
 from stellaops.adapters.files.workspace import FileWorkspace
 from stellaops.adapters.keys.disk import passphrase_file
 from stellaops.adapters.keys.file import FileKeyStore
-from stellaops.adapters.keys.openpgp import SequoiaOpenPgp
+from stellaops.adapters.keys.openpgp import SequoiaOpenPgp, read_keys
+from stellaops.adapters.objects.opening import open_artefacts
 from stellaops.adapters.scanners.trivy import StockTrivy
 from stellaops.adapters.settings import Settings
 from stellaops.adapters.sql import migrations, schema
 from stellaops.adapters.sql.address import Address, SqliteFile, parse_address
 from stellaops.adapters.sql.administration import Stores
+from stellaops.adapters.sql.audit import SqlAudit
+from stellaops.adapters.sql.authority import SqlClients, SqlTenants, SqlTokenKeys
+from stellaops.adapters.sql.changes import SqlChanges
 from stellaops.adapters.sql.engine import open_engine
 from stellaops.adapters.sql.evidence import SqlEvidence
-from stellaops.adapters.sql.findings import SqlAdvisories, SqlSboms
+from stellaops.adapters.sql.findings import SqlAdvisories, SqlSboms, selected_findings
+from stellaops.adapters.sql.freshness import SqlFreshness
 from stellaops.adapters.sql.imports import SqlImports
 from stellaops.adapters.sql.inspection import SqlInspection
+from stellaops.adapters.sql.losses import SqlLosses
 from stellaops.adapters.sql.policies import SqlPolicies
 from stellaops.adapters.sql.projections import SqlProjections
 from stellaops.adapters.sql.pulls import SqlPulls
 from stellaops.adapters.sql.quarantine import SqlQuarantine
 from stellaops.adapters.sql.records import SqlRecords
+from stellaops.adapters.sql.schedules import SqlSchedules
 from stellaops.adapters.sql.service import SqlProfiles, SqlRuns
 from stellaops.adapters.sql.sources import SqlSources
 from stellaops.adapters.sql.vex_consensus import SqlConsensus
 from stellaops.adapters.sql.vex_exports import SqlVexRows
 from stellaops.adapters.web.client import WebClient, WebSettings
 from stellaops.adapters.web.download import FileSpools, Network
+from stellaops.authority.check_tokens import Access
+from stellaops.authority.issue_tokens import Issuer
+from stellaops.authority.login_limits import LoginLimits
 from stellaops.authority.manage_keys import active_signer, trusted_keys
+from stellaops.authority.tokens import TokenSettings
 from stellaops.core.egress import EgressPolicy, networks
-from stellaops.exports.run_export import Tools
+from stellaops.core.errors import MissingPrerequisite
+from stellaops.exports.build_delta import DeltaTools
+from stellaops.exports.control_runs import ControlTools
+from stellaops.exports.issue_freshness import FreshnessTools
+from stellaops.exports.plan_run import Tools
+from stellaops.exports.ports import ArtefactStore
+from stellaops.exports.submit_run import SubmitTools
 from stellaops.findings import find
 from stellaops.ingest.pull import PullTools
 from stellaops.signing.interface import Signer
+
+if TYPE_CHECKING:
+    from stellaops.adapters.engine.dbos_queue import DbosQueue
 
 _CHANCE = random.SystemRandom()
 
@@ -153,7 +176,17 @@ class Local:
             self.settings.number("pull.maxFileSize"),
         )
         spools = FileSpools(self.data_dir / "pulls", network)
-        return PullTools(self.pulls, spools, self.sources, self.imports, now, _CHANCE.random, at_once)
+        return PullTools(
+            self.pulls,
+            spools,
+            self.sources,
+            self.imports,
+            now,
+            _CHANCE.random,
+            at_once,
+            openpgp=self.openpgp,
+            keys_of=lambda definition: read_keys(definition.openpgp_keys),
+        )
 
     @property
     def web_settings(self) -> WebSettings:
@@ -208,9 +241,97 @@ class Local:
         return SqlProfiles(self.service_engine)
 
     @cached_property
+    def tenants(self) -> SqlTenants:
+        """The tenants of the service."""
+        return SqlTenants(self.service_engine)
+
+    @property
+    def limits(self) -> SqlTenants:
+        """How much each tenant may run."""
+        return self.tenants
+
+    @cached_property
+    def clients(self) -> SqlClients:
+        """The clients of the service."""
+        return SqlClients(self.service_engine)
+
+    @cached_property
+    def audit(self) -> SqlAudit:
+        """The audit log."""
+        return SqlAudit(self.service_engine)
+
+    @cached_property
+    def token_keys(self) -> SqlTokenKeys:
+        """Public keys of access tokens."""
+        return SqlTokenKeys(self.service_engine)
+
+    @property
+    def token_settings(self) -> TokenSettings:
+        """What access tokens say, and for how long."""
+        settings = self.settings
+        return TokenSettings(
+            settings.get("authority.issuer") or "",
+            settings.get("authority.audience") or "",
+            timedelta(seconds=settings.number("authority.tokenSeconds")),
+            timedelta(days=settings.number("authority.keyDays")),
+        )
+
+    @cached_property
+    def access(self) -> Access:
+        """What tells who sends an access token."""
+        with server_extra():
+            from stellaops.adapters.tokens.jws import JwsReader  # noqa: PLC0415 - of the extra `server`
+        return Access(self.token_keys, JwsReader(), self.token_settings, now, time.monotonic)
+
+    @cached_property
+    def login_limits(self) -> LoginLimits:
+        """How often an address may log in at this process."""
+        return LoginLimits()
+
+    @cached_property
+    def issuer(self) -> Issuer:
+        """What gives access tokens to clients."""
+        with server_extra():
+            from stellaops.adapters.tokens.signing import FileTokenSigner  # noqa: PLC0415 - of the extra `server`
+        signer = FileTokenSigner(
+            self.data_dir / "authority", self.token_keys, self.token_settings, self._passphrase
+        )
+        return Issuer(self.clients, self.tenants, signer, self.token_settings, now)
+
+    @cached_property
+    def queue(self) -> DbosQueue:
+        """The queue of runs. Only services ask for it: a local run needs none, and loads nothing of it."""
+        with server_extra():
+            from stellaops.adapters.engine.dbos_queue import DbosQueue  # noqa: PLC0415 - of the extra `server`
+        engine = self.service_engine
+        return DbosQueue(self.store_address(migrations.SERVICE), engine, self.limits)
+
+    @property
+    def submit_tools(self) -> SubmitTools:
+        """What submissions to the queue work with."""
+        return SubmitTools(
+            self.runs, self.profiles, self.evidence, self.policies, self.limits, self.queue, new_run_id, now
+        )
+
+    @cached_property
+    def losses(self) -> SqlLosses:
+        """Attempts that were lost with their processes."""
+        return SqlLosses(self.service_engine)
+
+    @cached_property
+    def schedules(self) -> SqlSchedules:
+        """What is run by itself."""
+        return SqlSchedules(self.service_engine)
+
+    @cached_property
     def workspace(self) -> FileWorkspace:
-        """Where bundles lie."""
+        """Where bundles grow."""
         return FileWorkspace(self.data_dir / "exports")
+
+    @cached_property
+    def artefacts(self) -> ArtefactStore:
+        """Where finished bundles are kept."""
+        return open_artefacts(self.settings)
 
     @cached_property
     def keys(self) -> FileKeyStore:
@@ -232,6 +353,28 @@ class Local:
         return StockTrivy(self.settings.get("trivy"))
 
     @property
+    def control_tools(self) -> ControlTools:
+        """What controls of runs work with, where there is no queue."""
+        return ControlTools(self.runs, self.artefacts, None, now)
+
+    @property
+    def delta_tools(self) -> DeltaTools:
+        """What deltas work with beside all that."""
+        lists = FileKeptLists(self.data_dir / "lists")
+        return DeltaTools(SqlChanges(self.evidence_engine), lists, self.evidence)
+
+    @cached_property
+    def statements(self) -> SqlFreshness:
+        """Freshness statements."""
+        return SqlFreshness(self.service_engine)
+
+    @property
+    def freshness_tools(self) -> FreshnessTools:
+        """What freshness statements are made with."""
+        evidence = self.evidence
+        return FreshnessTools(self.statements, evidence.read_states, self.tenant_keys, self.profiles, now)
+
+    @property
     def export_tools(self) -> Tools:
         """Everything that a run works with."""
         return Tools(
@@ -240,16 +383,40 @@ class Local:
             trivy=self.evidence,
             java=self.evidence,
             vex=self.vex_rows,
-            findings=self.finding_tools,
+            findings=lambda selection: selected_findings(self.evidence_engine, selection),
             policies=self.policies,
             projections=SqlProjections(self.evidence_engine),
+            profiles=self.profiles,
             runs=self.runs,
             workspace=self.workspace,
+            artefacts=self.artefacts,
             keys=self.tenant_keys,
             scanner=self.scanner,
+            deltas=self.delta_tools,
+            freshness=self.freshness_tools,
             projection_versions=schema.VERSIONS,
             now=now,
         )
+
+
+class ServerExtraMissing(MissingPrerequisite):
+    """The libraries of the service are not installed: clients and verifiers do without them."""
+
+    code = "ERR_SERVER_EXTRA_MISSING"
+    hint = "Install them: `pip install 'stellaops[server]'`."
+
+
+@contextmanager
+def server_extra() -> Iterator[None]:
+    """Around imports of what the extra `server` brings.
+
+    Raises:
+        ServerExtraMissing: see there.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ServerExtraMissing(f"the library {error.name} is not installed") from error
 
 
 class TenantKeys:
@@ -275,4 +442,9 @@ def now() -> datetime:
 
 def new_run_id() -> str:
     """An id for a run: sorts by time, and cannot be guessed."""
-    return f"run-{now():%Y%m%dt%H%M%S}-{secrets.token_hex(4)}"
+    return run_id_of(now(), secrets.token_hex(4))
+
+
+def run_id_of(moment: datetime, chance: str) -> str:
+    """The id of a run that was asked for at a moment; `chance` is 8 hex digits."""
+    return f"run-{moment:%Y%m%dt%H%M%S}-{chance}"

@@ -1,4 +1,4 @@
-"""`stella concelier pull` as a process against a server of this test."""
+"""`stella concelier pull` and `stella excititor pull` as processes against a server of this test."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ OPEN = {
 }
 
 
-def start(data: Path, *arguments: object, **variables: str) -> subprocess.Popen[bytes]:
-    command = [*COMMAND, "--data-dir", str(data), "--format", "json", "concelier", *map(str, arguments)]
+def start(
+    data: Path, *arguments: object, product: str = "concelier", **variables: str
+) -> subprocess.Popen[bytes]:
+    command = [*COMMAND, "--data-dir", str(data), "--format", "json", product, *map(str, arguments)]
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -28,15 +30,15 @@ def start(data: Path, *arguments: object, **variables: str) -> subprocess.Popen[
     )
 
 
-def concelier(data: Path, *arguments: object, **variables: str) -> Answer:
-    with start(data, *arguments, **variables) as process:
+def concelier(data: Path, *arguments: object, product: str = "concelier", **variables: str) -> Answer:
+    with start(data, *arguments, product=product, **variables) as process:
         out, err = process.communicate(timeout=300)
     return Answer(process.returncode, out, err.decode())
 
 
-def pulled(data: Path, *arguments: object) -> dict[str, Any]:
+def pulled(data: Path, *arguments: object, product: str = "concelier") -> dict[str, Any]:
     """The report of a pull of one source that must succeed."""
-    answer = concelier(data, "pull", *arguments)
+    answer = concelier(data, "pull", *arguments, product=product)
     assert answer.code == 0, answer.err
     (report,) = answer.value
     assert report["state"] == "ok"

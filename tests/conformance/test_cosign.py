@@ -12,15 +12,22 @@ import pytest
 
 from stellaops.bundles import layout
 from stellaops.signing import cosign_blob, ecdsa_p256
+from tests.unit.kit import small_mirror
 from tests.unit.kit.small_bundle import SENDER, STRANGER, SmallBundle
 
 SIGNED = ["export.json", "files.json", "trivy/db.bundle"]
 TRUSTED_ROOT = '{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}'
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return SmallBundle().write(tmp_path / "bundle")
+@pytest.fixture(params=["json", "mirror"])
+def root(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A bundle root; a mirror's out of its archive, as stock tar unpacks it."""
+    if request.param == "json":
+        return SmallBundle().write(tmp_path / "bundle")
+    archive = small_mirror.mirror(tmp_path / "archive", tmp_path / "packed")
+    (tmp_path / "x.tar").write_bytes(small_mirror.unpacked(archive.read_bytes()))
+    subprocess.run(["tar", "-xf", "x.tar"], cwd=tmp_path, check=True)
+    return tmp_path / "mirror"
 
 
 @pytest.fixture
@@ -124,6 +131,31 @@ def test_openssl_agrees(openssl: Path, root: Path, key: Path, path: str, no_netw
     assert accepts(command, root, no_network)
     flip(root / path)
     assert not accepts(command, root, no_network)
+
+
+def test_the_digest_beside_an_archive_is_signed_for_cosign(
+    cosign: Path, keys: Keys, tmp_path: Path, no_network: tuple[str, ...]
+) -> None:
+    archive = small_mirror.mirror(tmp_path / "archive", tmp_path / "packed")
+    beside = f"{archive.name}{layout.ARCHIVE_DIGEST}"
+    signature = f"{archive.name}{layout.ARCHIVE_SIGNATURE}"
+
+    def command(key: Path) -> list[str | Path]:
+        return [
+            cosign,
+            "verify-blob",
+            "--key",
+            key,
+            "--signature",
+            signature,
+            "--insecure-ignore-tlog=true",
+            beside,
+        ]
+
+    assert accepts(command(keys.ours), archive.parent, no_network)
+    assert not accepts(command(keys.strangers), archive.parent, no_network)
+    flip(archive.parent / beside)
+    assert not accepts(command(keys.ours), archive.parent, no_network)
 
 
 def test_the_readme_gives_commands_that_work(

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, func, select
 
-from stellaops.adapters.sql import imports, schema
+from stellaops.adapters.sql import applying, schema
+from stellaops.adapters.sql.applying import ImportLost
 from stellaops.adapters.sql.engine import reading, retried
 from stellaops.adapters.sql.errors import StoreConflict
-from stellaops.adapters.sql.imports import ImportLost
 from stellaops.adapters.sql.sources import SourceBusy
 from stellaops.ingest import import_documents
 from stellaops.ingest.model import Batch, Source
@@ -74,7 +74,7 @@ def _at_once(place: Place, work: Callable[[Store, int], object], meanwhile: Call
 
 @pytest.fixture(autouse=True)
 def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(imports, "_APPLY_ROWS", 7)
+    monkeypatch.setattr(applying, "_APPLY_ROWS", 7)
     monkeypatch.setattr(import_documents, "_BATCH_RECORDS", 11)
 
 
@@ -140,7 +140,7 @@ def test_numbers_that_are_taken_and_not_committed_are_seen_by_nobody_and_passed_
     """Else a reader who has seen number n would never learn of a smaller one that commits after it."""
     slow, quick = place.evidence(), place.evidence()
     taken, go_on = threading.Event(), threading.Event()
-    take = imports._take_sequences
+    take = applying._take_sequences
 
     def waits(connection: Connection, count: int) -> int:
         first = take(connection, count)
@@ -149,7 +149,7 @@ def test_numbers_that_are_taken_and_not_committed_are_seen_by_nobody_and_passed_
             assert go_on.wait(30)
         return first
 
-    monkeypatch.setattr(imports, "_take_sequences", waits)
+    monkeypatch.setattr(applying, "_take_sequences", waits)
     one = threading.Thread(target=slow.take, args=(folder_of([osv("X-1"), osv("X-2")]), "slow"), name="slow")
     other = threading.Thread(target=quick.take, args=(folder_of([osv("Y-1")]), "quick"))
     one.start()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Boolean, Column, Engine, Integer, text
 
-from stellaops.adapters.sql import imports, schema
+from stellaops.adapters.sql import applying, imports, schema
 from stellaops.adapters.sql.address import parse_address
 from stellaops.adapters.sql.engine import open_engine, reading, writing
 from stellaops.adapters.sql.errors import (
@@ -197,7 +197,7 @@ def test_an_import_whose_connections_the_server_ends_goes_on_afterwards(
     store: Store, place: Place, postgres_server: Server, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     documents = folder_of([osv(f"GHSA-aaaa-bbbb-{number:04}") for number in range(50)])
-    monkeypatch.setattr(imports, "_APPLY_ROWS", 10)
+    monkeypatch.setattr(applying, "_APPLY_ROWS", 10)
     chunks = []
 
     def ended(connection: Any, count: int) -> int:
@@ -206,9 +206,9 @@ def test_an_import_whose_connections_the_server_ends_goes_on_afterwards(
             end_sessions(postgres_server, database)
         return take(connection, count)
 
-    take = imports._take_sequences
+    take = applying._take_sequences
     with monkeypatch.context() as patched:
-        patched.setattr(imports, "_take_sequences", ended)
+        patched.setattr(applying, "_take_sequences", ended)
         with pytest.raises(StoreUnreachable):
             store.take(documents)
     assert 0 < store.sequence < 50

@@ -159,7 +159,7 @@ def test_only_sqlite_migrates_itself(place: Place) -> None:
     if engine.dialect.name == "sqlite":
         assert state(open_checked(engine)).pending == ()
     else:
-        with pytest.raises(StoreNotMigrated, match="step 2"):
+        with pytest.raises(StoreNotMigrated, match=f"step {EVIDENCE.version}"):
             open_checked(engine)
 
 

@@ -16,12 +16,14 @@ from benchmarks import documents
 from tests.support.tools import ROOT
 
 _SMALL: dict[str, list[str]] = {
+    "api": ["--seconds", "0.3", "--connections", "2", "--watchers", "5", "--bytes", "1000000"],
     "bolt_write": ["--top", "2", "--packages", "3", "--entries", "4"],
     "export_phases": ["--generated", "60"],
     "import_osv": ["--documents", "60"],
     "java_db": ["--rows", "500"],
     "matching": ["--documents", "60"],
     "memory": ["--documents", "20"],
+    "mirror_bundles": ["--documents", "60"],
     "pull": ["--documents", "60", "--changed", "6"],
     "vex": ["--documents", "4"],
 }
@@ -34,6 +36,16 @@ def _run(name: str, directory: Path) -> str:
     assert done.returncode == 0, done.stderr
     assert list(directory.iterdir()) == [], "a benchmark cleans up"
     return done.stdout
+
+
+def _api(result: dict[str, Any]) -> None:
+    assert min(result["reads"][name]["perSecond"] for name in ("bare", "runs", "run", "healthz")) > 0
+    assert result["reads"]["runs"]["p50ms"] < 35, (
+        "answers wait for the caller's acknowledgement (TCP_NODELAY)"
+    )
+    assert result["download"]["ours"]["GBs"] > 0
+    assert result["submissions"]["perSecond"] > 0
+    assert result["watchers"]["lastOfAllMax"] < 10
 
 
 def _java_db(result: dict[str, Any]) -> None:
@@ -66,6 +78,14 @@ def _memory(result: dict[str, Any]) -> None:
     assert all(peaks["own"] > 0 for size in result["sizes"] for peaks in size["steps"].values())
 
 
+def _mirror_bundles(result: dict[str, Any]) -> None:
+    assert result["documents"] == 60
+    assert result["verify"]["verdicts"] == ["ok"]
+    for part in (result["full"], result["verify"]):
+        assert part["peer"] > 0
+        assert part["memory"] > 0
+
+
 def _pull(result: dict[str, Any]) -> None:
     kinds = result["kinds"]
     assert [kinds[kind]["documents"] for kind in ("import", "first", "changed", "again")] == [60, 60, 6, 0]
@@ -86,12 +106,14 @@ def _matching(result: dict[str, Any]) -> None:
 
 
 _SAYS: dict[str, Callable[[dict[str, Any]], None]] = {
+    "api": _api,
     "bolt_write": _bolt_write,
     "export_phases": _export_phases,
     "import_osv": _import_osv,
     "java_db": _java_db,
     "matching": _matching,
     "memory": _memory,
+    "mirror_bundles": _mirror_bundles,
     "pull": _pull,
     "vex": _vex,
 }

@@ -67,6 +67,7 @@ def wrong_in(text: str, name: str = "src/module.py", checkout: str = "/srv/build
         "AGE-SECRET-" + "KEY-1" + "Q" * 58,
         "AK" + "IA" + "ABCDEFGHIJKLMNOP",
         "gh" + "p_" + "a" * 36,
+        "stel" + "la_" + "a" * 43,
     ],
 )
 def test_a_secret_is_found(text: str) -> None:

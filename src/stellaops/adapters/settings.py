@@ -17,6 +17,11 @@ from stellaops.core.errors import InvalidInput
 _FIELDS = {
     "dataDir": ("STELLA_DATA_DIR", "where evidence, keys and exports lie"),
     "tenant": ("STELLA_TENANT", "whose profiles, keys and runs are meant"),
+    "server": ("STELLA_SERVER", "address of a server that is asked instead of the data directory"),
+    "context": ("STELLA_CONTEXT", "name of a saved server that is asked; `local` for the data directory"),
+    "token": ("STELLA_TOKEN", "access token for the server; else one is got with the client's secret"),
+    "client": ("STELLA_CLIENT", "client that logs in to the server; else that of the saved server"),
+    "clientSecretFile": ("STELLA_CLIENT_SECRET_FILE", "file with the client's secret, of mode 0600"),
     "trivy": ("STELLA_TRIVY", "path of the trivy program"),
     "keyPassphraseFile": ("STELLA_KEY_PASSPHRASE_FILE", "file with the passphrase of private keys"),
     "store.evidence": (
@@ -25,6 +30,19 @@ _FIELDS = {
     ),
     "store.service": ("STELLA_STORE_SERVICE", "the same for profiles and records of runs"),
     "store.passwordFile": ("STELLA_STORE_PASSWORD_FILE", "file with the password of the role; else libpq's"),
+    "artefacts.store": (
+        "STELLA_ARTEFACTS_STORE",
+        "`s3://BUCKET/PREFIX` where finished bundles are kept; else `exports` in the data directory",
+    ),
+    "artefacts.endpoint": (
+        "STELLA_ARTEFACTS_ENDPOINT",
+        "URL of an S3-compatible server that is not AWS's own; plain HTTP only to hosts of `egress.allowHttp`",
+    ),
+    "artefacts.region": ("STELLA_ARTEFACTS_REGION", "region of the bucket; else the one of the key's file"),
+    "artefacts.keyFile": (
+        "STELLA_ARTEFACTS_KEY_FILE",
+        "file with the access key, as AWS's `credentials`; else what the machine itself may do",
+    ),
     "egress.offline": ("STELLA_OFFLINE", "`true` refuses every fetch over the network"),
     "egress.allowPrivate": (
         "STELLA_EGRESS_ALLOW_PRIVATE",
@@ -39,14 +57,52 @@ _FIELDS = {
     "egress.caFile": ("STELLA_EGRESS_CA_FILE", "PEM certificates to trust beside the system's"),
     "pull.parallel": ("STELLA_PULL_PARALLEL", "downloads at once"),
     "pull.maxFileSize": ("STELLA_PULL_MAX_FILE_SIZE", "bytes of the largest file that is fetched"),
+    "api.maxBody": ("STELLA_API_MAX_BODY", "bytes of the largest body that is read into memory"),
+    "api.maxUpload": ("STELLA_API_MAX_UPLOAD", "bytes of the largest upload"),
+    "api.requestsPerMinute": (
+        "STELLA_API_REQUESTS_PER_MINUTE",
+        "requests of one client, or of one address without a valid token; a tenth of it at once",
+    ),
+    "api.metricsFrom": (
+        "STELLA_API_METRICS_FROM",
+        "networks that may read `/metrics` without a token, as `10.1.0.0/16`; a list",
+    ),
+    "log.level": ("STELLA_LOG_LEVEL", "`debug`, `info`, `warning` or `error`: what services log"),
+    "worker.slots": ("STELLA_WORKER_SLOTS", "weight of what a worker works on at once; else 6 for every 4 CPUs"),
+    "worker.timeLimit": ("STELLA_WORKER_TIME_LIMIT", "how long an attempt of a run may take, as `90m`"),
+    "worker.graceSeconds": ("STELLA_WORKER_GRACE_SECONDS", "how long a worker that ends waits for its runs"),
+    "authority.issuer": ("STELLA_AUTHORITY_ISSUER", "`iss` of access tokens; the same in every process"),
+    "authority.audience": ("STELLA_AUTHORITY_AUDIENCE", "`aud` of access tokens; the same in every process"),
+    "authority.tokenSeconds": ("STELLA_AUTHORITY_TOKEN_SECONDS", "how long access tokens live: 30 to 900"),
+    "authority.keyDays": (
+        "STELLA_AUTHORITY_KEY_DAYS",
+        "how long a key signs access tokens before the next one does",
+    ),
 }
+
+_SECRET = frozenset({"token"})
 
 # Variables that other programs know too; ours come first.
 _STANDARD = {
     "egress.proxy": ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"),
     "egress.noProxy": ("NO_PROXY", "no_proxy"),
 }
-_DEFAULTS = {"tenant": "default", "pull.parallel": "4", "pull.maxFileSize": str(8 << 30)}
+_DEFAULTS = {
+    "tenant": "default",
+    "pull.parallel": "4",
+    "pull.maxFileSize": str(8 << 30),
+    "api.maxBody": str(1 << 20),
+    "api.maxUpload": str(4 << 30),
+    "api.requestsPerMinute": "6000",
+    "api.metricsFrom": "127.0.0.0/8,::1/128",
+    "log.level": "info",
+    "worker.timeLimit": "2h",
+    "worker.graceSeconds": "3",
+    "authority.issuer": "stellaops",
+    "authority.audience": "stellaops",
+    "authority.tokenSeconds": "900",
+    "authority.keyDays": "30",
+}
 
 
 class InvalidSettings(InvalidInput):
@@ -80,6 +136,8 @@ class Settings:
         value = self.get(name)
         if value is None:
             return None
+        if name in _SECRET:
+            return "***"
         value = re.sub(r"(?i)(?<=[?&])([a-z]*password)=[^&]*", r"\1=***", value)
         return re.sub(r"(?<=//)[^/@]*@|^[^/@]*@", "***@", value)
 

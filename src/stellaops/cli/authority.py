@@ -1,20 +1,21 @@
-"""`stella authority`: signing keys."""
+"""`stella authority`: signing keys; clients, tenants and keys of access tokens stand in `cli/clients.py`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from stellaops.adapters.keys import disk
-from stellaops.adapters.keys.file import FileKeyStore
 from stellaops.authority import manage_keys
-from stellaops.authority.keys import DamagedKey, KeyRecord, KeyState, PassphraseNeeded, Protection
-from stellaops.bootstrap import TenantKeys, now
+from stellaops.bootstrap import now
+from stellaops.center.keys import key as wire_of
+from stellaops.center.keys import tell_key
+from stellaops.center.wire import Wire
+from stellaops.cli.clients import bootstrap, client, tenant, token_key
 from stellaops.cli.frame import App, StellaGroup, UsageError, pass_app
-from stellaops.core import timestamps
-from stellaops.exports.resign_exports import Resigned, resign_exports
+from stellaops.cli.login import login, logout
 from stellaops.signing import ecdsa_p256, key_files
 from stellaops.signing.ecdsa_p256 import PrivateKey, UnusableKey
 from stellaops.signing.key_files import KeyForm
@@ -41,7 +42,11 @@ _KEY_ID = click.option("--key-id", metavar="ID", help="Another than the active k
 
 @click.group(cls=StellaGroup)
 def authority() -> None:
-    """Keys that sign exports."""
+    """Who may use the service, and the keys that sign exports."""
+
+
+for command in (client, tenant, token_key, bootstrap, login, logout):
+    authority.add_command(command)
 
 
 @authority.group(cls=StellaGroup)
@@ -59,9 +64,7 @@ def key_create(app: App, passphrase_file: Path | None, no_activate: bool) -> Non
     The private part is kept in the data directory with mode 0600, or encrypted under a passphrase: later runs then
     need it too (STELLA_KEY_PASSPHRASE_FILE). A tenant's first key is active at once.
     """
-    store = app.local.key_store(passphrase_file)
-    record = manage_keys.create_key(store, app.tenant, now=now(), activate=not no_activate)
-    app.out.value(_wire(record) | {"publicKeyFile": str(app.local.keys.public_key_path(app.tenant))})
+    app.out.value(app.center.keys.create(activate=not no_activate, passphrase_file=passphrase_file))
 
 
 @key.command("import")
@@ -85,16 +88,15 @@ def key_import(
     taken = _opened(file, given)
     kept = _passphrase(new_passphrase_file or app.settings.get("keyPassphraseFile")) or given or None
     record = manage_keys.import_key(app.local.keys, app.tenant, taken, kept, now=now(), activate=activate)
-    app.out.value(_wire(record))
+    tell_key(app.local, app.tenant, "key.imported", record)
+    app.out.value(wire_of(record))
 
 
 @key.command("list")
 @pass_app
 def key_list(app: App) -> None:
     """List the keys of the tenant, the oldest first."""
-    records = manage_keys.list_keys(app.local.keys, app.tenant)
-    damaged = app.local.keys.damaged(app.tenant)
-    wires = [*map(_wire, records), *(_damaged(app.tenant, each) for each in damaged)]
+    wires = app.center.keys.list()
     instants = ("createdAt", "retiredAt", "revokedAt")
     app.out.rows(
         wires,
@@ -111,7 +113,7 @@ def key_list(app: App) -> None:
 @pass_app
 def key_activate(app: App, key_id: str) -> None:
     """Let a waiting or retired key sign from now on; the one that did so far still verifies."""
-    app.out.value(_wire(manage_keys.activate_key(app.local.keys, app.tenant, key_id, now=now())))
+    app.out.value(app.center.keys.activate(key_id))
 
 
 @key.command("export-public")
@@ -123,14 +125,9 @@ def key_activate(app: App, key_id: str) -> None:
 @pass_app
 def key_export_public(app: App, key_id: str | None, every: bool, target: Path | None) -> None:
     """Write a public key in PEM, for the receivers of exports; or all of them, which --key takes too."""
-    store = app.local.keys
     if every and key_id:
         raise UsageError("--all and --key-id exclude each other")
-    pem = (
-        manage_keys.export_all_public(store, app.tenant)
-        if every
-        else manage_keys.export_public(store, app.tenant, key_id)
-    )
+    pem = app.center.keys.public(key_id, every=every)
     if target is None:
         click.echo(pem.decode("ascii"), nl=False)
         return
@@ -192,9 +189,9 @@ def key_passwd(
     new = _passphrase(new_passphrase_file)
     changed = manage_keys.change_passphrase(store, app.tenant, key_id, new, unprotected=no_passphrase)
     app.out.rows(
-        [_wire(record) for record in changed],
+        [wire_of(record) for record in changed],
         ("key", "encrypted"),
-        [(record.key_id, _wire(record)["encrypted"]) for record in changed],
+        [(record.key_id, wire_of(record)["encrypted"]) for record in changed],
     )
 
 
@@ -217,16 +214,17 @@ def key_rotate(
     The keys before it still verify what they signed, such as exports that are out. Where the active key is under a
     passphrase, the new one is too, unless told otherwise.
     """
-    given = passphrase_file or app.settings.get("keyPassphraseFile")
     if no_passphrase and passphrase_file:
         raise UsageError("--passphrase-file and --no-passphrase exclude each other")
-    if not given and not no_passphrase:
-        _demand_no_loss_of_protection(app)
-    store = FileKeyStore(app.local.data_dir) if no_passphrase else app.local.key_store(passphrase_file)
-    wire = _wire(manage_keys.create_key(store, app.tenant, now=now()))
-    done = () if keep_signatures else _resign(app, store)
-    app.out.value(wire | {"resigned": [_resigned(each) for each in done]})
-    _leave_with(context, done)
+    with app.out.progress("signing kept exports") as steps:
+        wire = app.center.keys.rotate(
+            passphrase_file=passphrase_file,
+            unprotected=no_passphrase,
+            keep_signatures=keep_signatures,
+            progress=steps.show,
+        )
+    app.out.value(wire)
+    _leave_with(context, wire["resigned"])
 
 
 @key.command("resign")
@@ -239,12 +237,10 @@ def key_resign(app: App, context: click.Context, passphrase_file: Path | None) -
     Their content is held against the records of their runs. An export that is not what its run made keeps its
     signatures; the command then exits 6.
     """
-    done = _resign(app, app.local.key_store(passphrase_file))
-    app.out.rows(
-        [_resigned(each) for each in done],
-        ("export", "archive", "problem"),
-        [(each.export_id, each.archive_id, each.problem) for each in done],
-    )
+    with app.out.progress("signing kept exports") as steps:
+        done = app.center.keys.resign(passphrase_file=passphrase_file, progress=steps.show)
+    names = ("exportId", "archiveId", "problem")
+    app.out.rows(done, ("export", "archive", "problem"), [[each[name] for name in names] for each in done])
     _leave_with(context, done)
 
 
@@ -254,31 +250,11 @@ def key_resign(app: App, context: click.Context, passphrase_file: Path | None) -
 @pass_app
 def key_revoke(app: App, key_id: str, reason: str) -> None:
     """Revoke a key: it signs and verifies nothing any more. A first revocation stands, with its time and reason."""
-    record = manage_keys.revoke_key(app.local.keys, app.tenant, key_id, now=now(), reason=reason)
-    app.out.value(_wire(record))
+    app.out.value(app.center.keys.revoke(key_id, reason))
 
 
-def _demand_no_loss_of_protection(app: App) -> None:
-    for record in manage_keys.list_keys(app.local.keys, app.tenant):
-        if record.state is KeyState.ACTIVE and record.protection is Protection.ENCRYPTED:
-            raise PassphraseNeeded(
-                "the active key is under a passphrase, and none was given for the new one",
-                hint="Give --passphrase-file, set STELLA_KEY_PASSPHRASE_FILE, or say --no-passphrase.",
-            )
-
-
-def _resign(app: App, store: FileKeyStore) -> tuple[Resigned, ...]:
-    local = app.local
-    with app.out.progress("signing kept exports") as steps:
-        return resign_exports(app.tenant, local.runs, local.workspace, TenantKeys(store), steps.show)
-
-
-def _resigned(done: Resigned) -> dict[str, Any]:
-    return {"exportId": done.export_id, "archiveId": done.archive_id, "problem": done.problem}
-
-
-def _leave_with(context: click.Context, done: tuple[Resigned, ...]) -> None:
-    if any(each.problem for each in done):
+def _leave_with(context: click.Context, done: Sequence[Wire]) -> None:
+    if any(each["problem"] for each in done):
         context.exit(6)
 
 
@@ -291,25 +267,6 @@ def _opened(file: Path, passphrase: bytes | None) -> PrivateKey:
         return key_files.read(disk.read_named(file), passphrase)
     except UnusableKey as error:
         raise UnusableKey(f"{file}: {error.what}", hint=error.advice) from None
-
-
-def _wire(record: KeyRecord) -> dict[str, Any]:
-    encrypted = None if record.protection is Protection.ABSENT else record.protection is Protection.ENCRYPTED
-    return {
-        "keyId": record.key_id,
-        "tenant": record.tenant,
-        "state": record.state.value,
-        "createdAt": timestamps.render(record.created_at),
-        "retiredAt": timestamps.render(record.retired_at) if record.retired_at else None,
-        "revokedAt": timestamps.render(record.revoked_at) if record.revoked_at else None,
-        "revocationReason": record.revocation_reason or None,
-        "encrypted": encrypted,
-    }
-
-
-def _damaged(tenant: str, damaged: DamagedKey) -> dict[str, Any]:
-    nothing = dict.fromkeys(("createdAt", "retiredAt", "revokedAt", "revocationReason", "encrypted"))
-    return {"keyId": damaged.key_id, "tenant": tenant, "state": "damaged", **nothing}
 
 
 def _second(instant: str | None) -> str | None:

@@ -7,20 +7,11 @@ from typing import Any
 
 import click
 
-from stellaops.adapters.files.inputs import FileInputs
-from stellaops.bootstrap import now
+from stellaops.center.interface import FindingsWanted
+from stellaops.center.wire import Wire
 from stellaops.cli.frame import App, StellaGroup, pass_app
 from stellaops.cli.importing import print_report
-from stellaops.core import timestamps
-from stellaops.findings.find import Request, find
-from stellaops.findings.finding import Finding, digest
-from stellaops.findings.policies import LATEST, find_snapshot
-from stellaops.findings.ports import StoredSbom
-from stellaops.ingest.feeds import Side
-from stellaops.ingest.import_documents import ImportRequest, import_documents
-from stellaops.ingest.model import owned_source
-from stellaops.sboms.feed import SbomFeed
-from stellaops.vex import weights
+from stellaops.findings.policies import LATEST
 
 
 @click.group(cls=StellaGroup)
@@ -49,16 +40,8 @@ def sbom_import(app: App, *, paths: tuple[Path, ...], prune: bool) -> None:
     CycloneDX as JSON or XML, SPDX as JSON or tag-value. They are kept byte for byte and belong to the tenant; the key
     of each is what it is about and its path. What cannot be read goes to quarantine and stops nothing.
     """
-    request = ImportRequest(owned_source("sboms", app.tenant), SbomFeed.name, prune=prune, side=Side.SBOMS)
     with app.out.progress("importing bills of materials") as steps:
-        report = import_documents(
-            request,
-            FileInputs(paths),
-            sources=app.local.sources,
-            store=app.local.imports,
-            now=now,
-            progress=lambda read: steps.show(f"{read:,} files read"),
-        )
+        report = app.center.evidence.import_sboms(paths, prune=prune, progress=steps.show)
     print_report(app, report)
 
 
@@ -66,25 +49,9 @@ def sbom_import(app: App, *, paths: tuple[Path, ...], prune: bool) -> None:
 @pass_app
 def sbom_list(app: App) -> None:
     """List the tenant's bills of materials."""
-    app.local.bring_projections_up_to_date()
-    stored = app.local.sboms.sboms(app.tenant)
+    wires = app.center.evidence.sboms()
     names = ("subject", "form", "components", "platform", "path", "key")
-    wires = [_wire(one) for one in stored]
     app.out.rows(wires, names, [[wire[name] for name in names] for wire in wires])
-
-
-def _wire(stored: StoredSbom) -> dict[str, Any]:
-    platform = stored.platform
-    return {
-        "subject": stored.subject,
-        "form": stored.form,
-        "components": stored.components,
-        "platform": f"{platform.family} {platform.release}".strip() if platform else None,
-        "path": stored.path,
-        "key": stored.key,
-        "digest": stored.digest,
-        "importedAt": timestamps.render(stored.fetched_at),
-    }
 
 
 @evidence.command()
@@ -126,29 +93,20 @@ def findings(
     Each finding names the component, the vulnerability by its CVE where it has one, the documents that say so with
     their ranges, the consensus of VEX statements, and the rules of the policy that had a say.
     """
-    local = app.local
-    local.bring_projections_up_to_date()
-    snapshot = find_snapshot(app.tenant, wanted, local.policies)
-    told = weights.parse(weights_file.read_bytes()) if weights_file else weights.Weights()
-    request = Request(app.tenant, sbom, sequence, snapshot, told)
+    weights = weights_file.read_bytes() if weights_file else None
     with app.out.progress("matching"):
-        found = find(request, local.finding_tools)
-    still_open = [one for one in found if one.status == "open"]
-    wire = {
-        "policySnapshot": snapshot.digest,
-        "digest": digest(found),
-        "open": len(still_open),
-        "suppressed": len(found) - len(still_open),
-        "findings": [one.wire() for one in found],
-    }
+        wire = app.center.evidence.findings(FindingsWanted(sbom, wanted, sequence, weights))
+    found = wire["findings"]
+    shown = [one for one in found if everything or one["status"] == "open"]
     columns = ("severity", "vulnerability", "component", "fixed", "status", "documents")
-    app.out.rows(wire, columns, [_line(one) for one in (found if everything else still_open)])
-    app.out.line(f"{len(still_open)} open, {len(found) - len(still_open)} suppressed")
-    if not found and not local.sboms.sboms(app.tenant):
+    app.out.rows(wire, columns, [_line(one) for one in shown])
+    app.out.line(f"{wire['open']} open, {wire['suppressed']} suppressed")
+    if not found and not app.center.evidence.sboms():
         app.out.note("the tenant has no bill of materials: `stella evidence sbom import PATH`")
 
 
-def _line(one: Finding) -> list[Any]:
-    status = "; ".join(one.because) if one.because else one.status
-    documents = sorted({f"{rule.source} {rule.key}" for rule in one.rules})
-    return [one.severity, one.vulnerability, one.component or one.name, one.fixed, status, documents]
+def _line(one: Wire) -> list[Any]:
+    status = "; ".join(one["because"]) if one["because"] else one["status"]
+    documents = sorted({f"{rule['source']} {rule['key']}" for rule in one["rules"]})
+    component = one["component"] or one["name"]
+    return [one["severity"], one["vulnerability"], component, one["fixed"], status, documents]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import sys
 import traceback
 from dataclasses import dataclass
@@ -13,29 +14,16 @@ import click
 from stellaops.adapters import settings
 from stellaops.adapters.settings import Settings
 from stellaops.bootstrap import Local
+from stellaops.center.interface import Center
+from stellaops.center.local_exports import LocalCenter
 from stellaops.cli.output import FORMATS, Output
-from stellaops.core.errors import (
-    DependencyFailed,
-    InvalidInput,
-    MissingPrerequisite,
-    NotFound,
-    NotPermitted,
-    NotTrusted,
-    QuotaExceeded,
-    StellaError,
-)
-
-EXIT_CODES: tuple[tuple[type[StellaError], int, str], ...] = (
-    (InvalidInput, 2, "bad input"),
-    (NotPermitted, 3, "not authenticated or not allowed"),
-    (NotFound, 4, "not found"),
-    (MissingPrerequisite, 5, "something it needs is missing"),
-    (NotTrusted, 6, "not trusted, or verification failed"),
-    (QuotaExceeded, 10, "worth retrying: a quota"),
-    (DependencyFailed, 10, "worth retrying: another system"),
-)
-UNEXPECTED = 1
-INTERRUPTED = 130
+from stellaops.client import meant
+from stellaops.client.connection import Connection
+from stellaops.client.errors import NotOverServer
+from stellaops.client.meant import Meant
+from stellaops.client.remote_exports import RemoteCenter
+from stellaops.core.errors import InvalidInput, StellaError
+from stellaops.core.exit_codes import INTERRUPTED, exit_code
 
 
 @dataclass
@@ -43,6 +31,8 @@ class App:
     """What the global options say; handed to every command."""
 
     data_dir: str | None = None
+    server_flag: str | None = None
+    context_flag: str | None = None
     tenant_flag: str | None = None
     format: str | None = None
     trace: bool = False
@@ -56,9 +46,51 @@ class App:
         return settings.load({"dataDir": self.data_dir, "tenant": self.tenant_flag})
 
     @cached_property
-    def local(self) -> Local:
-        """The local data directory."""
+    def home(self) -> Local:
+        """The data directory of this machine, also where a server is asked: its keys are trusted, its tools used."""
         return Local(self.settings)
+
+    @property
+    def local(self) -> Local:
+        """The data directory, for what works on nothing else.
+
+        Raises:
+            NotOverServer: a server is meant.
+        """
+        if self.server is not None:
+            command = click.get_current_context().command_path
+            raise NotOverServer(f"`{command}` works on a data directory, and {self.server.shown} is meant")
+        return self.home
+
+    @cached_property
+    def server(self) -> Meant | None:
+        """The server that is meant; None for the data directory."""
+        if self.server_flag and self.context_flag:
+            raise UsageError("--server and --context exclude each other")
+        return meant.server(
+            self.settings, self.server_flag, self.context_flag, at_home=self.data_dir is not None
+        )
+
+    @cached_property
+    def connection(self) -> Connection:
+        """To the server that is meant.
+
+        Raises:
+            NotOverServer: none is.
+        """
+        if self.server is None:
+            command = click.get_current_context().command_path
+            raise NotOverServer(
+                f"`{command}` asks a server, and none is meant", hint="Name one with --server or --context."
+            )
+        return meant.connection(self.server, self.settings, self.home.web_settings)
+
+    @cached_property
+    def center(self) -> Center:
+        """Whom commands ask: the data directory, or the server."""
+        if self.server is not None:
+            return RemoteCenter(self.connection)
+        return LocalCenter(self.home, self.tenant, user())
 
     @property
     def tenant(self) -> str:
@@ -72,8 +104,8 @@ class App:
 
 
 _NAMES = {
-    "data_dir": "data_dir", "tenant": "tenant_flag", "format": "format", "trace": "trace", "no_color": "no_color",
-    "verbose": "verbose", "quiet": "quiet",
+    "data_dir": "data_dir", "server": "server_flag", "context": "context_flag", "tenant": "tenant_flag",
+    "format": "format", "trace": "trace", "no_color": "no_color", "verbose": "verbose", "quiet": "quiet",
 }  # fmt: skip
 
 
@@ -90,6 +122,8 @@ def _global_options() -> list[click.Option]:
 
     return [
         option("--data-dir", metavar="DIR", help="The data directory (STELLA_DATA_DIR)."),
+        option("--server", metavar="URL", help="Ask this server (STELLA_SERVER); else the data directory."),
+        option("--context", metavar="NAME", help="Ask a saved server (STELLA_CONTEXT); `local` for none."),
         option("--tenant", metavar="NAME", help="The tenant (STELLA_TENANT; default: default)."),
         option(
             "--format",
@@ -146,12 +180,12 @@ def _with_verbatim_blocks(kwargs: dict[str, Any]) -> dict[str, Any]:
 pass_app = click.make_pass_decorator(App, ensure=True)
 
 
-def run(command: click.Command, arguments: list[str] | None = None) -> NoReturn:
+def run(command: click.Command, arguments: list[str] | None = None, name: str = "stella") -> NoReturn:
     """Run a command line to its exit code; errors end here and nowhere else."""
     app = App()
     try:
         # Out of standalone mode click returns the code of an early exit instead of raising it.
-        stopped = command.main(arguments, prog_name="stella", standalone_mode=False, obj=app)
+        stopped = command.main(arguments, prog_name=name, standalone_mode=False, obj=app)
     except StellaError as error:
         sys.exit(_report(error, app))
     except (KeyboardInterrupt, click.Abort):
@@ -181,6 +215,14 @@ def _report(error: StellaError, app: App, cause: BaseException | None = None) ->
     return exit_code(error)
 
 
+def user() -> str:
+    """Who runs this process, for records."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # no name for this user id, as in many containers
+        return "unknown"
+
+
 class UsageError(InvalidInput):
     """The command line itself is wrong: an unknown command or option, a value of the wrong form."""
 
@@ -196,8 +238,3 @@ def _usage(error: click.ClickException) -> UsageError:
 
 def _internal(error: BaseException) -> StellaError:
     return StellaError(f"unexpected {type(error).__name__}: {error}")
-
-
-def exit_code(error: StellaError) -> int:
-    """The exit code of an error, by its category."""
-    return next((code for category, code, _ in EXIT_CODES if isinstance(error, category)), UNEXPECTED)

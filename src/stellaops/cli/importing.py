@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import click
 
-from stellaops.adapters.files.inputs import FileInputs, InputMissing
+from stellaops.adapters.files.inputs import InputMissing
 from stellaops.advisories.databases import DATABASES, GENERIC
-from stellaops.bootstrap import now
+from stellaops.center.interface import ImportWanted, Ingest
+from stellaops.center.wire import Wire
 from stellaops.cli.frame import App, StellaCommand, UsageError, pass_app
 from stellaops.core.errors import StellaError
 from stellaops.ingest import source_list
 from stellaops.ingest.feeds import Side, feeds_of, side_of
-from stellaops.ingest.import_documents import ImportRequest, import_documents
-from stellaops.ingest.model import Checks, ImportReport
 
 
 def import_options(side: Side) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -96,32 +94,25 @@ def import_(
     if listed is not None:
         if paths or source or feed or database or prune or openpgp_keys:
             raise UsageError("--sources stands for PATH, --source and all other options")
-        import_listed(app, listed)
+        import_listed(app, listed, app.center.concelier)
         return
     if not paths or source is None:
         raise UsageError("PATH and --source NAME are needed, or --sources FILE")
     keys = tuple(file.read_bytes() for file in openpgp_keys)
-    print_report(app, import_one(app, ImportRequest(source, feed, database, prune, keys), paths))
+    wanted = ImportWanted(source, feed, database, prune, keys)
+    print_report(app, import_one(app, app.center.concelier, wanted, paths))
 
 
-def import_one(app: App, request: ImportRequest, paths: Sequence[Path]) -> ImportReport:
+def import_one(app: App, into: Ingest, wanted: ImportWanted, paths: Sequence[Path]) -> Wire:
     """Import some paths with a progress bar."""
-    with app.out.progress(f"importing into {request.source}") as steps:
-        return import_documents(
-            request,
-            FileInputs(paths),
-            sources=app.local.sources,
-            store=app.local.imports,
-            now=now,
-            progress=lambda read: steps.show(f"{read:,} files read"),
-            openpgp=app.local.openpgp,
-        )
+    with app.out.progress(f"importing into {wanted.source}") as steps:
+        return into.import_paths(wanted, paths, steps.show)
 
 
 _COLUMNS = ("source", "feed", "read", "added", "changed", "unchanged", "withdrawn", "vanished", "quarantined")
 
 
-def import_listed(app: App, listed: Path, side: Side = Side.ADVISORIES) -> None:
+def import_listed(app: App, listed: Path, into: Ingest, side: Side = Side.ADVISORIES) -> None:
     """Import what a file lists and show what each import did.
 
     Raises:
@@ -130,16 +121,16 @@ def import_listed(app: App, listed: Path, side: Side = Side.ADVISORIES) -> None:
     wires: list[dict[str, Any]] = []
     failures: list[tuple[str, StellaError]] = []
     for one in source_list.parse(listed.read_bytes(), side):
-        name = one.request.source
+        asked = one.request
         try:
             paths = [listed.parent / path for path in one.paths]
             keys = tuple(_key(listed.parent / path) for path in one.openpgp_keys)
-            wires.append(_wire(import_one(app, replace(one.request, openpgp_keys=keys), paths)))
+            wanted = ImportWanted(asked.source, asked.feed, asked.database, asked.prune, keys)
+            wires.append(import_one(app, into, wanted, paths))
         except StellaError as error:
-            failures.append((name, error))
-            wires.append(
-                {"source": name, "error": {"code": error.code, "what": error.what, "hint": error.advice}}
-            )
+            failures.append((asked.source, error))
+            told = {"code": error.code, "what": error.what, "hint": error.advice}
+            wires.append({"source": asked.source, "error": told})
     app.out.rows(wires, _COLUMNS, [[wire.get(name, "") for name in _COLUMNS] for wire in wires])
     if failures:
         raise _first(failures)
@@ -159,76 +150,39 @@ def _first(failures: Sequence[tuple[str, StellaError]]) -> StellaError:
     return error
 
 
-def print_report(app: App, report: ImportReport) -> None:
+def print_report(app: App, wire: Wire) -> None:
     """Show what an import did, and what to look at."""
-    wire = _wire(report)
     told = [
         (name, value)
         for name, value in wire.items()
         if value not in (0, False) and not isinstance(value, dict)
     ]
     app.out.value(wire, told)
-    if report.database == GENERIC.name:
+    if wire["database"] == GENERIC.name:
         app.out.note(
             "the ids are of no single known database: kept as database osv, which is trusted for no distribution;"
             " import each database as a source of its own, or give --database"
         )
-    if report.quarantined:
-        product = "excititor" if side_of(report.feed) is Side.VEX else "concelier"
-        app.out.note(f"see `stella {product} quarantine list --source {report.source}`")
-    if report.checks is not None:
-        _print_checks(app, report.checks)
+    if wire["quarantined"]:
+        product = "excititor" if side_of(wire["feed"]) is Side.VEX else "concelier"
+        app.out.note(f"see `stella {product} quarantine list --source {wire['source']}`")
+    if any(wire.get("checks", {}).values()):
+        _print_checks(app, wire["checks"])
 
 
-def _print_checks(app: App, checks: Checks) -> None:
+def _print_checks(app: App, checks: dict[str, int]) -> None:
     """What was checked beside the documents, and what could not be."""
-    if checks == Checks():
-        return
-    if replace(checks, unsigned=0, listed_but_absent=0) != Checks():
+    if any(value for name, value in checks.items() if name not in ("unsigned", "listedButAbsent")):
         _print_checked(app, checks)
-    if checks.unsigned:
-        app.out.note(f"{checks.unsigned:,} documents have no signature")
-    if checks.listed_but_absent:
-        app.out.note(f"listings name {checks.listed_but_absent:,} documents that are not in the input")
+    if checks["unsigned"]:
+        app.out.note(f"{checks['unsigned']:,} documents have no signature")
+    if checks["listedButAbsent"]:
+        app.out.note(f"listings name {checks['listedButAbsent']:,} documents that are not in the input")
 
 
-def _print_checked(app: App, checks: Checks) -> None:
+def _print_checked(app: App, checks: dict[str, int]) -> None:
     app.out.note(
-        f"beside documents: {checks.hashes_good:,} hashes good, {checks.hashes_wrong:,} wrong; "
-        f"{checks.signatures_good:,} signatures good, {checks.signatures_wrong:,} wrong, "
-        f"{checks.signatures_unverified:,} not verified for want of a key (--openpgp-key)"
+        f"beside documents: {checks['hashesGood']:,} hashes good, {checks['hashesWrong']:,} wrong; "
+        f"{checks['signaturesGood']:,} signatures good, {checks['signaturesWrong']:,} wrong, "
+        f"{checks['signaturesUnverified']:,} not verified for want of a key (--openpgp-key)"
     )
-
-
-def _wire(report: ImportReport) -> dict[str, Any]:
-    wire: dict[str, Any] = {
-        "source": report.source,
-        "feed": report.feed,
-        "database": report.database,
-        "read": report.read,
-        "added": report.added,
-        "changed": report.changed,
-        "unchanged": report.unchanged,
-        "withdrawn": report.withdrawn,
-        "vanished": report.vanished,
-        "quarantined": report.quarantined,
-        "equalKeys": report.equal_keys,
-        "ignored": report.ignored,
-        "sequence": report.sequence,
-        "resumed": report.resumed,
-    }
-    if report.statements is not None:
-        wire["statements"] = report.statements
-    if report.outdated:
-        wire["outdated"] = report.outdated
-    if report.checks is not None:
-        wire["checks"] = {
-            "hashesGood": report.checks.hashes_good,
-            "hashesWrong": report.checks.hashes_wrong,
-            "signaturesGood": report.checks.signatures_good,
-            "signaturesWrong": report.checks.signatures_wrong,
-            "signaturesUnverified": report.checks.signatures_unverified,
-            "unsigned": report.checks.unsigned,
-            "listedButAbsent": report.checks.listed_but_absent,
-        }
-    return wire

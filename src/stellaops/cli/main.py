@@ -13,15 +13,19 @@ from stellaops import __version__
 from stellaops.adapters import settings
 from stellaops.cli.authority import authority
 from stellaops.cli.concelier import concelier
+from stellaops.cli.contexts import context
 from stellaops.cli.db import db
 from stellaops.cli.doctor import doctor
 from stellaops.cli.evidence import evidence
 from stellaops.cli.excititor import excititor
 from stellaops.cli.export import export
-from stellaops.cli.frame import EXIT_CODES, INTERRUPTED, UNEXPECTED, App, StellaGroup, pass_app, run
+from stellaops.cli.frame import App, StellaGroup, pass_app, run
+from stellaops.cli.mirror import mirror
 from stellaops.cli.policy import policy
+from stellaops.cli.serve import serve
 from stellaops.cli.trivy import trivy
 from stellaops.core.errors import InvalidInput
+from stellaops.core.exit_codes import EXIT_CODES, INTERRUPTED, UNEXPECTED
 
 
 @click.group(cls=StellaGroup, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
@@ -42,6 +46,9 @@ def stella() -> None:
 @stella.group(cls=StellaGroup)
 def config() -> None:
     """Settings and where they come from."""
+
+
+config.add_command(context)
 
 
 @config.command("show")
@@ -96,15 +103,25 @@ def exit_codes(app: App) -> None:
     app.out.rows([{"code": code, "meaning": meaning} for code, meaning in rows], ("code", "meaning"), rows)
 
 
-for group in (concelier, excititor, export, trivy, authority, db, doctor, evidence, policy):
+for group in (concelier, excititor, export, mirror, trivy, authority, db, doctor, evidence, policy, serve):
     stella.add_command(group)
 
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; never returns."""
+    _prepare()
+    run(stella, arguments)
+
+
+def main_mirror(arguments: list[str] | None = None) -> Any:
+    """Run `mirror`, which is `stella mirror`; never returns."""
+    _prepare()
+    run(mirror, arguments, "mirror")
+
+
+def _prepare() -> None:
     # Imports and exports make millions of small objects that live for a moment; what is loaded by now stays.
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
     # Nothing that is made here may be written by others: whoever can exchange a key file can sign.
     os.umask(os.umask(0o022) | 0o022)
-    run(stella, arguments)

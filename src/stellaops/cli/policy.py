@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from stellaops.adapters.files.inputs import FileInputs
-from stellaops.bootstrap import now
+from stellaops.center.wire import Wire
 from stellaops.cli.frame import App, StellaGroup, UsageError, pass_app
 from stellaops.cli.importing import print_report
 from stellaops.core import timestamps
-from stellaops.findings.policies import find_snapshot, take_snapshot
-from stellaops.ingest.apply_policy import apply_policy, check
-from stellaops.policy.overlay import BadOverlay, Rule
+from stellaops.ingest.apply_policy import check
+from stellaops.policy.overlay import BadOverlay
 
 
 @click.group(cls=StellaGroup)
@@ -57,15 +54,7 @@ def apply_(app: App, *, paths: tuple[Path, ...], prune: bool) -> None:
 
     Findings go by snapshots: take one to let the change count.
     """
-    report = apply_policy(
-        app.tenant,
-        FileInputs(paths),
-        sources=app.local.sources,
-        store=app.local.imports,
-        now=now,
-        prune=prune,
-    )
-    print_report(app, report)
+    print_report(app, app.center.policies.apply(paths, prune=prune))
 
 
 @policy.command()
@@ -76,25 +65,9 @@ def apply_(app: App, *, paths: tuple[Path, ...], prune: bool) -> None:
 @pass_app
 def snapshot(app: App, *, at_text: str | None, dry_run: bool) -> None:
     """Take a snapshot of the rules in force. Equal rules give the same snapshot, whenever it is taken."""
-    at = _instant(at_text) if at_text else now()
-    taken = take_snapshot(app.tenant, app.local.policies, at=at, keep=not dry_run)
-    rules = taken.snapshot.rules
-    app.out.value(
-        {
-            "digest": taken.snapshot.digest,
-            "at": timestamps.render(at),
-            "kept": not dry_run,
-            "rules": [rule.id for rule in rules],
-            "expired": [rule.id for rule in taken.expired],
-        }
-    )
-
-
-def _instant(text: str) -> datetime:
-    found = timestamps.parse(text)
-    if found is None:
-        raise UsageError(f"--at {text!r} is no instant such as 2027-01-31T12:00:00Z")
-    return found
+    if at_text is not None and timestamps.parse(at_text) is None:
+        raise UsageError(f"--at {at_text!r} is no instant such as 2027-01-31T12:00:00Z")
+    app.out.value(app.center.policies.snapshot(at=at_text, keep=not dry_run))
 
 
 @policy.command()
@@ -103,42 +76,22 @@ def _instant(text: str) -> datetime:
 @pass_app
 def show(app: App, *, wanted: str | None, raw: bool) -> None:
     """Show the rules of a snapshot; without one, the overlays that are applied and the snapshots that were taken."""
-    policies = app.local.policies
+    policies = app.center.policies
     if wanted is None:
-        _show_all(app)
-        return
-    found = find_snapshot(app.tenant, wanted, policies)
-    if raw:
-        click.echo(found.body, nl=False)
-        return
-    wire = {"digest": found.digest, **msgspec.to_builtins(found)}
-    rows = [_rule_line(rule) for rule in found.rules]
-    app.out.rows(wire, ("id", "kind", "expires", "reason"), rows)
+        _show_all(app, policies.overview())
+    elif raw:
+        click.echo(policies.raw(wanted), nl=False)
+    else:
+        wire = policies.show(wanted)
+        app.out.rows(wire, ("id", "kind", "expires", "reason"), [_rule_line(rule) for rule in wire["rules"]])
 
 
-def _show_all(app: App) -> None:
-    policies = app.local.policies
-    overlays, taken = policies.overlays(app.tenant), policies.snapshots(app.tenant)
-    wire: dict[str, Any] = {
-        "overlays": [
-            {
-                "name": overlay.id,
-                "description": overlay.description,
-                "rules": [msgspec.to_builtins(rule) for rule in overlay.rules],
-            }
-            for overlay in overlays
-        ],
-        "snapshots": [
-            {"digest": each.digest, "takenAt": timestamps.render(each.taken_at), "sequence": each.sequence}
-            for each in taken
-        ],
-    }
-    rows = [(overlay.id, *_rule_line(rule)) for overlay in overlays for rule in overlay.rules]
+def _show_all(app: App, wire: Wire) -> None:
+    rows = [(overlay["name"], *_rule_line(rule)) for overlay in wire["overlays"] for rule in overlay["rules"]]
     app.out.rows(wire, ("overlay", "id", "kind", "expires", "reason"), rows)
-    for each in taken:
-        app.out.line(f"snapshot {each.digest} taken {timestamps.render(each.taken_at)}")
+    for each in wire["snapshots"]:
+        app.out.line(f"snapshot {each['digest']} taken {each['takenAt']}")
 
 
-def _rule_line(rule: Rule) -> tuple[str, str, str | None, str]:
-    kind = msgspec.to_builtins(rule)["kind"]
-    return rule.id, str(kind), rule.expires, rule.reason
+def _rule_line(rule: Wire) -> tuple[Any, ...]:
+    return rule["id"], rule["kind"], rule.get("expires"), rule["reason"]

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from stellaops.advisories.databases import DATABASES
-from stellaops.bootstrap import now
-from stellaops.cli.frame import App, StellaCommand, StellaGroup, exit_code, pass_app
-from stellaops.core import timestamps
-from stellaops.core.errors import InvalidInput, StellaError
+from stellaops.center.interface import Ingest, PullWanted
+from stellaops.center.wire import Wire
+from stellaops.cli.frame import App, StellaCommand, StellaGroup, pass_app
+from stellaops.client.problems import told
+from stellaops.core.errors import InvalidInput
+from stellaops.core.exit_codes import exit_code
 from stellaops.ingest import manage_sources
-from stellaops.ingest.feeds import FEEDS, Side, side_of
+from stellaops.ingest.feeds import FEEDS
 from stellaops.ingest.layouts.registry import LAYOUTS
-from stellaops.ingest.pull import PullOptions, pull_sources
 from stellaops.ingest.pull_errors import PullFailed
-from stellaops.ingest.pull_model import Authentication, Definition, PullReport, PullState
 
 _RETRY = 10
-_COUNTS = (
-    "read",
-    "added",
-    "changed",
-    "unchanged",
-    "withdrawn",
-    "vanished",
-    "quarantined",
-    "equal_keys",
-    "ignored",
-)
 
 
 def pull_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -71,31 +59,25 @@ def pull(
     A pull that was interrupted goes on where it was. A source that fails stops no other: it is named at the end, and
     rests for a while. Exit code 0: all are up to date; 10: some failed and are worth retrying.
     """
-    chosen = choose(app, names, Side.ADVISORIES, every=every, due=due)
-    pull_chosen(app, chosen, PullOptions(full, at_once), parallel)
+    pull_wanted(app, app.center.concelier, PullWanted(names, every, due, full, at_once, parallel))
 
 
-def pull_chosen(
-    app: App, definitions: list[Definition], options: PullOptions, parallel: int | None
-) -> list[PullReport]:
+def pull_wanted(app: App, into: Ingest, wanted: PullWanted) -> None:
     """Pull sources and show how each went.
 
     Raises:
         StellaError: what went wrong, after all were tried.
     """
-    tools = app.local.pull_tools(parallel)
     with app.out.progress("pulling") as steps:
-        reports = pull_sources(definitions, tools, options, at_once=tools.parallel, progress=steps.show)
+        wire = into.pull(wanted, steps.show)
     columns = ("source", "state", "fetched", "added", "changed", "vanished", "quarantined", "nextAttemptAt")
-    wire = [_report(report) for report in reports]
     app.out.rows(wire, columns, [[line[name] for name in columns] for line in wire])
-    if not definitions:
+    if not wire:
         app.out.note("no source is enabled or due: `stella concelier sources enable NAME`")
-    for report in reports:
-        for note in report.notes:
-            app.out.note(f"{report.source}: {note}")
-    _raise_failures(reports)
-    return reports
+    for report in wire:
+        for note in report["notes"]:
+            app.out.note(f"{report['source']}: {note}")
+    _raise_failures(wire)
 
 
 @click.group(cls=StellaGroup)
@@ -108,9 +90,7 @@ def sources() -> None:
 @pass_app
 def list_(app: App, *, enabled: bool) -> None:
     """List every defined source with its last and next pull."""
-    states = app.local.pulls.states()
-    found = [each for each in manage_sources.all_definitions(app.local.pulls) if each.enabled or not enabled]
-    wire = [_line(each, states.get(each.name, PullState())) for each in found]
+    wire = app.center.concelier.sources(enabled=enabled)
     columns = (
         "source",
         "enabled",
@@ -130,8 +110,7 @@ def list_(app: App, *, enabled: bool) -> None:
 @pass_app
 def show(app: App, name: str) -> None:
     """Show a source's whole definition and the state of its pulls."""
-    definition = manage_sources.find_definition(name, app.local.pulls)
-    app.out.value(_whole(definition, app.local.pulls.state(name)))
+    app.out.value(app.center.concelier.source(name))
 
 
 @sources.command("add")
@@ -170,6 +149,13 @@ def show(app: App, name: str) -> None:
 @click.option(
     "--auth-file", type=click.Path(path_type=Path), help="File with the credentials, read at each pull."
 )
+@click.option(
+    "--openpgp-key",
+    "openpgp_keys",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="File with a public key of a CSAF publisher: documents without a signature by it go to quarantine.",
+)
 @click.option("--disabled", is_flag=True, help="Define it without enabling it.")
 @click.option("--replace", is_flag=True, help="Change a definition that exists.")
 @pass_app
@@ -182,9 +168,7 @@ def add(app: App, /, name: str, **given: Any) -> None:
 
     What each layout takes is in docs/use/pull.md. Credentials stay in their file and are stored nowhere else.
     """
-    definition = _definition(name, given)
-    manage_sources.add_definition(definition, app.local.pulls, may_replace=given["replace"])
-    app.out.value(_whole(definition, app.local.pulls.state(name)))
+    app.out.value(app.center.concelier.define(name, _definition(given), replace=given["replace"]))
 
 
 @sources.command("enable")
@@ -208,16 +192,11 @@ def disable(app: App, names: tuple[str, ...]) -> None:
 @pass_app
 def remove(app: App, name: str) -> None:
     """Forget a definition that was added or changed; what was imported stays."""
-    manage_sources.remove_definition(name, app.local.pulls)
-    app.out.value({"source": name, "removed": True})
+    app.out.value(app.center.concelier.forget(name))
 
 
 def _switch(app: App, names: tuple[str, ...], *, enabled: bool) -> None:
-    # All are looked up before the first is switched.
-    for name in names:
-        manage_sources.find_definition(name, app.local.pulls)
-    changed = [manage_sources.switch_definition(name, app.local.pulls, enabled=enabled) for name in names]
-    wire = [_line(each, app.local.pulls.state(each.name)) for each in changed]
+    wire = app.center.concelier.switch(names, enabled=enabled)
     app.out.rows(
         wire,
         ("source", "enabled", "every"),
@@ -225,62 +204,20 @@ def _switch(app: App, names: tuple[str, ...], *, enabled: bool) -> None:
     )
 
 
-def choose(app: App, names: tuple[str, ...], side: Side, *, every: bool, due: bool) -> list[Definition]:
-    """The definitions of one side that are meant.
-
-    Raises:
-        InvalidInput: nothing is named, or too much, or a source of the other side.
-    """
-    if bool(names) + every + due != 1:
-        raise InvalidInput("name sources, or give --all or --due", hint="See `stella concelier pull --help`.")
-    store = app.local.pulls
-    if names:
-        named = [manage_sources.find_definition(name, store) for name in dict.fromkeys(names)]
-        _refuse_others(named, side)
-        return named
-    enabled = [
-        each for each in manage_sources.all_definitions(store) if each.enabled and side_of(each.feed) is side
-    ]
-    if every:
-        return enabled
-    states, moment = store.states(), now()
-    return [each for each in enabled if _is_due(each, states.get(each.name, PullState()), moment)]
-
-
-def _refuse_others(definitions: list[Definition], side: Side) -> None:
-    others = [each.name for each in definitions if side_of(each.feed) is not side]
-    if others:
-        product = "concelier" if side is Side.VEX else "excititor"
-        raise InvalidInput(
-            f"{', '.join(others)}: no source of {side}", hint=f"See `stella {product} pull --help`."
-        )
-
-
-def _is_due(definition: Definition, state: PullState, moment: Any) -> bool:
-    at = manage_sources.due_at(definition, state, moment)
-    return at is not None and at <= moment
-
-
-def _definition(name: str, given: Mapping[str, Any]) -> Definition:
+def _definition(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `ingest.pull_model.Definition`."""
     kind, file = given["kind"], given["auth_file"]
     if (kind is None) != (file is None):
         raise InvalidInput("--auth and --auth-file belong together", hint="Give both, or neither.")
-    return Definition(
-        name=name,
-        layout=given["layout"],
-        url=given["url"],
-        feed=given["feed"] or "",
-        database=given["database"] or "",
-        licence=given["licence"],
-        attribution=given["attribution"],
-        every=given["every"],
-        options=_options(given["options"]),
-        hosts=given["hosts"],
-        prune=given["prune"],
-        full_every=given["full_every"],
-        authentication=Authentication(kind, str(file.absolute())) if kind else None,
-        enabled=not given["disabled"],
-    )
+    plain = ("layout", "url", "licence", "attribution", "every", "hosts", "prune", "full_every")
+    return {name: given[name] for name in plain} | {
+        "feed": given["feed"] or "",
+        "database": given["database"] or "",
+        "options": _options(given["options"]),
+        "authentication": {"kind": kind, "file": str(file.absolute())} if kind else None,
+        "openpgp_keys": [str(each.absolute()) for each in given["openpgp_keys"]],
+        "enabled": not given["disabled"],
+    }
 
 
 def _options(pairs: tuple[str, ...]) -> dict[str, Any]:
@@ -297,87 +234,17 @@ def _options(pairs: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _raise_failures(reports: list[PullReport]) -> None:
-    failed = [report for report in reports if report.state != "ok"]
+def _raise_failures(reports: Sequence[Wire]) -> None:
+    failed = [report for report in reports if report["state"] != "ok"]
     if not failed:
         return
-    details = [f"{each.source}: {each.error_code}: {each.error_text}" for each in failed]
-    errors = [each.error for each in failed if isinstance(each.error, StellaError)]
-    if len(errors) == len(failed) and all(exit_code(error) != _RETRY for error in errors):
-        # Trying again would meet the same: the first one's own code says what is wrong.
-        errors[0].details = tuple(details)
-        raise errors[0]
-    raise PullFailed(f"{len(failed)} of {len(reports)} sources: {'; '.join(details)}", details=details)
-
-
-def _report(report: PullReport) -> dict[str, Any]:
-    done = report.report
-    counts = {_camel(name): getattr(done, name) if done else 0 for name in _COUNTS}
-    failing = report.error_code or None
-    return {
-        "source": report.source,
-        "feed": report.feed or None,
-        "database": report.database or None,
-        **counts,
-        "sequence": report.sequence,
-        "resumed": done.resumed if done else False,
-        "state": report.state,
-        "full": report.full,
-        "fetched": report.fetched,
-        "notModified": report.not_modified,
-        "missing": report.missing,
-        "bytes": report.bytes,
-        "attempts": report.attempts,
-        "nextAttemptAt": _time(report.next_attempt_at),
-        "error": {"code": report.error_code, "message": report.error_text} if failing else None,
-        "failed": [{"url": each.url, "code": each.code, "message": each.reason} for each in report.failed],
-        "notes": list(report.notes),
-    }
-
-
-def _line(definition: Definition, state: PullState) -> dict[str, Any]:
-    return {
-        "source": definition.name,
-        "enabled": definition.enabled,
-        "builtIn": definition.built_in,
-        "layout": definition.layout,
-        "url": definition.url,
-        "feed": definition.feed or None,
-        "database": definition.database or None,
-        "every": definition.every or None,
-        "licence": definition.licence,
-        "attribution": definition.attribution or None,
-        "tried": definition.tried,
-        "state": _state(state),
-        "lastAttemptAt": _time(state.started_at),
-        "lastSuccessAt": _time(state.succeeded_at),
-        "nextPullAt": _time(manage_sources.due_at(definition, state, now())),
-        "failures": state.failures,
-        "error": {"code": state.error_code, "message": state.error} if state.error_code else None,
-    }
-
-
-def _whole(definition: Definition, state: PullState) -> dict[str, Any]:
-    wire: dict[str, Any] = msgspec.to_builtins(definition)
-    rest = {
-        _camel(name): wire[name]
-        for name in ("options", "hosts", "prune", "full_every", "authentication", "note")
-    }
-    return (
-        _line(definition, state) | rest | {"cursor": state.cursor or None, "lastFullAt": _time(state.full_at)}
+    errors = [each["error"] or {"code": PullFailed.code, "message": ""} for each in failed]
+    details = tuple(
+        f"{each['source']}: {error['code']}: {error['message']}"
+        for each, error in zip(failed, errors, strict=True)
     )
-
-
-def _state(state: PullState) -> str:
-    if state.error_code:
-        return "resting" if state.next_attempt_at and state.next_attempt_at > now() else "failed"
-    return "ok" if state.succeeded_at else "never pulled"
-
-
-def _time(instant: Any) -> str | None:
-    return timestamps.render(instant) if instant else None
-
-
-def _camel(name: str) -> str:
-    head, *rest = name.split("_")
-    return head + "".join(map(str.capitalize, rest))
+    found = [told(error["code"], error["message"], details=details) for error in errors]
+    if all(exit_code(error) != _RETRY for error in found):
+        # Trying again would meet the same: the first one's own code says what is wrong.
+        raise found[0]
+    raise PullFailed(f"{len(failed)} of {len(reports)} sources: {'; '.join(details)}", details=details)

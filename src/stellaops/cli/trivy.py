@@ -11,6 +11,7 @@ from stellaops.bootstrap import now
 from stellaops.cli.frame import App, StellaGroup, pass_app
 from stellaops.cli.trust import trusted_keys
 from stellaops.exports import use_trivy
+from stellaops.kit import trivy_cache
 
 _KEYS = click.option(
     "--key", "keys", multiple=True, type=click.Path(path_type=Path), help="A public key that you trust."
@@ -41,8 +42,8 @@ def import_(app: App, bundle: Path, cache_dir: Path, signature: Path | None, key
     The signed export must stand around the file; alone it needs --key and --signature.
     """
     trusted, revoked = trusted_keys(app, keys)
-    use_trivy.demand_trusted(bundle, trusted, revoked, signature)
-    database = use_trivy.import_database(bundle, cache_dir, app.local.scanner, now=now())
+    trivy_cache.demand_trusted(bundle, trusted, revoked, signature)
+    database = trivy_cache.load(bundle, cache_dir, downloaded_at=now())
     app.out.value({"cacheDir": str(cache_dir.absolute()), "database": str(database.absolute())})
     words = "rootfs --skip-java-db-update" if database.parent.name == "java-db" else "fs"
     app.out.note(f"next: trivy {words} --skip-db-update --offline-scan --cache-dir {cache_dir} .")
@@ -58,10 +59,10 @@ def smoke(app: App, bundle: Path, keys: tuple[Path, ...]) -> None:
     Of a db.bundle one known finding in every bucket, of a java-db.bundle some jars that it must recognise by name.
     """
     trusted, revoked = trusted_keys(app, keys)
-    root = use_trivy.demand_trusted(bundle, trusted, revoked)
-    app.local.scanner.program()  # its absence is an error of its own
-    version = app.local.scanner.available()
+    root = trivy_cache.demand_trusted(bundle, trusted, revoked)
+    app.home.scanner.program()  # its absence is an error of its own
+    version = app.home.scanner.available()
     assert root is not None  # noqa: S101 - without a signature file the export is demanded
     with tempfile.TemporaryDirectory(prefix="stella-smoke-") as scratch, app.out.progress("scanning"):
-        found = use_trivy.smoke(root, app.local.scanner, Path(scratch))
+        found = use_trivy.smoke(root, app.home.scanner, Path(scratch))
     app.out.value({"verdict": "ok", "trivy": version, "sentinels": found})

@@ -14,10 +14,19 @@ import msgspec
 
 _ENCODER = msgspec.json.Encoder(order="sorted")
 _LARGEST_EXACT_INTEGER = 2**53
+# Nothing with fewer digits in a row is beyond 2^53.
+_MAY_BE_LARGE = re.compile(rb"[:\[,-][0-9]{16}")
 
 
 class NotCanonical(ValueError):
     """A value that the restricted canonical form cannot carry, or bytes that are not in canonical form."""
+
+
+def _refuse_float(text: str) -> None:
+    raise NotCanonical(f"float {text[:80]}")
+
+
+_DECODER = msgspec.json.Decoder(float_hook=_refuse_float)
 
 
 def encode(value: Any) -> bytes:
@@ -39,8 +48,10 @@ def decode(data: bytes) -> Any:
             order, white space, a number form …).
     """
     try:
-        value = msgspec.json.decode(data)
-        if encode(value) == data:
+        value = _DECODER.decode(data)
+        # The encoder alone shows the rest where a look at the bytes has shown that no value can be one of the others.
+        plain = data.isascii() and not _MAY_BE_LARGE.search(data)
+        if (_ENCODER.encode(value) if plain else encode(value)) == data:
             return value
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise NotCanonical(str(error)) from error
@@ -53,6 +64,8 @@ _MUST_ESCAPE = re.compile(r'["\\\x00-\x1f]')
 
 def escape(text: str) -> str:
     """A text with JSON's escapes but without the quotes around it: safe as a field between tabs."""
+    if text.isprintable() and '"' not in text and "\\" not in text:
+        return text
     return _MUST_ESCAPE.sub(lambda found: _ESCAPES.get(found[0]) or f"\\u{ord(found[0]):04x}", text)
 
 

@@ -51,6 +51,13 @@ class NotPermitted(StellaError):
     hint = "Use credentials that have the scope the message names."
 
 
+class NotAuthenticated(NotPermitted):
+    """The caller gave no credentials, or none that hold."""
+
+    code = "ERR_NOT_AUTHENTICATED"
+    hint = "Log in with `stella authority login`, or send a valid access token."
+
+
 class QuotaExceeded(StellaError):
     """A limit was reached; later it may work."""
 
@@ -84,3 +91,10 @@ class AlreadyExists(InvalidInput):
 
     code = "ERR_ALREADY_EXISTS"
     hint = "Choose another name, or change the existing one."
+
+
+class Conflict(InvalidInput):
+    """What was asked for does not fit the state that the thing is in."""
+
+    code = "ERR_CONFLICT"
+    hint = "Look at its state, then ask again."

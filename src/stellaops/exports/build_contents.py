@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,14 +21,16 @@ from stellaops.bundles.trivy.vulnerability_db import metadata, write_database
 from stellaops.bundles.vex import consensus_rows
 from stellaops.bundles.vex.verdict import Verdict
 from stellaops.core import digests
-from stellaops.exports.overlay_database import DatabaseOverlay, names_by_links
+from stellaops.exports import build_mirror
+from stellaops.exports.build_mirror import RowSets
+from stellaops.exports.overlay_database import DatabaseOverlay, allowed, names_by_links
 from stellaops.exports.policy_rows import evaluation_lines
 from stellaops.exports.ports import JavaRows, RowSource, Selection, Staging, TrivyRows
-from stellaops.exports.profile import Profile
+from stellaops.exports.profile import Kind, Profile
 from stellaops.exports.vex_verdicts import Question, VexRows, verdicts
 from stellaops.findings import find
 from stellaops.findings.verdicts import weights_of
-from stellaops.policy.snapshot import Snapshot
+from stellaops.policy.snapshot import EMPTY, Snapshot
 from stellaops.vex.weights import Weights
 
 
@@ -47,7 +49,7 @@ class Material:
     trivy: TrivyRows
     java: JavaRows
     vex: VexRows
-    findings: find.Tools
+    findings: Callable[[Selection], find.Tools]
     policy: Snapshot
 
 
@@ -64,20 +66,39 @@ Builder = Callable[[Material, Staging], Built]
 _MOST_WARNINGS = 1000
 
 
-def build_json_raw(material: Material, staging: Staging) -> Built:
-    """Canonical JSON lines of what is selected, their indexes, and the consensus of the VEX among it."""
-    contents: list[Content] = []
-    for kind in material.profile.included:
-        selection = replace(material.selection, records=(kind,))
-        raw, index = f"{layout.RAW}{kind}", f"{layout.INDEXES}{kind}"
-        contents += (
-            shards.write_row_set(raw, material.rows.raw_lines(selection), staging.create),
-            shards.write_row_set(index, material.rows.index_lines(selection), staging.create),
-        )
-        if kind == "vex":
-            lines = map(consensus_rows.line, _consensus(material))
-            contents.append(shards.write_row_set(layout.CONSENSUS, lines, staging.create))
-    return Built(tuple(contents))
+def build_rows(material: Material, staging: Staging, sets: RowSets | None = None) -> Built:
+    """Whatever the profile includes: rows and their indexes, and what is made of them.
+
+    Args:
+        sets: writes the row sets; as shards where None.
+    """
+    sets, contents = sets or RowSets(material, staging), list[Content]()
+    warnings: tuple[str, ...] = ()
+    for kind in build_mirror.DOCUMENTS:
+        contents += _documents(material, sets, kind)
+    contents += build_mirror.write_artefacts_index(material, sets)
+    contents += build_mirror.write_sboms(material, staging, sets)
+    contents += build_mirror.write_other_forms(material, sets)
+    if material.profile.has_findings:
+        contents += _findings(material, staging, sets)
+    contents += build_mirror.write_vex_repository(material, staging)
+    if material.profile.has_trivy:
+        for built in _databases(material, staging):
+            contents += built.contents
+            warnings += built.warnings
+    return Built(tuple(contents), warnings)
+
+
+def _documents(material: Material, sets: RowSets, kind: Kind) -> Iterator[Content]:
+    """The documents of one kind, where they travel, and always their index."""
+    if kind not in material.selection.records:
+        return
+    selection = build_mirror.of_kind(material, kind)
+    if material.profile.includes(kind):
+        yield sets.write(f"{layout.RAW}{kind}", material.rows.raw_lines(selection))
+    yield sets.write(f"{layout.INDEXES}{kind}", material.rows.index_lines(selection))
+    if kind == "vex" and material.profile.includes(kind):
+        yield sets.write(layout.CONSENSUS, map(consensus_rows.line, _consensus(material)))
 
 
 def _consensus(material: Material) -> Iterator[Verdict]:
@@ -86,20 +107,29 @@ def _consensus(material: Material) -> Iterator[Verdict]:
         yield from sorted(some, key=lambda verdict: consensus_rows.key(verdict.subject))
 
 
-def build_json_policy(material: Material, staging: Staging) -> Built:
-    """The same, and the policy snapshot with what it makes of the tenant's bills of materials."""
-    raw = build_json_raw(material, staging)
+def _findings(material: Material, staging: Staging, sets: RowSets) -> Iterator[Content]:
+    """The policy snapshot with what it makes of the tenant's bills of materials."""
     body = material.policy.body
     with staging.create(layout.POLICY_SNAPSHOT) as out:
         out.write(body)
+    yield Content(layout.POLICY_SNAPSHOT, digests.sha256(body), len(material.policy.rules), layout.JSON_TYPE)
     selection = material.selection
     request = find.Request(selection.tenant, sequence=selection.sequence, snapshot=material.policy)
-    lines = evaluation_lines(find.find(request, material.findings))
-    evaluations = shards.write_row_set(layout.POLICY_EVALUATIONS, lines, staging.create)
-    snapshot = Content(
-        layout.POLICY_SNAPSHOT, digests.sha256(body), len(material.policy.rules), layout.JSON_TYPE
-    )
-    return Built((*raw.contents, snapshot, evaluations))
+    lines = list(evaluation_lines(find.find(request, material.findings(selection))))
+    yield sets.write(layout.POLICY_EVALUATIONS, lines)
+    if material.profile.includes("findings"):
+        yield sets.write(layout.FINDINGS_INDEX, build_mirror.findings_index(lines))
+
+
+def _databases(material: Material, staging: Staging) -> Iterator[Built]:
+    """The databases for Trivy; one of Java artefacts only where there are lists of them."""
+    selection = build_mirror.of_kind(material, "advisories")
+    if material.policy is not EMPTY:
+        selection = allowed(selection, material.policy, material.rows.sources())
+    yield build_trivy_db(replace(material, selection=selection), staging)
+    artefacts = build_mirror.of_kind(material, "artefacts")
+    if next(material.rows.index_lines(artefacts), None) is not None:
+        yield build_trivy_java_db(replace(material, selection=artefacts), staging)
 
 
 def build_trivy_db(material: Material, staging: Staging) -> Built:
@@ -169,22 +199,35 @@ def build_trivy_java_db(material: Material, staging: Staging) -> Built:
 
 
 BUILDERS: Mapping[str, Builder] = {
-    "json:raw": build_json_raw,
-    "json:policy": build_json_policy,
+    "json:raw": build_rows,
+    "json:policy": build_rows,
+    "mirror:full": build_rows,
     "trivy:db": build_trivy_db,
     "trivy:java-db": build_trivy_java_db,
 }
 
 
-def toolchain(kind: str) -> dict[str, Any]:
+def toolchain(profile: Profile) -> dict[str, Any]:
     """What decides the bytes of the packed files: libraries, versions, parameters."""
     tools: dict[str, Any] = {"stellaops": version("stellaops"), "msgspec": version("msgspec")}
-    if kind == "trivy:java-db":
+    kind = profile.kind
+    if kind == "trivy:java-db" or profile.includes("trivy"):
         tools["sqlite"] = sqlite3.sqlite_version
-    if kind.startswith("trivy:"):
+    if profile.has_trivy or profile.includes("vex-repository"):
         tools["deflate"] = version("deflate")
         tools["gzip"] = {"level": gzip_tar.LEVEL, "memberBytes": gzip_tar.PIECE}
-    else:
+    if profile.spec.kind != "trivy":
         tools["backports.zstd"] = version("backports.zstd")
-        tools["zstd"] = {"level": shards.LEVEL, "shardBytes": shards.SHARD_BYTES}
+        level = profile.spec.compression.level or shards.LEVEL
+        tools["zstd"] = {"level": level, "shardBytes": shards.SHARD_BYTES}
     return tools
+
+
+def selected_records(contents: Iterable[Content]) -> int | None:
+    """How many records of the evidence the indexes of a bundle name; None where it has no index."""
+    counted = [
+        content.records
+        for content in contents
+        if content.path.startswith(layout.INDEXES) and content.path != layout.FINDINGS_INDEX
+    ]
+    return sum(counted) if counted else None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from stellaops.core.errors import (
+    Conflict,
     DependencyFailed,
     InvalidInput,
     MissingPrerequisite,
     NotFound,
     NotTrusted,
+    QuotaExceeded,
     StellaError,
 )
 
@@ -55,10 +57,97 @@ class UnsupportedSchema(InvalidInput):
 
 
 class GateRefused(DependencyFailed):
-    """The publish gate found the evidence unfit for an export."""
+    """The publish gate found the evidence, or what was made of it, unfit for an export."""
 
     code = "ERR_EXPORT_GATE"
-    hint = "Finish the import that the message names, then submit the run again."
+    hint = "Set right what the message names, then submit the run again."
+
+
+class RunChanged(Conflict):
+    """The record of a run is not the one that a change was made from: someone else has changed it meanwhile."""
+
+    code = "ERR_EXPORT_RUN_CHANGED"
+    hint = "Look at the run with `stella export run show`, then ask again if it still makes sense."
+
+
+class RunState(Conflict):
+    """What was asked for does not fit the state that the run is in."""
+
+    code = "ERR_EXPORT_RUN_STATE"
+    hint = "Look at the run with `stella export run show`."
+
+
+class RunQuotaExceeded(QuotaExceeded):
+    """The tenant may submit no run at the moment: its queue is full, or its submissions are closed.
+
+    Args:
+        limit: how many runs may wait.
+        remaining: how many more could be submitted.
+        reset: seconds after which a retry makes sense.
+    """
+
+    code = "ERR_EXPORT_QUOTA"
+    hint = "Wait until runs have ended, or have the tenant's limits raised."
+
+    def __init__(self, what: str, *, limit: int, remaining: int = 0, reset: int = 60) -> None:
+        super().__init__(what)
+        self.limit, self.remaining, self.reset = limit, remaining, reset
+
+
+class RunTimeout(QuotaExceeded):
+    """The run took longer than its profile allows."""
+
+    code = "ERR_EXPORT_TIMEOUT"
+    hint = "Submit the run again when there is less to do, or raise the profile's time limit."
+
+
+class DistributionFailed(DependencyFailed):
+    """A target that the profile requires did not take the bundle, which is kept and can be downloaded."""
+
+    code = "ERR_EXPORT_DISTRIBUTION"
+    hint = "Check the target that the message names, then run `stella export distribute`."
+
+
+class BaseMissing(MissingPrerequisite):
+    """What a delta is to be based on is not kept any more."""
+
+    code = "ERR_EXPORT_BASE_MISSING"
+    hint = "Run the full profile, `stella export run submit --profile mirror:full`; deltas go on from there."
+
+
+class SnapshotPruned(MissingPrerequisite):
+    """The snapshot of a run is below what retention has kept of the evidence."""
+
+    code = "ERR_EXPORT_SNAPSHOT_PRUNED"
+    hint = "Replay the run with --latest: the same recipe on the newest evidence."
+
+
+class BundleGone(MissingPrerequisite):
+    """The run's bundle is not kept any more, or the run made none."""
+
+    code = "ERR_EXPORT_BUNDLE_GONE"
+    hint = "Replay the run with `stella export run replay`: the same snapshot gives the same export."
+
+
+class ArtefactMissing(NotFound):
+    """A bundle has no file of this path."""
+
+    code = "ERR_EXPORT_ARTEFACT_MISSING"
+    hint = "See the run's files with `stella export run show`."
+
+
+class ArchiveGone(DependencyFailed):
+    """An archive that was made for a run is not in the store of artefacts any more; another attempt makes it again."""
+
+    code = "ERR_EXPORT_ARCHIVE_GONE"
+    hint = "Submit the run again; if it stays, see what removes files from the store of artefacts."
+
+
+class AdapterFailed(StellaError):
+    """A builder failed in a way that it does not know."""
+
+    code = "ERR_EXPORT_ADAPTER"
+    hint = "Run again with --trace and report the trace; `stella doctor` checks the store."
 
 
 class VerifyFailed(NotTrusted):
@@ -118,6 +207,11 @@ ERROR_CODES: dict[str, str] = {
     GateRefused.code: "gate",
     VerifyFailed.code: "verify",
     SigningFailed.code: "signing",
+    RunQuotaExceeded.code: "quota",
+    RunTimeout.code: "timeout",
+    DistributionFailed.code: "distribution",
+    BaseMissing.code: "base_missing",
+    SnapshotPruned.code: "base_missing",
 }
 """The short word of a failed run's `errorCode` by the error's code; anything else is `adapter` or `internal`."""
 

@@ -1,25 +1,19 @@
-"""Runs after their end: find, verify, copy out, remove."""
+"""Runs after their end: find, read, copy out; and those whose process died."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import socket
+from contextlib import AbstractContextManager, suppress
+from datetime import datetime
 from pathlib import Path
 
-from msgspec import structs
-
-from stellaops.core.errors import MissingPrerequisite
-from stellaops.exports.errors import ProfileNotFound, RunNotFound
-from stellaops.exports.manage_profiles import profile_history
-from stellaops.exports.ports import Profiles, Runs, Workspace
-from stellaops.exports.run import Run, RunStatus
-from stellaops.exports.run_export import RunRequest
-
-
-class BundleGone(MissingPrerequisite):
-    """The run's bundle is not kept any more, or the run made none."""
-
-    code = "ERR_EXPORT_BUNDLE_GONE"
-    hint = "Replay the run with `stella export run replay`: the same snapshot gives the same export."
+from stellaops.exports import issue_freshness
+from stellaops.exports.errors import BundleGone, RunChanged, RunNotFound
+from stellaops.exports.events import Event, EventType
+from stellaops.exports.issue_freshness import Statements
+from stellaops.exports.ports import ArtefactStore, RunFilter, Runs, Workspace
+from stellaops.exports.run import Archive, Run, RunStatus
+from stellaops.exports.run_export import LOCAL
 
 
 def find_run(tenant: str, run_id: str, runs: Runs) -> Run:
@@ -30,7 +24,7 @@ def find_run(tenant: str, run_id: str, runs: Runs) -> Run:
     """
     word, _, profile = run_id.partition(":")
     if word == "latest":
-        found = runs.list(tenant, profile or None, RunStatus.SUCCEEDED.value)
+        found = runs.list(tenant, RunFilter(profile or None, RunStatus.SUCCEEDED.value), limit=1)
         if found:
             return found[0]
     run = runs.get(tenant, run_id)
@@ -39,68 +33,59 @@ def find_run(tenant: str, run_id: str, runs: Runs) -> Run:
     return run
 
 
-def bundle_of(run: Run, workspace: Workspace) -> Path:
-    """The bundle root of a run.
+def archive_of(run: Run, artefacts: ArtefactStore, *, held: bool = False) -> Archive:
+    """Where the bundle of a run lies.
+
+    Args:
+        held: also of a run that waits for its approval, for who is to judge it.
 
     Raises:
-        BundleGone: there is none.
+        BundleGone: it is not kept, or the run has published none.
     """
-    found = workspace.bundle(run.export_id, run.archive_id) if run.export_id and run.archive_id else None
-    if found is None:
+    may_be_seen = run.status is RunStatus.SUCCEEDED or (held and run.status is RunStatus.HELD)
+    if run.archive is None or not may_be_seen or not artefacts.exists(run.archive):
         raise BundleGone(f"run {run.id} ({run.status.value}) has no bundle")
-    return found
+    return run.archive
 
 
-def download(run: Run, target: Path, workspace: Workspace) -> None:
-    """Copy a bundle root to a directory that becomes the bundle root, all or nothing."""
-    workspace.copy(bundle_of(run, workspace), target)
-
-
-def replay_of(origin: Run, run_id: str, profiles: Profiles, *, latest: bool = False) -> RunRequest:
-    """The request that does a run again: its profile as it was, exactly its selectors, its snapshot or the newest.
+def opened(run: Run, artefacts: ArtefactStore, *, held: bool = False) -> AbstractContextManager[Path]:
+    """The bundle root of a run as a directory to read.
 
     Raises:
-        ProfileNotFound: the profile was deleted.
+        BundleGone: see `archive_of`.
     """
-    revisions = profile_history(origin.tenant, origin.profile, profiles)
-    found = next((each for each in revisions if each.revision == origin.profile_revision), None)
-    if found is None:
-        raise ProfileNotFound(f"revision {origin.profile_revision} of profile {origin.profile} was deleted")
-    return RunRequest(
-        run_id,
-        origin.tenant,
-        # The run's selectors are those of its profile and of its request together; nothing may be added to them.
-        replace(found, spec=structs.replace(found.spec, selectors={})),
-        origin.selectors,
-        sequence=None if latest else origin.sequence,
-        allow_empty=origin.status is RunStatus.SUCCEEDED and not latest,
-        replay_of=origin.id,
-        policy_snapshot=None if latest or found.policy_mode == "none" else origin.policy_snapshot,
-    )
+    return artefacts.opened(archive_of(run, artefacts, held=held))
 
 
-def delete_run(run: Run, runs: Runs, workspace: Workspace) -> list[str]:
-    """Remove a run's record, and its bundle where no other run has the same; what was removed."""
-    removed = [f"run {run.id}"]
-    if run.export_id and run.archive_id:
-        others = [
-            other
-            for other in runs.list(run.tenant)
-            if other.id != run.id and (other.export_id, other.archive_id) == (run.export_id, run.archive_id)
-        ]
-        if not others:
-            workspace.delete(run.export_id, run.archive_id)
-            removed.append(f"bundle {run.export_id}/{run.archive_id}")
-    runs.delete(run.tenant, run.id)
-    return removed
+def download(run: Run, target: Path, artefacts: ArtefactStore, statements: Statements) -> None:
+    """Copy a bundle root to a directory that becomes the bundle root, all or nothing.
+
+    A mirror archive gets its freshness statement laid beside it.
+
+    Raises:
+        BundleGone: see `archive_of`.
+    """
+    artefacts.copy(archive_of(run, artefacts), target)
+    signed = issue_freshness.about(run, statements)
+    for name, data in signed.files.items() if signed else ():
+        (target / name).write_bytes(data)
 
 
-def close_interrupted(tenant: str, runs: Runs, workspace: Workspace) -> None:
-    """Mark runs as failed whose process died: their staging place is not held by anyone."""
-    for run in runs.list(tenant, status=RunStatus.RUNNING.value):
-        if workspace.is_staged(run.id):
+def close_interrupted(tenant: str, runs: Runs, workspace: Workspace, now: datetime) -> None:
+    """Mark runs as failed whose process died: their staging place is not held by anyone.
+
+    Only those that were run on this machine without a queue; the others have workers that take over.
+    """
+    for run in runs.list(tenant, RunFilter(status=RunStatus.RUNNING.value)):
+        if not _is_of_this_machine(run) or workspace.is_staged(run.id):
             continue
-        found = runs.get(tenant, run.id)  # it may have ended between the two looks
-        if found is not None and found.status is RunStatus.RUNNING:
-            text = "the process ended before the run did; submit it again"
-            runs.save(replace(found, status=RunStatus.FAILED, error_code="internal", error=text))
+        ended = run.failed("internal", "the process ended before the run did; submit it again", now)
+        event = Event(EventType.FAILED, now, {"errorCode": ended.error_code, "error": ended.error})
+        with suppress(RunChanged):  # it has ended between the two looks
+            runs.change(ended, [event])
+
+
+def _is_of_this_machine(run: Run) -> bool:
+    if run.worker is None:  # of a release before there were workers
+        return run.version == 0
+    return run.worker.startswith(f"{LOCAL}{socket.gethostname()}:")

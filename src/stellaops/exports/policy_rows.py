@@ -1,7 +1,8 @@
 """What `json:policy` adds: the snapshot of the policy, and the findings of the tenant's bills of materials under it.
 
-The findings are of all advisories and statements that the tenant sees at the export's sequence: selectors narrow the
-documents that travel, not what they are measured by.
+The findings are of the advisories and statements that the export selects, at its sequence: selectors narrow what they
+are measured by as they narrow the documents that travel. So the same selection gives the same evaluations, whatever
+else a store holds. Bills of materials are the tenant's; only the bound of the markings narrows them.
 """
 
 from __future__ import annotations

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Literal, Protocol
+from typing import BinaryIO, Protocol
 
 from stellaops.bundles.jsonl.shards import Line
 from stellaops.bundles.manifest import Source
@@ -15,8 +16,9 @@ from stellaops.bundles.trivy.java_db import JavaRow, JavaSentinel
 from stellaops.bundles.trivy.marks import Scores
 from stellaops.bundles.trivy.vulnerability_db import AdvisoryEntry, DataSource, DetailEntry
 from stellaops.core.digests import Digest
-from stellaops.exports.profile import Profile
-from stellaops.exports.run import Run
+from stellaops.exports.events import Event
+from stellaops.exports.profile import Kind, Profile
+from stellaops.exports.run import Archive, Run, RunStatus
 from stellaops.exports.selectors import Selectors
 from stellaops.signing.interface import Signer
 
@@ -32,16 +34,21 @@ class Selection:
     tenant: str
     sequence: int
     selectors: Selectors
-    records: tuple[Literal["advisories", "artefacts", "vex"], ...] = ()
+    records: tuple[Kind, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a selection holds, told before anything is built."""
+    """What a selection holds, told before anything is built.
+
+    Attributes:
+        counts: records by source.
+    """
 
     digest: Digest
     records: int
     sources: tuple[Source, ...]
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 class Evidence(Protocol):
@@ -59,9 +66,33 @@ class Evidence(Protocol):
         """Sources with an import that has begun to show and is not complete, or a first one that never ended."""
         ...
 
-    def snapshot(self, selection: Selection) -> Snapshot:
-        """Digest, number and sources of what is selected."""
+    def checked(self) -> Mapping[str, datetime | None]:
+        """When each source was last compared with its upstream, or imported; None for never."""
         ...
+
+    def snapshot(self, selection: Selection, keep: Callable[[bytes], None] | None = None) -> Snapshot:
+        """Digest, number and sources of what is selected.
+
+        Args:
+            keep: is given what the digest is taken over (`bundles.digest_list`).
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBill:
+    """A bill of materials with its index row in canonical JSON.
+
+    Attributes:
+        verbatim: whether the body is of a form that is not JSON.
+    """
+
+    owner: str
+    source: str
+    key: str
+    verbatim: bool
+    body: bytes
+    index_row: bytes
 
 
 class RowSource(Protocol):
@@ -72,7 +103,23 @@ class RowSource(Protocol):
         ...
 
     def index_lines(self, selection: Selection) -> Iterator[Line]:
-        """Lines of `indexes/…`."""
+        """Lines of `indexes/…`; not of bills of materials, which come with their documents."""
+        ...
+
+    def sboms(self, selection: Selection) -> Iterator[StoredBill]:
+        """The tenant's bills of materials; selectors of advisories do not narrow them."""
+        ...
+
+    def upstream_lines(self, selection: Selection) -> Iterator[Line]:
+        """Lines of `data/upstream/…`."""
+        ...
+
+    def normalized_lines(self, selection: Selection) -> Iterator[Line]:
+        """Lines of `data/normalized/…`."""
+        ...
+
+    def sources(self) -> Sequence[str]:
+        """The names of all sources, sorted."""
         ...
 
 
@@ -116,24 +163,143 @@ class Projections(Protocol):
         ...
 
 
-class Runs(Protocol):
-    """Records of runs."""
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs; None restricts nothing."""
 
-    def save(self, run: Run) -> None:
-        """Write a run, over its earlier record."""
+    profile: str | None = None
+    status: str | None = None
+
+
+EVERY_RUN = RunFilter()
+
+
+class Runs(Protocol):
+    """Records of runs and their events. A change and its events are one transaction."""
+
+    def add(self, run: Run, events: Sequence[Event], *, most_pending: int | None = None) -> Run:
+        """Store a new run, at version 1.
+
+        Args:
+            most_pending: how many runs of the tenant may be pending with it; exact, however many submit at once.
+
+        Raises:
+            StoreConflict: there is one of this id.
+            RunQuotaExceeded: too many are pending.
+        """
+        ...
+
+    def change(self, run: Run, events: Sequence[Event] = ()) -> Run:
+        """Write a run over the record that it was made from; what is returned stands in the store.
+
+        Raises:
+            RunChanged: the record's version is not `run.version`: someone else has changed it meanwhile.
+        """
+        ...
+
+    def tell(self, run_id: str, attempt: int, events: Sequence[Event]) -> None:
+        """Add events of an attempt under way; the record stays as it is.
+
+        Raises:
+            RunChanged: the run is not running, or in another attempt.
+        """
         ...
 
     def get(self, tenant: str, run_id: str) -> Run | None:
         """A run by id."""
         ...
 
-    def list(self, tenant: str, profile: str | None = None, status: str | None = None) -> Sequence[Run]:
-        """Runs, newest first."""
+    def list(
+        self,
+        tenant: str,
+        which: RunFilter = EVERY_RUN,
+        *,
+        before: Run | None = None,
+        limit: int | None = None,
+    ) -> Sequence[Run]:
+        """Runs, newest first: `(submitted_at, id)` descending; those after `before` in that order."""
+        ...
+
+    def unended(self, statuses: Collection[RunStatus]) -> Sequence[Run]:
+        """Runs of all tenants in some states, the oldest first."""
+        ...
+
+    def count(self, tenant: str, status: RunStatus) -> int:
+        """How many runs of a tenant are in a state."""
+        ...
+
+    def planned(self, tenant: str, plan_digest: str) -> Sequence[Run]:
+        """Runs of a tenant that succeeded by a plan, newest first."""
+        ...
+
+    def events(self, run_id: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
+        """Events of a run with numbers above `after`, in order. Whose run it is must have been checked."""
+        ...
+
+    def heads(self, run_ids: Collection[str]) -> Mapping[str, tuple[int, RunStatus]]:
+        """How many events runs have, and their states, of those that exist: one look for however many watchers."""
         ...
 
     def delete(self, tenant: str, run_id: str) -> None:
-        """Forget a run's record."""
+        """Forget a run's record and its events."""
         ...
+
+
+class Queue(Protocol):
+    """The durable queue. What is enqueued is executed by some worker, whatever processes die in between."""
+
+    def enqueue(self, run: Run) -> None:
+        """Have a pending run executed; doing so twice for one attempt is once."""
+        ...
+
+    def cancel(self, run: Run) -> None:
+        """Stop work on a run whose record says cancelled."""
+        ...
+
+    def limit(self, tenant: str, max_active_runs: int) -> None:
+        """How many runs of a tenant may be running at once; takes effect within seconds."""
+        ...
+
+    def pause(self) -> None:
+        """Start no more runs, on any worker, until `resume`."""
+        ...
+
+    def resume(self) -> None:
+        """Start runs again."""
+        ...
+
+    def status(self) -> QueueStatus:
+        """What waits and what runs."""
+        ...
+
+    def workers(self) -> Sequence[Worker]:
+        """The workers that are alive, and those whose work is being taken over."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """Numbers of the queue: runs by tenant."""
+
+    paused: bool
+    ready: Mapping[str, int]
+    running: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker process.
+
+    Attributes:
+        state: `running`, `draining` or `lost`.
+        slots: weight of what it may work on at once.
+    """
+
+    id: str
+    state: str
+    slots: int
+    seen_at: datetime
+    runs: tuple[str, ...] = ()
 
 
 class Profiles(Protocol):
@@ -159,6 +325,10 @@ class Profiles(Protocol):
         """The number of the next revision of a name, also of one that was deleted."""
         ...
 
+    def revision(self, tenant: str, name: str, revision: str) -> Profile | None:
+        """One revision, also of a profile that was deleted."""
+        ...
+
 
 class Staging(Protocol):
     """A place where one bundle root grows; nothing of it is visible until `publish`."""
@@ -177,13 +347,9 @@ class Staging(Protocol):
         """Open a new file of the bundle root for writing and reading back."""
         ...
 
-    def publish(self, export_id: str, archive_id: str) -> Path:
-        """Flush to disk and move the root to its final place in one step; an equal bundle there is kept."""
-        ...
-
 
 class Workspace(Protocol):
-    """Where bundles lie."""
+    """Where bundles grow, on this machine."""
 
     def stage(self, run_id: str) -> AbstractContextManager[Staging]:
         """A staging place, removed at the end whatever happens; what dead processes left goes too."""
@@ -193,16 +359,91 @@ class Workspace(Protocol):
         """Whether a live process works on a run."""
         ...
 
-    def bundle(self, export_id: str, archive_id: str) -> Path | None:
-        """A published bundle root."""
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file of a stored bundle: `path` inside its root."""
+
+    path: str
+    bytes: int
+
+
+class ArtefactStore(Protocol):
+    """Where finished bundles are kept, by export and archive. Who may see which one, the records of runs say.
+
+    Errors of the store are `DependencyFailed` or `MissingPrerequisite` (no room).
+    """
+
+    def put(self, archive: Archive, root: Path) -> None:
+        """Take over a finished bundle root, in one step for readers; `root` need not exist afterwards.
+
+        An equal bundle is kept; where only its signatures differ, they are replaced.
+        """
         ...
 
-    def copy(self, source: Path, target: Path) -> None:
-        """Copy a bundle root to a new directory, all or nothing."""
+    def exists(self, archive: Archive) -> bool:
+        """Whether a bundle is there, whole."""
         ...
 
-    def delete(self, export_id: str, archive_id: str) -> None:
-        """Remove a published bundle."""
+    def files(self, archive: Archive) -> Sequence[StoredFile]:
+        """All files of a bundle, by path; none where there is no bundle."""
+        ...
+
+    def stat(self, archive: Archive, path: str) -> StoredFile | None:
+        """One file; None where there is none, or where the path is not one of a bundle."""
+        ...
+
+    def read(self, archive: Archive, path: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """The bytes of a file from `start` to before `end`, in pieces of up to 1 MiB.
+
+        Raises:
+            ArtefactMissing: there is no such file; before the first piece.
+        """
+        ...
+
+    def local_root(self, archive: Archive) -> Path | None:
+        """The bundle root where it lies as a directory on this machine."""
+        ...
+
+    def local_file(self, archive: Archive, path: str) -> Path | None:
+        """The same for one file."""
+        ...
+
+    def opened(self, archive: Archive) -> AbstractContextManager[Path]:
+        """The bundle root as a directory to read, which may be a copy for the time being.
+
+        Raises:
+            BundleGone: there is no such bundle.
+        """
+        ...
+
+    def copy(self, archive: Archive, target: Path) -> None:
+        """Copy a bundle root to a new directory, all or nothing.
+
+        Raises:
+            BundleGone: there is no such bundle.
+            TargetExists: the target is there and is not empty.
+        """
+        ...
+
+    def delete(self, archive: Archive) -> None:
+        """Remove a bundle, if it is there."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunLimits:
+    """What a tenant may have: runs at once (0 closes its submissions), and runs that wait."""
+
+    max_active_runs: int = 2
+    max_queued_runs: int = 100
+
+
+class Limits(Protocol):
+    """The limits of tenants."""
+
+    def limits(self, tenant: str) -> RunLimits:
+        """Those of a tenant; the defaults where nothing is set."""
         ...
 
 

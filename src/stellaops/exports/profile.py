@@ -3,30 +3,58 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import msgspec
 
+from stellaops.bundles.encryption import age, envelope
+from stellaops.bundles.encryption.errors import InvalidRecipient
+from stellaops.core import durations
 from stellaops.exports import selectors
 from stellaops.exports.errors import InvalidProfile, InvalidSelector, UnsupportedSchema
+from stellaops.exports.schedule import check_schedule
 
 API_VERSION = "stellaops.io/export.v1"
 KIND = "ExportProfile"
-KINDS = ("json:policy", "json:raw", "trivy:db", "trivy:java-db")
+KINDS = ("json:policy", "json:raw", "mirror:delta", "mirror:full", "trivy:db", "trivy:java-db")
 """`kind:variant` of the bundles that can be built."""
+DELTA, FULL = "mirror:delta", "mirror:full"
+_OF_THE_STATE = ("selectors", "include", "schema_version", "next_update", "policy_snapshot_mode")
+"""What a delta has from the full profile whose state it carries."""
+USUAL_SHARE = "50%"
+"""Above which share of the full archive a delta is no delta any more."""
 TRIVY_SCHEMAS = {"db": 2, "java-db": 1}
 """The schema that is written of each variant of `trivy`."""
 _USUAL_NEXT_UPDATE = "24h"
 _NEXT_UPDATE = {"trivy:java-db": "3d"}
 """Where it is another; as Trivy's own builders have it."""
 
-_INCLUDABLE: tuple[Literal["advisories"], Literal["vex"]] = ("advisories", "vex")
+DRIVERS = ("http",)
+"""How bundles can be distributed."""
+Kind = Literal["advisories", "artefacts", "sboms", "vex"]
+"""A kind of evidence."""
+INCLUDABLE: Mapping[str, tuple[Kind, ...]] = {
+    "advisories": ("advisories",),
+    "vex": ("vex",),
+    "sboms": ("sboms",),
+    "findings": ("advisories", "sboms", "vex"),
+    "upstream": (),
+    "normalized": (),
+    "trivy": ("advisories", "artefacts"),
+    "vex-repository": ("vex",),
+}
+"""What a bundle of rows or a mirror can include, with the evidence that it is made from."""
+_USUALLY_INCLUDED = ("advisories", "vex")
+_OF_ROWS = ("json", "mirror")
+"""Kinds of bundles that choose what they include."""
+HIGHEST_LEVEL = 19
+"""Of compression; above it readers need more memory than they can be asked for."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9:._-]{0,62}")
-_DURATION = re.compile(r"(\d{1,6})(h|m|d)")
-_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+_PERCENT = re.compile(r"(\d{1,3})%")
 
 
 class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -45,6 +73,44 @@ class Signing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     """Forms beside the cosign signature and the Sigstore bundle, which every bundle has."""
 
 
+class Compression(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"
+):
+    """How hard files of rows are packed. It stands in no state."""
+
+    level: int | None = None
+    """Of zstd, 1 to 19; the usual one, 6, where None."""
+
+
+class Encryption(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"):
+    """For whom the contents are encrypted. It stands in no state; only `export.json` is the same each time."""
+
+    enabled: bool = False
+    mode: Literal["age", "aes-gcm"] = "age"
+    """Each file as a file of age, or all under one key of AES-256-GCM that is wrapped for each recipient."""
+    recipient_keys: list[str] = []
+    """Public keys of age (`age1…`)."""
+
+
+class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"):
+    """When an export that is sound in itself is not published all the same."""
+
+    max_shrink: str | None = None
+    """How much less it may hold than the run before it, as `20%`."""
+    max_source_age: str | None = None
+    """How long ago its sources may have been compared with their upstreams, as `36h`."""
+    approve: bool = False
+    """Whether a run that breaks a bound is held for an approval; else it fails."""
+
+
+class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"):
+    """A place where bundles are brought to."""
+
+    driver: str
+    required: bool = False
+    """Whether a run fails that cannot reach it."""
+
+
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"):
     """What a profile says; fields of other kinds of bundle are refused by `check`."""
 
@@ -57,6 +123,21 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     smoke: Literal["required", "ifAvailable", "off"] = "ifAvailable"
     policy_snapshot_mode: Literal["required", "optional", "none"] | None = None
     signing: Signing = Signing()
+    gate: Gate = Gate()
+    distribution: list[str | Target] = []
+    """Where bundles go beside the store of artefacts; `http`, the download from there, is always there."""
+    compression: Compression = Compression()
+    encryption: Encryption = Encryption()
+    schedule: str | None = None
+    """When the profile is run by itself: cron, in UTC."""
+    time_limit: str | None = None
+    """How long an attempt of a run may take, as `90m`; the worker's own limit where None."""
+    of: str | None = None
+    """Of a delta: the full profile whose state it carries; `mirror:full` where None."""
+    full_instead: Literal["ifNeeded", "never"] = "ifNeeded"
+    """Of a delta: whether a full archive is made where none can be, or where it would be too large."""
+    max_share: str | None = None
+    """Of a delta: above which share of the full archive a full one is made instead, as `50%`."""
 
 
 class ProfileDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -91,20 +172,38 @@ class Profile:
         return f"{self.spec.kind}:{self.spec.variant}"
 
     @property
-    def included(self) -> tuple[Literal["advisories", "artefacts", "vex"], ...]:
-        """What of the shared evidence is in the bundle."""
+    def included(self) -> tuple[Kind, ...]:
+        """The evidence that the bundle is made from."""
         if self.kind == "trivy:java-db":
             return ("artefacts",)
-        if self.spec.kind != "json":
+        if self.spec.kind not in _OF_ROWS:
             return ("advisories",)
-        chosen = self.spec.include or _INCLUDABLE
-        return tuple(kind for kind in _INCLUDABLE if kind in chosen)
+        parts = {*self._include, "findings"} if self.has_findings else set(self._include)
+        return tuple(sorted({kind for part in parts for kind in INCLUDABLE.get(part, ())}))
+
+    def includes(self, part: str) -> bool:
+        """Whether something of `INCLUDABLE` is in the bundle; a kind of evidence means its documents."""
+        return self.spec.kind in _OF_ROWS and part in self._include
+
+    @property
+    def _include(self) -> Sequence[str]:
+        return self.spec.include or _USUALLY_INCLUDED
+
+    @property
+    def has_findings(self) -> bool:
+        """Whether the tenant's findings are in the bundle, and so the policy that they were made under."""
+        return self.kind == "json:policy" or self.includes("findings")
+
+    @property
+    def has_trivy(self) -> bool:
+        """Whether there are databases for Trivy in the bundle."""
+        return self.spec.kind == "trivy" or self.includes("trivy")
 
     @property
     def policy_mode(self) -> Literal["required", "optional", "none"]:
-        """Whether a policy snapshot is applied: `json:policy` takes one where there is one, others when told to."""
+        """Whether a policy snapshot is applied: findings take one where there is one, others when told to."""
         mode = self.spec.policy_snapshot_mode
-        return mode or ("optional" if self.kind == "json:policy" else "none")
+        return mode or ("optional" if self.has_findings else "none")
 
     @property
     def next_update(self) -> timedelta:
@@ -195,10 +294,22 @@ def duration(text: str) -> timedelta:
     Raises:
         InvalidProfile: another form, or zero.
     """
-    found = _DURATION.fullmatch(text)
-    if not found or int(found[1]) == 0:
+    found = durations.parse(text)
+    if found is None:
         raise InvalidProfile(f"{text!r} is no duration such as 24h, 90m or 7d")
-    return int(found[1]) * _UNITS[found[2]]
+    return found
+
+
+def percent(text: str) -> int:
+    """A share such as `20%`.
+
+    Raises:
+        InvalidProfile: another form, or more than all.
+    """
+    found = _PERCENT.fullmatch(text)
+    if not found or int(found[1]) > 100:
+        raise InvalidProfile(f"{text!r} is no share such as 20%, from 0% to 100%")
+    return int(found[1])
 
 
 def _form_problems(wire: object, form: type[msgspec.Struct], where: str) -> list[str]:
@@ -222,23 +333,92 @@ def _form_problems(wire: object, form: type[msgspec.Struct], where: str) -> list
     return problems
 
 
+def _value_problems(name: str, value: str | None, reader: Callable[[str], object]) -> list[str]:
+    try:
+        if value is not None:
+            reader(value)
+    except InvalidProfile as error:
+        return [f"spec.{name}: {error.what}"]
+    return []
+
+
 def _spec_problems(spec: Spec) -> list[str]:
     problems = []
     if f"{spec.kind}:{spec.variant}" not in KINDS:
         problems.append(f"spec.kind and spec.variant must be one of {', '.join(KINDS)}")
-    try:
-        if spec.next_update is not None:
-            duration(spec.next_update)
-    except InvalidProfile as error:
-        problems.append(f"spec.nextUpdate: {error.what}")
+    for name, value, reader in (
+        ("nextUpdate", spec.next_update, duration),
+        ("gate.maxSourceAge", spec.gate.max_source_age, duration),
+        ("gate.maxShrink", spec.gate.max_shrink, percent),
+        ("timeLimit", spec.time_limit, duration),
+        ("maxShare", spec.max_share, percent),
+        ("schedule", spec.schedule, check_schedule),
+    ):
+        problems += _value_problems(name, value, reader)
+    drivers = [target if isinstance(target, str) else target.driver for target in spec.distribution]
+    problems += [
+        f"spec.distribution: {driver!r} is not available; there is {', '.join(DRIVERS)}"
+        for driver in drivers
+        if driver not in DRIVERS
+    ]
     try:
         selectors.parse(spec.selectors)
     except InvalidSelector as error:
         problems += [f"spec.selectors.{detail}" for detail in error.details or (error.what,)]
-    includable = _INCLUDABLE if spec.kind == "json" else ("advisories",)
-    problems += [
+    problems += _include_problems(spec) + _compression_problems(spec) + _encryption_problems(spec.encryption)
+    return problems + _delta_problems(spec)
+
+
+def _encryption_problems(encryption: Encryption) -> list[str]:
+    keys = encryption.recipient_keys
+    problems = []
+    if encryption.enabled and not keys:
+        problems.append(
+            "spec.encryption.recipientKeys names nobody; at least one public key of age is needed"
+        )
+    if len(keys) > envelope.MOST_RECIPIENTS:
+        problems.append(f"spec.encryption.recipientKeys names more than {envelope.MOST_RECIPIENTS}")
+    for key in keys:
+        try:
+            age.Recipient.parse(key)
+        except InvalidRecipient as error:
+            problems.append(f"spec.encryption.recipientKeys: {error.what}")
+    return problems
+
+
+def _delta_problems(spec: Spec) -> list[str]:
+    """What a delta leaves to the full profile, and what only a delta has."""
+    fresh = Spec(spec.kind, spec.variant)
+    is_delta = f"{spec.kind}:{spec.variant}" == DELTA
+    names = _OF_THE_STATE if is_delta else ("of", "full_instead", "max_share")
+    where = "the full profile that it names by `of` says it" if is_delta else f"only {DELTA} has it"
+    fields = {field.name: field.encode_name for field in msgspec.structs.fields(Spec)}
+    return [
+        f"spec.{fields[name]} is not for {spec.kind}:{spec.variant}: {where}"
+        for name in names
+        if getattr(spec, name) != getattr(fresh, name)
+    ]
+
+
+def _include_problems(spec: Spec) -> list[str]:
+    includable = tuple(INCLUDABLE) if spec.kind in _OF_ROWS else ("advisories",)
+    problems = [
         f"spec.include: {item!r} is none of {', '.join(includable)}"
         for item in spec.include
         if item not in includable
     ]
+    if spec.include and not problems and not any(INCLUDABLE[item] for item in spec.include):
+        evidence = ", ".join(item for item, kinds in INCLUDABLE.items() if kinds)
+        problems.append(f"spec.include names no evidence: at least one of {evidence} must be in it")
     return problems
+
+
+def _compression_problems(spec: Spec) -> list[str]:
+    level = spec.compression.level
+    if level is None:
+        return []
+    if spec.kind not in _OF_ROWS:
+        return ["spec.compression is for json and mirror: databases are packed as Trivy's own are"]
+    if not 1 <= level <= HIGHEST_LEVEL:
+        return [f"spec.compression.level must be 1 to {HIGHEST_LEVEL}, not {level}"]
+    return []

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from stellaops.bundles import layout, provenance
 from stellaops.core.digests import Digest
 from stellaops.core.errors import StellaError
 from stellaops.exports.errors import VerifyFailed
-from stellaops.exports.ports import Keys, Runs, Staging, Workspace
-from stellaops.exports.run import Run, RunStatus
-from stellaops.exports.run_export import active_signer
+from stellaops.exports.plan_run import active_signer
+from stellaops.exports.ports import ArtefactStore, Keys, RunFilter, Runs, Staging, Workspace
+from stellaops.exports.resign_mirror import resign_archive
+from stellaops.exports.run import Archive, Artifact, Run, RunStatus
 from stellaops.kit import signatures
 from stellaops.kit.tree import Tree
 from stellaops.kit.verify import verify_bundle
@@ -28,12 +28,18 @@ class Resigned:
     problem: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ResignTools:
+    """What signing again works with."""
+
+    runs: Runs
+    workspace: Workspace
+    artefacts: ArtefactStore
+    keys: Keys
+
+
 def resign_exports(
-    tenant: str,
-    runs: Runs,
-    workspace: Workspace,
-    keys: Keys,
-    progress: Callable[[str], None] = lambda step: None,
+    tenant: str, tools: ResignTools, progress: Callable[[str], None] = lambda step: None
 ) -> tuple[Resigned, ...]:
     """Sign every kept bundle of a tenant with its active key; readers see the old signatures or the new ones.
 
@@ -43,36 +49,56 @@ def resign_exports(
     Raises:
         SigningFailed: the active key cannot sign; nothing is changed then.
     """
-    signer = active_signer(keys, tenant)
+    signer = active_signer(tools.keys, tenant)
     done = []
-    for run, root in _kept(tenant, runs, workspace):
+    for run, archive in _kept(tenant, tools):
         progress(f"signing {run.export_id}")
-        problem = _resign(run, root, workspace, keys, signer)
-        done.append(Resigned(str(run.export_id), str(run.archive_id), problem))
+        problem = _resign(run, archive, tools, signer)
+        done.append(Resigned(archive.export_id, archive.archive_id, problem))
     return tuple(done)
 
 
-def _kept(tenant: str, runs: Runs, workspace: Workspace) -> Iterator[tuple[Run, Path]]:
+def _kept(tenant: str, tools: ResignTools) -> Iterator[tuple[Run, Archive]]:
     seen = set()
-    for run in runs.list(tenant, status=RunStatus.SUCCEEDED.value):
-        if run.export_id and run.archive_id and (run.export_id, run.archive_id) not in seen:
-            seen.add((run.export_id, run.archive_id))
-            root = workspace.bundle(run.export_id, run.archive_id)
-            if root is not None:
-                yield run, root
+    for run in tools.runs.list(tenant, RunFilter(status=RunStatus.SUCCEEDED.value)):
+        if run.archive is not None and run.archive not in seen:
+            seen.add(run.archive)
+            if tools.artefacts.exists(run.archive):
+                yield run, run.archive
 
 
-def _resign(run: Run, root: Path, workspace: Workspace, keys: Keys, signer: Signer) -> str | None:
+def _resign(run: Run, archive: Archive, tools: ResignTools, signer: Signer) -> str | None:
     try:
-        with workspace.stage(f"resign-{run.archive_id}") as staging:
-            workspace.copy(root, staging.root)
-            _replace_signatures(run, staging, signer)
-            trusted, revoked = keys.trusted(run.tenant)
+        with tools.workspace.stage(f"resign-{archive.archive_id}") as staging:
+            artifacts = _sign_again(run, archive, staging, tools, signer)
+            trusted, revoked = tools.keys.trusted(run.tenant)
             verify_bundle(staging.root, trusted, revoked=revoked, scratch=staging.scratch).require()
-            staging.publish(str(run.export_id), str(run.archive_id))
+            tools.artefacts.put(archive, staging.root)
+            _record(run.tenant, archive, artifacts, tools)
     except StellaError as error:
         return error.what
     return None
+
+
+def _sign_again(
+    run: Run, archive: Archive, staging: Staging, tools: ResignTools, signer: Signer
+) -> tuple[Artifact, ...]:
+    """Leave the bundle with other signatures in the staging place; its artifacts, which hold them in a mirror."""
+    with tools.artefacts.opened(archive) as root:
+        name = layout.archive_beside([path.name for path in root.iterdir()])
+        if name is not None:
+            entries, _ = resign_archive(root / name, archive.archive_id, staging, signer)
+            return tuple(Artifact(entry.path, entry.path, entry.digest, entry.bytes) for entry in entries)
+    tools.artefacts.copy(archive, staging.root)
+    _replace_signatures(run, staging, signer)
+    return run.artifacts
+
+
+def _record(tenant: str, archive: Archive, artifacts: tuple[Artifact, ...], tools: ResignTools) -> None:
+    """Have the records of all runs of an archive tell its files as they are: a mirror's hold the signatures."""
+    for run in tools.runs.list(tenant, RunFilter(status=RunStatus.SUCCEEDED.value)):
+        if run.archive == archive and run.artifacts != artifacts:
+            tools.runs.change(replace(run, artifacts=artifacts))
 
 
 def _replace_signatures(run: Run, staging: Staging, signer: Signer) -> None:

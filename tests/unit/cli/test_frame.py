@@ -15,9 +15,9 @@ import yaml
 
 from stellaops.adapters import settings
 from stellaops.adapters.settings import InvalidSettings
-from stellaops.cli.frame import exit_code
 from stellaops.cli.main import stella as root_command
 from stellaops.core import errors
+from stellaops.core.exit_codes import exit_code
 from tests.unit.cli.running import PROCESS, Stella, call, environment, osv, package, spawn, until
 
 PROFILES = ["json:policy", "json:raw", "trivy:db", "trivy:java-db"]

@@ -214,3 +214,47 @@ def test_hash_files_state_a_hash_or_nothing(content: bytes, algorithm: str, stat
 )
 def test_indexes_are_told_from_documents_by_their_names(path: str, told: bool) -> None:
     assert provider.is_index(path) is told
+
+
+DELETED = "2024-10-29T12:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (f'"2024/a.json","{DELETED}"\n', {"vex/2024/a.json": DELETED}),
+        (f"2024/a.json,{DELETED}\r\n2023/b.json,{DELETED}", {"vex/2024/a.json": DELETED, "vex/2023/b.json": DELETED}),
+        (f'"2024/a.json","2020-01-01T00:00:00Z"\n"2024/a.json","{DELETED}"\n', {"vex/2024/a.json": DELETED}),
+        (f'"2024/a.json","{DELETED}"\n"2024/a.json","2020-01-01T00:00:00Z"\n', {"vex/2024/a.json": DELETED}),
+        ("2024/a.json\n2023/b.json\n", {"vex/2024/a.json": "", "vex/2023/b.json": ""}),
+        (f'"2024/a.json","{DELETED}"\n"2023/b.json","2024-1', {"vex/2024/a.json": DELETED}),
+        (f'"2024/a.json","{DELETED}"\n"2023/b.json', {"vex/2024/a.json": DELETED}),
+        (f'"../a.json","{DELETED}"\n"/b.json","{DELETED}"\n', {}),
+        ("<html><body>no such file</body></html>", {}),
+        ("", {}),
+        ("\ufeff2024/a.json\n", {"vex/2024/a.json": ""}),
+    ],
+)  # fmt: skip
+def test_a_list_of_deletions_names_documents_and_when(lines: str, expected: dict[str, str]) -> None:
+    assert provider.deleted_in(lines.encode(), "vex") == expected
+    told = provider.deletions(lines.encode(), "https://example.com/vex/deletions.csv")
+    assert told == {f"https://example.com/{path}": instant for path, instant in expected.items()}
+
+
+@pytest.mark.parametrize(
+    ("changed", "deleted"),
+    [
+        ((), True),
+        (("",), True),
+        (("2024-10-29T12:00:00Z",), True),  # the same instant: the deletion is what was said last
+        (("2024-10-29T12:00:01Z",), False),
+        (("2024-10-29T14:30:00+02:00",), False),
+        (("2023-01-01T00:00:00Z", "2025-01-01T00:00:00Z"), False),
+        (("some day",), True),
+    ],
+)
+def test_a_document_is_back_when_anything_says_that_it_was_changed_since(
+    changed: tuple[str, ...], deleted: bool
+) -> None:
+    assert provider.is_deleted(DELETED, *changed) is deleted
+    assert provider.is_deleted("", *changed)  # nothing is after a deletion that has no date

@@ -122,7 +122,7 @@ def test_a_profile_is_cloned_and_deleted_and_unknown_ones_are_told(stella: Stell
         ("clone", "weekly", "other"),
     ):
         error = stella.refused(4, "ERR_EXPORT_PROFILE_NOT_FOUND", "export", "profile", *words)
-        assert "it has json:policy, json:raw, trivy:db, trivy:java-db" in error
+        assert "it has json:policy, json:raw, mirror:delta, mirror:full, trivy:db, trivy:java-db" in error
 
 
 def test_profiles_of_another_tenant_are_not_found(stella: Stella, tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from backports import zstd
 
-from stellaops.exports.run_export import PROJECTIONS
+from stellaops.exports.plan_run import PROJECTIONS
 from tests.unit.cli.running import Stella, osv, package, until
 from tests.unit.cli.scanning import unpack
 
-# A Java database holds no advisory.
-OF_ADVISORIES = sorted(PROJECTIONS.keys() - {"trivy:java-db"})
+# A Java database holds no advisory, and a delta has its own tests.
+OF_ADVISORIES = sorted(PROJECTIONS.keys() - {"trivy:java-db", "mirror:delta"})
 
 
 @pytest.fixture
@@ -63,17 +63,20 @@ def test_what_a_run_answers_is_what_is_promised(profile: str, stella: Stella) ->
     assert promised <= set(run)
     assert run == stella("export", "run", "show", run["runId"])
     assert run["snapshot"]["sequence"] == 2
-    assert list(run["durations"]) == ["plan", "build", "seal", "verify", "smoke", "publish"]
-    assert all(check["status"] in ("ok", "skipped") for check in run["checks"])
+    assert list(run["durations"]) == [
+        "plan", "collect", "build", "sign", "pack", "verify", "smoke", "store", "gate", "publish", "distribute",
+    ]  # fmt: skip
+    assert all(check["status"] in ("ok", "skipped", "warning") for check in run["checks"])
     bundle = stella.bundle(run)
     held = files(bundle)
     shown = {Path(artifact["path"]).relative_to(bundle).as_posix(): artifact for artifact in run["artifacts"]}
-    assert set(shown) == {path for path in held if not path.startswith("signatures/")}
+    signatures = {path for path in held if path.startswith("signatures/") or path.endswith(".sig")}
+    assert set(shown) == held.keys() - signatures
     for path, artifact in shown.items():
         assert artifact["sha256"] == f"sha256:{held[path]}"
         assert artifact["bytes"] == (bundle / path).stat().st_size
         assert artifact["name"] == path.rpartition("/")[2]
-    assert set(run["signatures"]) == {path for path in held if path.startswith("signatures/")}
+    assert set(run["signatures"]) == signatures
 
 
 def test_runs_are_listed_newest_first_and_narrowed(stella: Stella) -> None:
@@ -276,7 +279,7 @@ def test_an_import_that_is_not_finished_holds_exports_back(stella: Stella) -> No
     with connection:
         connection.execute("UPDATE job SET state = 'applying' WHERE id = (SELECT max(id) FROM job)")
         connection.execute("UPDATE source SET complete = 0")
-    for profile in PROJECTIONS:
+    for profile in sorted(PROJECTIONS.keys() - {"mirror:delta"}):
         error = stella.refused(10, "ERR_EXPORT_GATE", "export", "run", "submit", "--profile", profile)
         assert "an import into ghsa is not finished" in error
         assert stella("export", "run", "list", "--latest")[0]["errorCode"] == "gate"
@@ -318,7 +321,7 @@ def test_a_diff_names_what_was_added_removed_and_changed(
     second = stella.submit(profile)
     found = stella("export", "diff", first["runId"], str(stella.bundle(second)))
     changes = {(change["change"], change["what"]) for change in found["changes"]}
-    if profile.startswith("json:"):
+    if profile.startswith(("json:", "mirror:")):
         assert changes == {
             ("changed", "ghsa GHSA-aaaa-aaaa-aaaa"), ("removed", "ghsa GHSA-bbbb-bbbb-bbbb"),
             ("added", "ghsa GHSA-cccc-cccc-cccc"),
@@ -329,6 +332,12 @@ def test_a_diff_names_what_was_added_removed_and_changed(
         assert ("added", f"{bucket} left GHSA-cccc-cccc-cccc") in changes
         assert ("removed", "pip::GitHub Security Advisory pip right CVE-2026-1001") in changes
         assert ("removed", "vulnerability CVE-2026-1001") in changes
+    words = ("added", "changed", "withdrawn", "removed")
+    content = next(iter(found["contents"].values()))
+    assert [found[word] for word in words] == [
+        sum(change["change"] == word for change in found["changes"]) for word in words
+    ]
+    assert sum(content["packages"].get("left" if profile == "trivy:db" else "pkg:npm/left", {}).values()) == 2
     assert stella("export", "diff", first["runId"], first["runId"])["changes"] == []
     other = stella.submit("trivy:db" if profile == "json:raw" else "json:raw")
     stella.refused(2, "ERR_EXPORT_NOT_COMPARABLE", "export", "diff", first["runId"], other["runId"])

@@ -428,8 +428,23 @@ def test_a_profile_that_demands_a_policy_takes_the_newest_or_the_one_that_is_nam
         state for state in lines(stella.bundle(run), "data/consensus/*.zst") if state["product"] == APP
     )
     assert app["status"] == "affected"
-    words = ("export", "run", "submit", "--profile", "json:raw", "--policy-snapshot", taken["digest"])
-    stella.refused(2, "ERR_EXPORT_POLICY_NOT_APPLIED", *words)
+    words = ("--profile", "json:raw", "--policy-snapshot", taken["digest"])
+    stella.refused(2, "ERR_EXPORT_POLICY_NOT_APPLIED", "export", "run", "submit", *words)
+    stella.refused(2, "ERR_EXPORT_POLICY_NOT_APPLIED", "export", "plan", *words)
+
+
+def test_a_plan_names_the_policy_that_it_would_apply(stella: Stella, tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(POLICY, encoding="utf-8")
+    stella("policy", "apply", str(tmp_path / "policy.yaml"))
+    empty = stella("export", "plan", "--profile", "json:policy")["policySnapshot"]
+    taken = stella("policy", "snapshot")["digest"]
+    assert empty != taken
+    planned = ("export", "plan", "--profile", "json:policy")
+    assert stella(*planned)["policySnapshot"] == taken
+    assert stella(*planned, "--policy-snapshot", "none")["policySnapshot"] == empty
+    assert stella(*planned, "--policy-snapshot", taken[:20])["policySnapshot"] == taken
+    assert stella("export", "plan", "--profile", "json:raw")["policySnapshot"] is None
+    stella.refused(4, "ERR_POLICY_SNAPSHOT_NOT_FOUND", *planned, "--policy-snapshot", "f" * 64)
 
 
 def test_findings_of_the_tenants_bills_are_evaluated(stella: Stella, tmp_path: Path) -> None:
@@ -493,3 +508,60 @@ def test_a_policy_is_the_last_stage_of_a_database_only_when_the_profile_asks(
     assert (told["Severity"], told["VendorSeverity"]["ghsa"]) == ("CRITICAL", 4)
     assert before["vulnerability", CVE].get("Severity") != "CRITICAL"
     assert any("one-version" in warning for warning in with_policy["warnings"])
+
+
+def bill_of(stella: Stella, folder: Path, name: str, *purls: str) -> None:
+    """Import a bill of materials of an application and its parts."""
+    wire = {
+        "bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1,
+        "metadata": {"component": {"type": "application", "name": name, "purl": f"pkg:oci/{name}@1"}},
+        "components": [{"type": "library", "name": "part", "version": purl.rpartition("@")[2], "purl": purl}
+                       for purl in purls],
+    }  # fmt: skip
+    file = folder / f"{name}.cdx.json"
+    file.write_text(json.dumps(wire), encoding="utf-8")
+    stella("evidence", "sbom", "import", str(file))
+
+
+def evaluations(stella: Stella, *arguments: str) -> list[tuple[str, str, str]]:
+    root = stella.bundle(stella.submit("json:policy", *arguments))
+    told = (line["finding"] for line in lines(root, "data/policy/evaluations.jsonl.zst"))
+    return [(found["sbom"], found["vulnerability"], found["status"]) for found in told]
+
+
+def test_evaluations_are_of_what_the_export_selects(stella: Stella, tmp_path: Path) -> None:
+    bill_of(stella, tmp_path, "web", LEFT)
+    whole = evaluations(stella)
+    assert whole == [("pkg:oci/web@1", CVE, "open")]
+    assert evaluations(stella, "--selectors", "sources=hub", "--allow-empty") == []
+    assert evaluations(stella, "--selectors", "sources=ghsa") == whole
+    # What is not selected changes nothing, whatever it says.
+    take(stella, tmp_path / "other", "other", one=openvex(
+        "Maker", statement("not_affected", products=[{"@id": LEFT}], justification="component_not_present"),
+        role="supplier",
+    ))  # fmt: skip
+    assert evaluations(stella, "--selectors", "sources=ghsa,sources=hub") == whole
+    assert evaluations(stella) == [("pkg:oci/web@1", CVE, "suppressed")]
+
+
+def test_equal_selections_of_unlike_stores_are_the_same_export(stella: Stella, tmp_path: Path) -> None:
+    other = Stella(tmp_path / "other-data")
+    other.take(tmp_path / "advisories-2", "ghsa", ADVISORY)
+    take(
+        other,
+        tmp_path / "vex-2",
+        "noise",
+        one=openvex("Zoe", statement("not_affected", products=[{"@id": LEFT}])),
+    )
+    for each in (stella, other):
+        bill_of(each, tmp_path, "web", LEFT)
+    runs = [each.submit("json:policy", "--selectors", "sources=ghsa") for each in (stella, other)]
+    assert runs[0]["exportId"] == runs[1]["exportId"]
+
+
+def test_another_bill_of_materials_is_another_export(stella: Stella, tmp_path: Path) -> None:
+    first = stella.submit("json:policy")
+    assert evaluations(stella) == []
+    bill_of(stella, tmp_path, "web", LEFT)
+    assert [vulnerability for _, vulnerability, _ in evaluations(stella)] == [CVE]
+    assert stella.submit("json:policy")["snapshot"]["digest"] != first["snapshot"]["digest"]

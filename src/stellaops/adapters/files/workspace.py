@@ -1,11 +1,10 @@
-"""Bundles on a file system: grown in a staging place beside their target, flushed to disk, renamed."""
+"""Bundles on a file system: where they grow, and how they get to where they stay."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
 import fcntl
-import filecmp
 import os
 import shutil
 from collections.abc import Iterator
@@ -17,7 +16,8 @@ from stellaops.core.errors import AlreadyExists
 from stellaops.exports.errors import NoRoom
 
 _LOCK = ".lock"
-_GRAVE = "deleted-"
+GRAVE = "deleted-"
+"""What names of places begin with that are being removed."""
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
@@ -31,8 +31,7 @@ class TargetExists(AlreadyExists):
 class FileWorkspace:
     """`exports.ports.Workspace` below one directory.
 
-    <root>/<exportId>/<archiveId>/…   bundle roots
-    <root>/.staging/<runId>/          what grows; its `.lock` is held by the process that works on it
+    <root>/.staging/<runId>/   what grows; its `.lock` is held by the process that works on it
     """
 
     def __init__(self, root: Path) -> None:
@@ -41,18 +40,10 @@ class FileWorkspace:
     @contextmanager
     def stage(self, run_id: str) -> Iterator[FileStaging]:
         """See the port."""
-        place = self._root / ".staging" / run_id
-        with disk_errors(self._root):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            self._sweep()
-            lock = _own(place)
-            try:
-                (place / "root").mkdir()
-                (place / "scratch").mkdir()
-                yield FileStaging(place, self._root)
-            finally:
-                _bury(place)
-                os.close(lock)
+        with disk_errors(self._root), held_place(self._root / ".staging", run_id) as place:
+            (place / "root").mkdir()
+            (place / "scratch").mkdir()
+            yield FileStaging(place)
 
     def is_staged(self, run_id: str) -> bool:
         """See the port: a live process holds the lock of the run's place."""
@@ -65,60 +56,41 @@ class FileWorkspace:
             return False
         return False
 
-    def bundle(self, export_id: str, archive_id: str) -> Path | None:
-        """See the port."""
-        path = self._root / export_id / archive_id
-        return path if path.is_dir() else None
 
-    def copy(self, source: Path, target: Path) -> None:
-        """See the port."""
-        with disk_errors(target):
-            if target.exists() and (not target.is_dir() or any(target.iterdir())):
-                raise TargetExists(f"{target} exists and is not empty")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.parent / f".{target.name}.partial-{os.getpid()}"
-            try:
-                _copy_tree(source, partial)
-                _sync_tree(partial)
-                if target.exists():
-                    target.rmdir()
-                partial.rename(target)
-                _sync(target.parent)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
+@contextmanager
+def held_place(staging: Path, name: str) -> Iterator[Path]:
+    """A directory of this process, removed at the end whatever happens; what dead processes left goes too."""
+    staging.mkdir(parents=True, exist_ok=True)
+    _sweep(staging)
+    place = staging / name
+    lock = _own(place)
+    try:
+        yield place
+    finally:
+        _bury(place)
+        os.close(lock)
 
-    def delete(self, export_id: str, archive_id: str) -> None:
-        """See the port."""
-        with disk_errors(self._root):
-            path = self._root / export_id / archive_id
-            if path.is_dir():
-                grave = self._root / ".staging" / f"{_GRAVE}{archive_id}-{os.getpid()}"
-                grave.parent.mkdir(parents=True, exist_ok=True)
-                path.rename(grave)
-                shutil.rmtree(grave)
-                if not any(path.parent.iterdir()):
-                    path.parent.rmdir()
 
-    def _sweep(self) -> None:
-        """Remove what dead processes left; a live one holds its lock, or begins again when its place goes early."""
-        for place in (self._root / ".staging").iterdir():
-            if place.name.startswith(_GRAVE):
-                shutil.rmtree(place, ignore_errors=True)
-                continue
-            try:
-                with (place / _LOCK).open("rb") as file:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    _bury(place)
-            except BlockingIOError:
-                continue
-            except FileNotFoundError:
-                with suppress(OSError):  # not empty any more: its process has just come to the lock
-                    place.rmdir()
+def _sweep(staging: Path) -> None:
+    """Remove what dead processes left; a live one holds its lock, or begins again when its place goes early."""
+    for place in staging.iterdir():
+        if place.name.startswith(GRAVE):
+            shutil.rmtree(place, ignore_errors=True)
+            continue
+        try:
+            with (place / _LOCK).open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _bury(place)
+        except BlockingIOError:
+            continue
+        except FileNotFoundError:
+            with suppress(OSError):  # not empty any more: its process has just come to the lock
+                place.rmdir()
 
 
 def _bury(place: Path) -> None:
     """Remove a staging place in a way that a kill in the middle leaves nothing that looks like one."""
-    grave = place.with_name(f"{_GRAVE}{place.name}-{os.getpid()}")
+    grave = place.with_name(f"{GRAVE}{place.name}-{os.getpid()}")
     with suppress(OSError):
         place.rename(grave)
         shutil.rmtree(grave, ignore_errors=True)
@@ -127,35 +99,15 @@ def _bury(place: Path) -> None:
 class FileStaging:
     """`exports.ports.Staging` in a directory."""
 
-    def __init__(self, place: Path, target: Path) -> None:
+    def __init__(self, place: Path) -> None:
         self.root = place / "root"
         self.scratch = place / "scratch"
-        self._target = target
 
     def create(self, path: str) -> BinaryIO:
         """See the port."""
         file = self.root / path
         file.parent.mkdir(parents=True, exist_ok=True)
         return file.open("xb")
-
-    def publish(self, export_id: str, archive_id: str) -> Path:
-        """See the port."""
-        target = self._target / export_id / archive_id
-        for path in (self.root, *self.root.rglob("*")):
-            path.chmod(0o755 if path.is_dir() else 0o644)
-        _sync_tree(self.root)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self.root.rename(target)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            # The same archive is there; only signatures can differ, by another key. Readers see one or the other.
-            if not _same_tree(self.root, target):
-                _exchange(self.root, target)
-        _sync(target.parent)
-        _sync(self._target)
-        return target
 
 
 @contextmanager
@@ -189,6 +141,43 @@ def _own(place: Path) -> int:
             os.close(lock)
 
 
+def copy_bundle(source: Path, target: Path) -> None:
+    """Copy a directory of ours to a new one, all or nothing.
+
+    Raises:
+        TargetExists: the target is there and is not empty.
+        NoRoom: see there.
+    """
+    with disk_errors(target):
+        demand_empty(target)
+        partial = target.parent / f".{target.name}.partial-{os.getpid()}"
+        try:
+            _copy_tree(source, partial)
+            settle_at(partial, target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def demand_empty(target: Path) -> None:
+    """See that a directory can be made at a place, and make what lies above it.
+
+    Raises:
+        TargetExists: something is there.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise TargetExists(f"{target} exists and is not empty")
+    target.parent.mkdir(parents=True, exist_ok=True)
+
+
+def settle_at(partial: Path, target: Path) -> None:
+    """Give a finished directory its name; there is nothing at it, or an empty directory."""
+    sync_tree(partial)
+    if target.exists():
+        target.rmdir()
+    partial.rename(target)
+    sync(target.parent)
+
+
 def _copy_tree(source: Path, target: Path) -> None:
     target.mkdir()
     target.chmod(0o755)
@@ -201,14 +190,6 @@ def _copy_tree(source: Path, target: Path) -> None:
             copy.chmod(0o644)
 
 
-def _same_tree(one: Path, other: Path) -> bool:
-    """Whether two directories hold the same files with the same bytes."""
-    names = [{path.relative_to(root) for path in root.rglob("*") if path.is_file()} for root in (one, other)]
-    return names[0] == names[1] and all(
-        filecmp.cmp(one / name, other / name, shallow=False) for name in names[0]
-    )
-
-
 def put_in_place(fresh: Path, target: Path) -> None:
     """Make a finished directory the one at `target`, in one step; what was there is then at `fresh`."""
     try:
@@ -216,10 +197,10 @@ def put_in_place(fresh: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-        _exchange(fresh, target)
+        exchange(fresh, target)
 
 
-def _exchange(one: Path, other: Path) -> None:
+def exchange(one: Path, other: Path) -> None:
     """Swap two directories in one step (Linux renameat2); a file system that cannot gets two renames."""
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     names = (os.fsencode(one), os.fsencode(other))
@@ -230,12 +211,14 @@ def _exchange(one: Path, other: Path) -> None:
     one.rename(other)
 
 
-def _sync_tree(root: Path) -> None:
+def sync_tree(root: Path) -> None:
+    """Bring a directory and all in it to the disk."""
     for path in (*root.rglob("*"), root):
-        _sync(path)
+        sync(path)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Bring a file, or the names in a directory, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

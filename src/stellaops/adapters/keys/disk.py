@@ -118,6 +118,30 @@ def write_new(path: Path, data: bytes, *, mode: int) -> None:
         raise KeyFileNotWritten(f"{path} cannot be written: {error.strerror}") from error
 
 
+@contextmanager
+def reserved(path: Path) -> Iterator[Callable[[bytes], None]]:
+    """A new file of mode 0600 for a secret that does not exist yet: made before it, so that it has a place for sure.
+
+    What is yielded writes the file. Where that was not called, or on an error, nothing is left behind.
+
+    Raises:
+        KeyFileExists, KeyFileNotWritten: see there.
+    """
+    write_new(path, b"", mode=0o600)
+    written = False
+
+    def fill(data: bytes) -> None:
+        nonlocal written
+        write(path, data, mode=0o600)
+        written = True
+
+    try:
+        yield fill
+    finally:
+        if not written:
+            remove(path)
+
+
 def remove(path: Path) -> None:
     """Remove a file, also one that is gone already, for good."""
     path.unlink(missing_ok=True)

@@ -27,21 +27,13 @@ from stellaops.authority.keys import (
     KeyUnavailable,
     Protection,
 )
-from stellaops.core.errors import InvalidInput
+from stellaops.authority.tenants import demand_name
 from stellaops.signing import ecdsa_p256, key_files
 from stellaops.signing.ecdsa_p256 import PrivateKey, UnusableKey
 from stellaops.signing.interface import Signer
 from stellaops.signing.key_files import KeyForm
 
-_TENANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _KEY_ID = re.compile(r"[0-9a-f]{64}")
-
-
-class BadTenantName(InvalidInput):
-    """A tenant name that cannot be a directory's name."""
-
-    code = "ERR_TENANT_NAME"
-    hint = "Use 1 to 63 of a-z, 0-9, dot, hyphen and underscore, beginning with a letter or digit."
 
 
 class FileKeyStore:
@@ -140,9 +132,7 @@ class FileKeyStore:
         return self._data_dir / "tenants" / tenant / "export-center.pub"
 
     def _directory(self, tenant: str) -> Path:
-        if not _TENANT.fullmatch(tenant):
-            raise BadTenantName(f"{tenant[:80]!r} cannot be a tenant's name")
-        return self._data_dir / "keys" / tenant
+        return self._data_dir / "keys" / demand_name(tenant)
 
     def _record(self, tenant: str, key_id: str) -> KeyRecord:
         for each in self._read_all(tenant):

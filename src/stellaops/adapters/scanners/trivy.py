@@ -1,4 +1,4 @@
-"""Stock Trivy as a process, always offline: loading a database into its cache, and the smoke scan."""
+"""Stock Trivy as a process, always offline."""
 
 from __future__ import annotations
 
@@ -7,22 +7,17 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
-import tempfile
 import zipfile
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from stellaops.adapters.files.workspace import disk_errors, put_in_place
-from stellaops.bundles.trivy import inspect, java_db
 from stellaops.bundles.trivy.buckets import Bucket, bucket_named
 from stellaops.bundles.trivy.inspect import Sentinel
 from stellaops.bundles.trivy.java_db import JavaSentinel
-from stellaops.core import timestamps
 from stellaops.core.errors import DependencyFailed, MissingPrerequisite
+from stellaops.kit import trivy_cache
 
 OFFLINE = (
     "--skip-db-update", "--skip-java-db-update", "--offline-scan", "--skip-version-check", "--disable-telemetry",
@@ -67,7 +62,7 @@ class TrivyFailed(DependencyFailed):
 
 
 class StockTrivy:
-    """`exports.ports.Scanner`, and loading of databases into a Trivy cache."""
+    """`exports.ports.Scanner`."""
 
     def __init__(self, program: str | None = None) -> None:
         self._program = program
@@ -93,29 +88,6 @@ class StockTrivy:
         except (TrivyMissing, OSError, subprocess.SubprocessError):
             return None
         return done.stdout.partition("\n")[0].removeprefix("Version: ").strip()
-
-    def load(self, archive: Path, cache: Path, *, downloaded_at: datetime | None = None) -> Path:
-        """Put a `db.bundle` or `java-db.bundle` into a Trivy cache, in one step.
-
-        Trivy then needs `--skip-db-update` or `--skip-java-db-update`, or takes it as fresh.
-
-        Args:
-            downloaded_at: written into `metadata.json`, as Trivy does after a download.
-
-        Returns:
-            Where the database lies.
-        """
-        with disk_errors(cache):
-            cache.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=cache, prefix=".db-") as scratch:
-                fresh = Path(scratch) / "db"
-                fresh.mkdir()
-                database = _unpack(archive, fresh)
-                if downloaded_at is not None:
-                    _mark(fresh / "metadata.json", downloaded_at)
-                place = cache / _PLACES[database]
-                put_in_place(fresh, place)
-                return place / database
 
     def scan(self, target: Path, cache: Path, *, kind: str = "fs") -> dict[str, Any]:
         """Scan a directory (`fs`) or an SBOM (`sbom`) with a cache's database; Trivy's JSON report.
@@ -151,7 +123,7 @@ class StockTrivy:
     def missing(self, archive: Path, sentinels: Sequence[Sentinel], scratch: Path) -> list[str]:
         """See the port: one SBOM for the language packages, one for each release of a distribution."""
         cache = scratch / "trivy-cache"
-        self.load(archive, cache)
+        trivy_cache.load(archive, cache)
         groups: dict[str, list[Sentinel]] = {}
         for sentinel in sentinels:
             bucket = bucket_named(sentinel.bucket)
@@ -174,7 +146,7 @@ class StockTrivy:
         if not sentinels:
             return []
         cache, target = scratch / "trivy-java-cache", scratch / "jars"
-        self.load(archive, cache)
+        trivy_cache.load(archive, cache)
         for number, each in enumerate(sentinels):
             folder = target / f"{number:03}"
             folder.mkdir(parents=True)
@@ -192,37 +164,6 @@ class StockTrivy:
             for each in sentinels
             if (each.group, each.artifact, each.version) not in found
         ]
-
-
-_PLACES = {inspect.DATABASE: "db", java_db.DATABASE: "java-db"}
-"""Where each database lies in a cache."""
-
-
-def _unpack(archive: Path, into: Path) -> str:
-    """Unpack an archive; answers the name of its database."""
-    found = []
-    with tarfile.open(archive, "r:gz") as members:
-        for member in members:
-            content = members.extractfile(member)
-            if content is None or member.name not in (*_PLACES, inspect.METADATA):
-                raise TrivyFailed(f"{archive} must not hold {member.name[:120]!a}")
-            found.append(member.name)
-            with (into / member.name).open("wb") as out:
-                shutil.copyfileobj(content, out, 1 << 20)
-                out.flush()
-                os.fsync(out.fileno())
-    databases = sorted(set(found) - {inspect.METADATA})
-    if len(databases) != 1 or len(found) != 2:
-        raise TrivyFailed(
-            f"{archive} must hold {inspect.METADATA} and one database, and holds {', '.join(found)}"
-        )
-    return databases[0]
-
-
-def _mark(file: Path, downloaded_at: datetime) -> None:
-    metadata = json.loads(file.read_text(encoding="utf-8"))
-    metadata["DownloadedAt"] = timestamps.render(downloaded_at.astimezone(UTC))
-    file.write_text(json.dumps(metadata, sort_keys=True, separators=(",", ":")), encoding="utf-8")
 
 
 def _found(report: dict[str, Any]) -> set[tuple[str, str]]:

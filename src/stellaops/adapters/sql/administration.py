@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, func, inspect, select
@@ -94,12 +95,25 @@ class StoreAdministration:
     def pending(self) -> tuple[str, ...]:
         """What `migrate` would do."""
         if self.is_absent:
-            return (f"the whole schema, {self._store.version}",)
-        return migrations.state(self._engine, self._store).pending
+            return (f"the whole schema, {self._store.version}", *self._lacks_queue())
+        return (*migrations.state(self._engine, self._store).pending, *self._lacks_queue())
 
     def migrate(self) -> tuple[str, ...]:
-        """Bring it to this release's schema, or make it."""
-        return migrations.migrate(self._engine, self._store)
+        """Bring it to this release's schema, or make it; with the tables of the queue, where its library is there."""
+        done = (*migrations.migrate(self._engine, self._store), *self._lacks_queue())
+        if self._lacks_queue():
+            from stellaops.adapters.engine import opening  # noqa: PLC0415 - of the extra `server`
+
+            opening.migrate(self._address)
+        return done
+
+    def _lacks_queue(self) -> tuple[str, ...]:
+        # In a SQLite file the first service that needs them makes them.
+        if self.name != "service" or isinstance(self._address, SqliteFile) or find_spec("dbos") is None:
+            return ()
+        from stellaops.adapters.engine import opening  # noqa: PLC0415 - of the extra `server`
+
+        return () if opening.is_current(self._address) else ("the tables of the queue",)
 
     def make_rows(self) -> None:
         """Make the derived rows of this release."""

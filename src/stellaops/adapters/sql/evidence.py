@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Engine, and_, literal, or_, select, tuple_
-from sqlalchemy.sql import ColumnElement, Select
+from sqlalchemy.sql import ColumnElement, FromClause, Select
 
 from stellaops.adapters.sql import schema
 from stellaops.adapters.sql.dialect import Dialect
 from stellaops.adapters.sql.engine import dialect_of, reading
 from stellaops.adapters.sql.java_schema import java_artefact
+from stellaops.adapters.sql.normalizing import StoredDocument, normalized
+from stellaops.adapters.sql.raw_blocks import RawBlocks
 from stellaops.adapters.sql.sources import instant
 from stellaops.advisories import databases
 from stellaops.advisories.documents.epss import EpssFeed, scores
 from stellaops.advisories.documents.registry import ARTEFACT_FEEDS
 from stellaops.advisories.severity import Severity
 from stellaops.bundles.content import SnapshotDigest
+from stellaops.bundles.freshness import Checked
 from stellaops.bundles.jsonl.shards import Line, raw_line
 from stellaops.bundles.manifest import Source
+from stellaops.bundles.rows import normalized_line, upstream_line
 from stellaops.bundles.trivy.buckets import bucket_named
 from stellaops.bundles.trivy.java_db import JavaRow
 from stellaops.bundles.trivy.marks import ABOUT, NO_SCORES, Scores
 from stellaops.bundles.trivy.values import decode_detail, keeps_id
 from stellaops.bundles.trivy.vulnerability_db import AdvisoryEntry, DataSource, DetailEntry
-from stellaops.exports.ports import Selection, Snapshot
+from stellaops.core.digests import sha256
+from stellaops.exports.ports import Selection, Snapshot, StoredBill
+from stellaops.exports.profile import Kind
 from stellaops.exports.selectors import TLP_ORDER, Selectors
 from stellaops.ingest.feeds import OWNED, Side, side_of
 from stellaops.ingest.import_documents import microseconds
-from stellaops.ingest.model import SHARED
+from stellaops.ingest.model import SHARED, owner_of
 
 _PAGE = 2000
 _BODY_PAGE = 500
+_SBOMS: Kind = "sboms"
 
 revision, document = schema.revision, schema.document
 _PLACE = (revision.c.owner, revision.c.source, revision.c.key)
@@ -67,13 +76,28 @@ class SqlEvidence:
         with reading(self._engine) as connection:
             return connection.execute(statement).scalars().all()
 
-    def snapshot(self, selection: Selection) -> Snapshot:
+    def checked(self) -> Mapping[str, datetime | None]:
         """See the port."""
-        digest = SnapshotDigest()
+        statement = select(schema.source.c.name, schema.source.c.checked_at)
+        with reading(self._engine) as connection:
+            return {row.name: instant(row.checked_at) for row in connection.execute(statement)}
+
+    def read_states(self) -> tuple[Checked, ...]:
+        """When each source was last read, and whether to its end."""
+        columns = (schema.source.c.name, schema.source.c.checked_at, schema.source.c.complete)
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(*columns)).all()
+        return tuple(Checked(row.name, instant(row.checked_at), bool(row.complete)) for row in rows)
+
+    def snapshot(self, selection: Selection, keep: Callable[[bytes], None] | None = None) -> Snapshot:
+        """See the port."""
+        digest = SnapshotDigest(keep)
         newest: dict[str, int | None] = {}
-        statement = self._selected(selection, *_PLACE, revision.c.digest, revision.c.stated_at)
-        for row in self._by_source(selection, statement, _PAGE):
+        counts: Counter[str] = Counter()
+        columns = (*_PLACE, revision.c.digest, revision.c.stated_at)
+        for row in self._shared_then_owned(selection, columns, _PAGE):
             digest.add(row[0], row[1], row[2], row[3])
+            counts[row[1]] += 1
             known = newest.get(row[1])
             newest[row[1]] = row[4] if known is None else max(known, row[4] or known)
         with reading(self._engine) as connection:
@@ -82,7 +106,7 @@ class SqlEvidence:
             Source(name, registry[name].database, registry[name].licence, instant(stated))
             for name, stated in sorted(newest.items())
         )
-        return Snapshot(digest.digest(), digest.records, sources)
+        return Snapshot(digest.digest(), digest.records, sources, counts)
 
     def raw_lines(self, selection: Selection) -> Iterator[Line]:
         """See the port: the canonical bytes are copied."""
@@ -101,6 +125,39 @@ class SqlEvidence:
         )
         for owner, source, key, value in self._by_source(selection, statement, _PAGE):
             yield Line(owner, source, key, value)
+
+    def sboms(self, selection: Selection) -> Iterator[StoredBill]:
+        """See the port."""
+        index = schema.index_row.alias("line")
+        columns = (*_PLACE, document.c.verbatim, document.c.body, index.c.value)
+        only = replace(selection, records=(_SBOMS,))
+        for row in self._shared_then_owned(only, columns, _BODY_PAGE, (document, index)):
+            yield StoredBill(row[0], row[1], row[2], bool(row[3]), bytes(row[4]), bytes(row[5]))
+
+    def upstream_lines(self, selection: Selection) -> Iterator[Line]:
+        """See the port: where the fetched bytes differ from the canonical ones, out of their block."""
+        columns = (
+            *_PLACE, revision.c.raw_digest, document.c.body, document.c.raw_block, document.c.raw_start,
+            document.c.raw_length,
+        )  # fmt: skip
+        blocks = RawBlocks(self._engine)
+        for owner, source, key, digest, body, block, start, length in self._shared_then_owned(
+            selection, columns, _BODY_PAGE, (document,)
+        ):
+            record = bytes(body) if block is None else blocks.slice(block, start, length)
+            yield Line(owner, source, key, upstream_line(source, key, digest, record))
+
+    def normalized_lines(self, selection: Selection) -> Iterator[Line]:
+        """See the port: documents are read again by their feed, since nothing else needs them in these forms."""
+        columns = (*_PLACE, revision.c.path, document.c.verbatim, document.c.body, document.c.context)
+        with reading(self._engine) as connection:
+            feeds = {row.name: row.feed for row in connection.execute(select(schema.source))}
+        for owner, source, key, path, verbatim, body, context in self._shared_then_owned(
+            selection, columns, _BODY_PAGE, (document,)
+        ):
+            stored = StoredDocument(feeds[source], path, bool(verbatim), bytes(body), context or "")
+            for name, normal in normalized(stored, key):
+                yield Line(owner, source, name, normalized_line(source, name, sha256(normal), normal))
 
     def advisories(self, selection: Selection) -> Iterator[AdvisoryEntry]:
         """See the port."""
@@ -200,6 +257,30 @@ class SqlEvidence:
     def _selected(self, selection: Selection, *columns: ColumnElement[Any]) -> Select[Any]:
         return selected(dialect_of(self._engine), selection, *columns)
 
+    def _shared_then_owned(
+        self,
+        selection: Selection,
+        columns: Sequence[ColumnElement[Any]],
+        size: int,
+        joined: Sequence[FromClause] = (),
+    ) -> Iterator[tuple[Any, ...]]:
+        """Rows that begin with `_PLACE`, in its order, of tables of one row a revision.
+
+        What is the tenant's own comes after what is shared, since the owner of that is empty. No selector of advisories
+        says anything of it.
+        """
+        shared = tuple(kind for kind in selection.records if kind != _SBOMS)
+        wanted = [replace(selection, records=shared)] if shared or not selection.records else []
+        if _SBOMS in selection.records:
+            own = Selectors(tlp_at_most=selection.selectors.tlp_at_most)
+            wanted.append(replace(selection, records=(_SBOMS,), selectors=own))
+        for each in wanted:
+            statement = self._selected(each, *columns)
+            for table in joined:
+                one = table.c.id if table is document else table.c.revision
+                statement = statement.join(table, one == revision.c.id)
+            yield from self._by_source(each, statement, size)
+
     def _by_source(
         self, selection: Selection, statement: Select[Any], size: int
     ) -> Iterator[tuple[Any, ...]]:
@@ -222,8 +303,12 @@ class SqlEvidence:
             row.name
             for row in rows
             if (not chosen or row.name in chosen)
-            and side_of(row.feed) not in OWNED
-            and (not selection.records or _kind(row.feed) in selection.records)
+            and owner_of(row.name) in ("", selection.tenant)
+            and (
+                kind_of(row.feed) in selection.records
+                if selection.records
+                else side_of(row.feed) not in OWNED
+            )
         )
 
     def _pages(
@@ -264,9 +349,12 @@ def _in_merge_order(group: list[tuple[Any, ...]]) -> Iterator[DetailEntry]:
         yield row[0], database.trivy_id, decode_detail(row[7])
 
 
-def _kind(feed: str) -> str:
+def kind_of(feed: str) -> str:
     """What a feed's records are, as selections name it."""
-    if side_of(feed) is Side.VEX:
+    side = side_of(feed)
+    if side in OWNED:
+        return _SBOMS if side is Side.SBOMS else "policy"
+    if side is Side.VEX:
         return "vex"
     return "artefacts" if feed in ARTEFACT_FEEDS else "advisories"
 

@@ -1,27 +1,37 @@
-"""What findings are made from, on SQL: bills of materials, rows of advisories by package, severities."""
+"""What findings are made from, on SQL: bills of materials, rows of advisories by package, severities.
+
+Each can be narrowed to what an export selects; then it is the export's sequence and tenant that count.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, and_, func, or_, select
+from sqlalchemy import Connection, Engine, Select, Table, and_, func, or_, select
 from sqlalchemy.sql import ColumnElement
 
 from stellaops.adapters.sql import schema
-from stellaops.adapters.sql.engine import reading
+from stellaops.adapters.sql.engine import dialect_of, reading
+from stellaops.adapters.sql.evidence import selected
 from stellaops.adapters.sql.sbom_schema import sbom_component, sbom_document
 from stellaops.adapters.sql.schema import OPEN
 from stellaops.adapters.sql.sources import instant
+from stellaops.adapters.sql.vex_exports import SqlVexRows
 from stellaops.advisories import databases
+from stellaops.advisories.aliases import Statement
 from stellaops.bundles.trivy.marks import ABOUT, REJECTED
 from stellaops.bundles.trivy.values import decode_detail, severity_of
 from stellaops.core.timestamps import EPOCH
+from stellaops.exports.ports import Selection
+from stellaops.exports.selectors import TLP_ORDER
+from stellaops.findings.find import Tools
 from stellaops.findings.ports import Parts, StoredSbom
 from stellaops.ingest.model import SHARED
 from stellaops.matching.lookup import Lookup
 from stellaops.matching.match import Row
 from stellaops.sboms.component import Component, Platform
+from stellaops.vex.consensus import Held
 
 _AT_ONCE = 500
 
@@ -29,10 +39,15 @@ _revision = schema.revision.c
 
 
 class SqlSboms:
-    """`findings.ports.Sboms` on an evidence store."""
+    """`findings.ports.Sboms` on an evidence store.
 
-    def __init__(self, engine: Engine) -> None:
+    Args:
+        tlp_at_most: the highest marking of those that are meant; all when None.
+    """
+
+    def __init__(self, engine: Engine, tlp_at_most: str | None = None) -> None:
         self._engine = engine
+        self._tlp = TLP_ORDER if tlp_at_most is None else TLP_ORDER[: TLP_ORDER.index(tlp_at_most) + 1]
 
     def sboms(
         self, tenant: str, wanted: str | None = None, sequence: int | None = None
@@ -45,7 +60,7 @@ class SqlSboms:
                 table.revision, table.subject, table.form, table.family, table.release, table.components,
             )
             .join(schema.revision, _revision.id == table.revision)
-            .where(_revision.owner == tenant, valid(sequence))
+            .where(_revision.owner == tenant, valid(sequence), _revision.tlp.in_(self._tlp))
             .order_by(_revision.source, _revision.key)
         )  # fmt: skip
         if wanted is not None:
@@ -74,10 +89,15 @@ class SqlSboms:
 
 
 class SqlAdvisories:
-    """`findings.ports.Advisories` on an evidence store."""
+    """`findings.ports.Advisories` on an evidence store.
 
-    def __init__(self, engine: Engine) -> None:
+    Args:
+        selection: the only documents that are meant; all that the tenant sees when None.
+    """
+
+    def __init__(self, engine: Engine, selection: Selection | None = None) -> None:
         self._engine = engine
+        self._selection = selection
 
     def rows(
         self, places: Collection[Lookup], tenant: str, sequence: int | None = None
@@ -92,7 +112,7 @@ class SqlAdvisories:
             for name, packages in sorted(wanted.items()):
                 for bucket in buckets:
                     if bucket == name or (name.endswith("::") and bucket.startswith(name)):
-                        for row in _rows(connection, bucket, sorted(packages), tenant, sequence):
+                        for row in self._rows(connection, bucket, sorted(packages), tenant, sequence):
                             found.setdefault((name, row.package), []).append(row)
         return found
 
@@ -101,12 +121,11 @@ class SqlAdvisories:
     ) -> Mapping[str, Mapping[str, int]]:
         """See the port."""
         table, detail, source = schema.trivy_vulnerability.c, schema.trivy_detail.c, schema.source.c
+        columns = (table.vulnerability, _revision.source, _revision.key, detail.value, source.database)
         statement = (
-            select(table.vulnerability, _revision.source, _revision.key, detail.value, source.database)
-            .join(schema.revision, _revision.id == table.revision)
+            self._of(schema.trivy_vulnerability, columns, tenant, sequence)
             .join(schema.trivy_detail, and_(detail.revision == table.revision, detail.part == table.part))
             .join(schema.source, source.name == _revision.source)
-            .where(_revision.owner.in_([SHARED, tenant]), valid(sequence))
         )
         rows: set[tuple[str, int, str, str, str, int]] = set()
         with reading(self._engine) as connection:
@@ -126,7 +145,7 @@ class SqlAdvisories:
     ) -> Collection[str]:
         """See the port."""
         table = schema.trivy_advisory.c
-        statement = _current(select(table.vulnerability), tenant, sequence).where(
+        statement = self._of(schema.trivy_advisory, (table.vulnerability,), tenant, sequence).where(
             table.bucket == ABOUT, table.package == REJECTED
         )
         with reading(self._engine) as connection:
@@ -135,6 +154,62 @@ class SqlAdvisories:
                 for some in pieces(sorted(vulnerabilities))
                 for name in connection.execute(statement.where(table.vulnerability.in_(some))).scalars()
             }
+
+    def _rows(
+        self, connection: Connection, bucket: str, packages: Sequence[str], tenant: str, sequence: int | None
+    ) -> Iterator[Row]:
+        table = schema.trivy_advisory.c
+        columns = (
+            table.bucket, table.package, table.vulnerability, table.strength, table.value,
+            _revision.source, _revision.key, _revision.digest,
+        )  # fmt: skip
+        statement = self._of(schema.trivy_advisory, columns, tenant, sequence).where(table.bucket == bucket)
+        for some in pieces(packages):
+            for row in connection.execute(statement.where(table.package.in_(some))):
+                yield Row(row[0], row[1], row[2], row[3], bytes(row[4]), *row[5:])
+
+    def _of(
+        self, table: Table, columns: Sequence[ColumnElement[Any]], tenant: str, sequence: int | None
+    ) -> Select[Any]:
+        """Columns of a derived table, of the documents that are meant."""
+        if self._selection is not None:
+            chosen = selected(dialect_of(self._engine), self._selection, *columns)
+            return chosen.join(table, table.c.revision == _revision.id)
+        joined = select(*columns).select_from(table).join(schema.revision, _revision.id == table.c.revision)
+        return joined.where(_revision.owner.in_([SHARED, tenant]), valid(sequence))
+
+
+class SelectedStatements:
+    """`findings.ports.Statements` on what an export selects."""
+
+    def __init__(self, engine: Engine, selection: Selection) -> None:
+        self._rows = SqlVexRows(engine)
+        self._selection = selection
+
+    def statements(
+        self,
+        names: Collection[str],
+        tenant: str,
+        *,
+        sequence: int | None = None,
+        packages: Collection[str] | None = None,
+    ) -> Sequence[Held]:
+        """See the port."""
+        found = self._rows.statements(self._selection, names)
+        return [held for held in found if packages is None or held.package in packages]
+
+    def links(self, names: Collection[str], tenant: str, sequence: int | None = None) -> Sequence[Statement]:
+        """See the port."""
+        return self._rows.links(self._selection, names)
+
+
+def selected_findings(engine: Engine, selection: Selection) -> Tools:
+    """What findings are worked out with where an export's selection is all the evidence there is."""
+    return Tools(
+        SqlSboms(engine, selection.selectors.tlp_at_most),
+        SqlAdvisories(engine, selection),
+        SelectedStatements(engine, selection),
+    )
 
 
 def valid(sequence: int | None) -> ColumnElement[bool]:
@@ -149,11 +224,6 @@ def pieces(names: Sequence[str]) -> Iterator[Sequence[str]]:
     return (names[place : place + _AT_ONCE] for place in range(0, len(names), _AT_ONCE))
 
 
-def _current(statement: Select[Any], tenant: str, sequence: int | None) -> Select[Any]:
-    joined = statement.join(schema.revision, _revision.id == schema.trivy_advisory.c.revision)
-    return joined.where(_revision.owner.in_([SHARED, tenant]), valid(sequence))
-
-
 def _buckets(connection: Connection) -> Iterator[str]:
     """The names of all buckets: one step of the primary key each, however many rows there are."""
     column = schema.trivy_advisory.c.bucket
@@ -162,20 +232,6 @@ def _buckets(connection: Connection) -> Iterator[str]:
         last = connection.execute(select(func.min(column)).where(column > last)).scalar()
         if last is not None:
             yield last
-
-
-def _rows(
-    connection: Connection, bucket: str, packages: Sequence[str], tenant: str, sequence: int | None
-) -> Iterator[Row]:
-    table = schema.trivy_advisory.c
-    columns = (
-        table.bucket, table.package, table.vulnerability, table.strength, table.value,
-        _revision.source, _revision.key, _revision.digest,
-    )  # fmt: skip
-    statement = _current(select(*columns), tenant, sequence).where(table.bucket == bucket)
-    for some in pieces(packages):
-        for row in connection.execute(statement.where(table.package.in_(some))):
-            yield Row(row[0], row[1], row[2], row[3], bytes(row[4]), *row[5:])
 
 
 def _sbom(row: Any) -> StoredSbom:

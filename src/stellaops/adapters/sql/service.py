@@ -2,87 +2,172 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
-from sqlalchemy import Engine, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Select, and_, delete, func, insert, or_, select, update
 from sqlalchemy.sql import ColumnElement
 
 from stellaops.adapters.sql.engine import reading, retried, writing
-from stellaops.adapters.sql.service_schema import profile_t, run_t
+from stellaops.adapters.sql.metering import count_end
+from stellaops.adapters.sql.run_records import columns_of, event_of, event_row, run_of
+from stellaops.adapters.sql.service_schema import profile_t, run_event, run_submission, run_t
 from stellaops.adapters.sql.sources import instant
+from stellaops.exports.errors import RunChanged, RunQuotaExceeded
+from stellaops.exports.events import Event
+from stellaops.exports.ports import EVERY_RUN, RunFilter
 from stellaops.exports.profile import Profile, Spec
-from stellaops.exports.run import Artifact, Run, RunStatus
+from stellaops.exports.run import Run, RunStatus
 from stellaops.ingest.import_documents import microseconds
 
-
-class _Record(msgspec.Struct):
-    """The parts of a run that nothing is looked up by."""
-
-    profile_revision: str
-    kind: str
-    selectors: dict[str, Any]
-    submitted_at: datetime
-    sequence: int | None
-    snapshot: str | None
-    export_id: str | None
-    archive_id: str | None
-    rerun_hash: str | None
-    error_code: str | None
-    error: str | None
-    artifacts: list[tuple[str, str, str, int]]
-    signatures: list[str]
-    durations: dict[str, float]
-    warnings: list[str]
-    checks: list[dict[str, Any]]
-    finished_at: datetime | None
-    replay_of: str | None
-    policy_snapshot: str | None = None
+_PIECE = 500
 
 
 class SqlRuns:
-    """`exports.ports.Runs`."""
+    """`exports.ports.Runs`. A row's version is what a change must have read; its lock puts events in order."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     @retried
-    def save(self, run: Run) -> None:
+    def add(self, run: Run, events: Sequence[Event], *, most_pending: int | None = None) -> Run:
         """See the port."""
-        values = {
-            "tenant": run.tenant, "profile": run.profile, "status": run.status.value,
-            "submitted_at": microseconds(run.submitted_at), "record": _encode(run),
-        }  # fmt: skip
+        stored = replace(run, version=1, events=len(events))
         with writing(self._engine) as connection:
-            changed = connection.execute(update(run_t).where(run_t.c.id == run.id).values(values))
-            if changed.rowcount == 0:
-                connection.execute(insert(run_t).values(id=run.id, **values))
+            if most_pending is not None:
+                _demand_room(connection, run.tenant, most_pending)
+            values = columns_of(stored) | {"id": run.id, "version": 1, "events": len(events)}
+            connection.execute(insert(run_t).values(values))
+            _append(connection, run.id, 1, events)
+        return stored
+
+    def change(self, run: Run, events: Sequence[Event] = ()) -> Run:
+        """See the port."""
+        known = run_t.c.id == run.id, func.coalesce(run_t.c.version, 0) == run.version
+        counted = func.coalesce(run_t.c.events, 0) + len(events)
+        statement = update(run_t).where(*known).values(columns_of(run) | {"version": run.version + 1})
+        with writing(self._engine) as connection:
+            total = connection.execute(statement.values(events=counted).returning(run_t.c.events)).scalar()
+            if total is None:
+                raise RunChanged(f"run {run.id} is not as it was at version {run.version}")
+            _append(connection, run.id, total - len(events) + 1, events)
+            count_end(connection, run, events)
+        return replace(run, version=run.version + 1, events=total)
+
+    def tell(self, run_id: str, attempt: int, events: Sequence[Event]) -> None:
+        """See the port."""
+        of_attempt = and_(run_t.c.attempt == attempt, run_t.c.status == RunStatus.RUNNING.value)
+        statement = update(run_t).where(run_t.c.id == run_id, of_attempt)
+        with writing(self._engine) as connection:
+            changed = statement.values(events=run_t.c.events + len(events)).returning(run_t.c.events)
+            total = connection.execute(changed).scalar()
+            if total is None:
+                raise RunChanged(f"run {run_id} is not running in attempt {attempt}")
+            _append(connection, run_id, total - len(events) + 1, events)
 
     def get(self, tenant: str, run_id: str) -> Run | None:
         """See the port."""
+        statement = select(run_t).where(run_t.c.id == run_id, run_t.c.tenant == tenant)
         with reading(self._engine) as connection:
-            row = connection.execute(
-                select(run_t).where(run_t.c.id == run_id, run_t.c.tenant == tenant)
-            ).first()
-        return _decode(row) if row else None
+            row = connection.execute(statement).first()
+        return run_of(row) if row else None
 
-    def list(self, tenant: str, profile: str | None = None, status: str | None = None) -> Sequence[Run]:
+    def list(
+        self,
+        tenant: str,
+        which: RunFilter = EVERY_RUN,
+        *,
+        before: Run | None = None,
+        limit: int | None = None,
+    ) -> Sequence[Run]:
         """See the port."""
         statement = select(run_t).where(run_t.c.tenant == tenant)
-        if profile is not None:
-            statement = statement.where(run_t.c.profile == profile)
-        if status is not None:
-            statement = statement.where(run_t.c.status == status)
+        if which.profile is not None:
+            statement = statement.where(run_t.c.profile == which.profile)
+        if which.status is not None:
+            statement = statement.where(run_t.c.status == which.status)
+        if before is not None:
+            at = microseconds(before.submitted_at)
+            earlier = and_(run_t.c.submitted_at == at, run_t.c.id < before.id)
+            statement = statement.where(or_(run_t.c.submitted_at < at, earlier))
+        return self._runs(statement.order_by(run_t.c.submitted_at.desc(), run_t.c.id.desc()).limit(limit))
+
+    def unended(self, statuses: Collection[RunStatus]) -> Sequence[Run]:
+        """See the port."""
+        statement = select(run_t).where(run_t.c.status.in_([status.value for status in statuses]))
+        return self._runs(statement.order_by(run_t.c.submitted_at, run_t.c.id))
+
+    def count(self, tenant: str, status: RunStatus) -> int:
+        """See the port."""
         with reading(self._engine) as connection:
-            rows = connection.execute(statement.order_by(run_t.c.submitted_at.desc(), run_t.c.id)).all()
-        return [_decode(row) for row in rows]
+            return _count(connection, tenant, status)
+
+    def planned(self, tenant: str, plan_digest: str) -> Sequence[Run]:
+        """See the port."""
+        statement = select(run_t).where(
+            run_t.c.tenant == tenant,
+            run_t.c.plan_digest == plan_digest,
+            run_t.c.status == RunStatus.SUCCEEDED.value,
+        )
+        return self._runs(statement.order_by(run_t.c.submitted_at.desc(), run_t.c.id.desc()))
+
+    def events(self, run_id: str, after: int = 0, limit: int = 1000) -> Sequence[Event]:
+        """See the port."""
+        statement = select(run_event).where(run_event.c.run_id == run_id, run_event.c.number > after)
+        with reading(self._engine) as connection:
+            rows = connection.execute(statement.order_by(run_event.c.number).limit(limit)).all()
+        return [event_of(row) for row in rows]
+
+    def heads(self, run_ids: Collection[str]) -> Mapping[str, tuple[int, RunStatus]]:
+        """See the port."""
+        statement = select(run_t.c.id, func.coalesce(run_t.c.events, 0), run_t.c.status)
+        found: dict[str, tuple[int, RunStatus]] = {}
+        with reading(self._engine) as connection:
+            wanted = sorted(run_ids)
+            for ids in (wanted[begin : begin + _PIECE] for begin in range(0, len(wanted), _PIECE)):
+                rows = connection.execute(statement.where(run_t.c.id.in_(ids)))
+                found |= {run_id: (events, RunStatus(status)) for run_id, events, status in rows}
+        return found
 
     def delete(self, tenant: str, run_id: str) -> None:
         """See the port."""
         with writing(self._engine) as connection:
-            connection.execute(delete(run_t).where(run_t.c.id == run_id, run_t.c.tenant == tenant))
+            gone = delete(run_t).where(run_t.c.id == run_id, run_t.c.tenant == tenant)
+            if connection.execute(gone).rowcount:
+                connection.execute(delete(run_event).where(run_event.c.run_id == run_id))
+
+    def _runs(self, statement: Select[Any]) -> Sequence[Run]:
+        with reading(self._engine) as connection:
+            return [run_of(row) for row in connection.execute(statement)]
+
+
+def _append(connection: Connection, run_id: str, first: int, events: Sequence[Event]) -> None:
+    if events:
+        rows = [event_row(run_id, number, event) for number, event in enumerate(events, first)]
+        connection.execute(insert(run_event), rows)
+
+
+def _demand_room(connection: Connection, tenant: str, most_pending: int) -> None:
+    """Submissions of a tenant go one after another from here to the end of their transactions."""
+    own = run_submission.c.tenant == tenant
+    if not connection.execute(
+        update(run_submission).where(own).values(number=run_submission.c.number + 1)
+    ).rowcount:
+        connection.execute(insert(run_submission).values(tenant=tenant, number=1))
+    pending = _count(connection, tenant, RunStatus.PENDING)
+    if pending >= most_pending:
+        raise RunQuotaExceeded(
+            f"tenant {tenant} has {pending} runs waiting, and may have {most_pending}", limit=most_pending
+        )
+
+
+def _count(connection: Connection, tenant: str, status: RunStatus) -> int:
+    statement = select(func.count()).select_from(run_t)
+    return connection.execute(
+        statement.where(run_t.c.tenant == tenant, run_t.c.status == status.value)
+    ).scalar_one()
 
 
 class SqlProfiles:
@@ -129,6 +214,17 @@ class SqlProfiles:
                 update(profile_t).where(_live(tenant), profile_t.c.name == name).values(deleted=True)
             )
 
+    def revision(self, tenant: str, name: str, revision: str) -> Profile | None:
+        """See the port."""
+        statement = select(profile_t).where(
+            profile_t.c.tenant == tenant,
+            profile_t.c.name == name,
+            profile_t.c.number == int(revision.removeprefix("r")),
+        )
+        with reading(self._engine) as connection:
+            row = connection.execute(statement).first()
+        return _profile(row) if row else None
+
     def next_number(self, tenant: str, name: str) -> int:
         """See the port."""
         statement = select(func.coalesce(func.max(profile_t.c.number), 0) + 1).where(
@@ -154,44 +250,3 @@ def _profile(row: Any) -> Profile:
         created_by=row.created_by,
         reason=row.reason,
     )
-
-
-def _encode(run: Run) -> bytes:
-    return msgspec.json.encode(
-        _Record(
-            profile_revision=run.profile_revision,
-            kind=run.kind,
-            selectors=run.selectors,
-            submitted_at=run.submitted_at,
-            sequence=run.sequence,
-            snapshot=run.snapshot,
-            export_id=run.export_id,
-            archive_id=run.archive_id,
-            rerun_hash=run.rerun_hash,
-            error_code=run.error_code,
-            error=run.error,
-            artifacts=[(a.name, a.path, a.sha256, a.bytes) for a in run.artifacts],
-            signatures=list(run.signatures),
-            durations=run.durations,
-            warnings=list(run.warnings),
-            checks=list(run.checks),
-            finished_at=run.finished_at,
-            replay_of=run.replay_of,
-            policy_snapshot=run.policy_snapshot,
-        )
-    )
-
-
-def _decode(row: Any) -> Run:
-    record = msgspec.json.decode(row.record, type=_Record)
-    return Run(
-        id=row.id, tenant=row.tenant, profile=row.profile, profile_revision=record.profile_revision,
-        kind=record.kind, selectors=record.selectors, status=RunStatus(row.status),
-        submitted_at=record.submitted_at, sequence=record.sequence, snapshot=record.snapshot,
-        export_id=record.export_id, archive_id=record.archive_id, rerun_hash=record.rerun_hash,
-        error_code=record.error_code, error=record.error,
-        artifacts=tuple(Artifact(*item) for item in record.artifacts), signatures=tuple(record.signatures),
-        durations=record.durations, warnings=tuple(record.warnings), checks=tuple(record.checks),
-        finished_at=record.finished_at, replay_of=record.replay_of,
-        policy_snapshot=record.policy_snapshot,
-    )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Integer, LargeBinary, MetaData, PrimaryKeyConstraint, Table
+from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, MetaData, PrimaryKeyConstraint, Table
 
 from stellaops.adapters.sql.types import BIG, TEXT
 
@@ -42,4 +42,34 @@ run_t = Table(
     Column("status", TEXT, nullable=False),
     Column("submitted_at", BIG, nullable=False),
     Column("record", LargeBinary, nullable=False),
+    # Null where a release with an older schema wrote the row: version, attempt and events 0.
+    Column("version", BIG),
+    Column("attempt", Integer),
+    Column("events", Integer),
+    Column("plan_digest", TEXT),
+)
+
+run_indexes = (
+    Index("run_by_time", run_t.c.tenant, run_t.c.submitted_at, run_t.c.id),
+    Index("run_by_status", run_t.c.status, run_t.c.tenant),
+    Index("run_by_plan", run_t.c.tenant, run_t.c.plan_digest),
+)
+
+run_event = Table(
+    "run_event",
+    SERVICE,
+    Column("run_id", TEXT, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("at", BIG, nullable=False),
+    Column("type", TEXT, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("run_id", "number"),
+)
+
+run_submission = Table(
+    "run_submission",
+    SERVICE,
+    Column("tenant", TEXT, primary_key=True),
+    # Submissions so far. Its row is what two submissions of a tenant wait for, so that bounds hold exactly.
+    Column("number", BIG, nullable=False),
 )

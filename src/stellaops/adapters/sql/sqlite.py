@@ -8,7 +8,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from sqlalchemy.types import Text
 
 from stellaops.adapters.sql.address import Address, SqliteFile
 from stellaops.adapters.sql.errors import StoreBusy, StoreConflict, StoreDamaged, StoreFull, StoreReadOnly
+from stellaops.adapters.sql.turns import Turns
 from stellaops.core.errors import DependencyFailed, StellaError
 
 _BUSY_SECONDS = 60
@@ -85,7 +86,9 @@ class Sqlite:
             connect_args={"timeout": _BUSY_SECONDS, "isolation_level": None, "check_same_thread": False},
         )
         event.listen(engine, "connect", _configure)
-        event.listen(engine, "begin", _begin)
+        # Services write the service store from many threads at once; evidence has one writer at a time, for long.
+        turns = Turns(engine, address.path) if schema == "service" else None
+        event.listen(engine, "begin", partial(_begin, turns))
         with engine.connect():
             return engine
 
@@ -207,10 +210,13 @@ def _configure(connection: sqlite3.Connection, _record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _begin(connection: Connection) -> None:
+def _begin(turns: Turns | None, connection: Connection) -> None:
     # Deferred transactions that turn into writers fail at once when another writer came first: take the lock now.
     write = connection.get_execution_options().get("stella_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    if write and turns is not None:
+        turns.begin(connection)
+    else:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
 @cache

@@ -16,30 +16,45 @@ from sqlalchemy.sql import ColumnElement
 
 from stellaops.adapters.sql import (
     alias_schema,
+    authority_schema,
+    freshness_schema,
+    idempotency_schema,
     java_schema,
     listing_schema,
+    meter_schema,
     policy_schema,
     pull_schema,
     sbom_schema,
     schema,
     service_schema,
     vex_schema,
+    worker_schema,
 )
 from stellaops.adapters.sql.dialect import Dialect
 from stellaops.adapters.sql.engine import dialect_of, retried, translated, where, writing
 from stellaops.adapters.sql.errors import CopyUnfinished, StoreNotMigrated, StoreTooNew
-from stellaops.adapters.sql.migrations import evidence_0002_context, projections
+from stellaops.adapters.sql.migrations import (
+    evidence_0002_context,
+    evidence_0003_by_start,
+    projections,
+    service_0003_attempts,
+)
 from stellaops.adapters.sql.migrations.unfinished import unfinished_copy
 
 _PARTS = (
     alias_schema,
+    authority_schema,
+    freshness_schema,
+    idempotency_schema,
     java_schema,
     listing_schema,
+    meter_schema,
     policy_schema,
     pull_schema,
     sbom_schema,
     vex_schema,
-)  # they declare tables of the evidence schema
+    worker_schema,
+)  # they declare tables of the schemas
 __all__ = ["EVIDENCE", "SERVICE", "State", "Step", "Store", "finish", "migrate", "open_checked", "state"]
 
 
@@ -96,13 +111,18 @@ EVIDENCE = Store(
     (
         Step(1, "documents, revisions and provenance", 1),
         Step(2, "context around records; who made which derived rows", 1, evidence_0002_context.apply),
+        Step(3, "revisions by their first sequence", 1, evidence_0003_by_start.apply),
     ),
 )
 SERVICE = Store(
     "service",
     service_schema.SERVICE,
     service_schema.schema_step,
-    (Step(1, "profiles and runs", 1), Step(2, "numbered steps", 1, lambda connection: None)),
+    (
+        Step(1, "profiles and runs", 1),
+        Step(2, "numbered steps", 1, lambda connection: None),
+        Step(3, "versions, attempts and events of runs", 1, service_0003_attempts.apply),
+    ),
 )
 
 

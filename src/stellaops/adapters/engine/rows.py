@@ -1,0 +1,201 @@
+"""The engine's own tables, as far as its library has no call for what is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Engine,
+    Integer,
+    Text,
+    column,
+    func,
+    select,
+    table,
+    text,
+    update,
+)
+
+from stellaops.adapters.engine import opening
+
+TENANT_QUEUE, WORK_QUEUE = "tenant:", "work"
+_PIECE = 500
+LIVE = ("ENQUEUED", "PENDING", "DELAYED")
+FIRST = 0
+"""The priority of what is taken over: before everything that was never begun (the library itself gives 1 and above)."""
+
+_workflow = table(
+    "workflow_status",
+    column("workflow_uuid", Text),
+    column("status", Text),
+    column("queue_name", Text),
+    column("executor_id", Text),
+    column("application_version", Text),
+    column("priority", Integer),
+    column("created_at", BigInteger),
+    column("completed_at", BigInteger),
+)
+# Written out, so that the indexes of the library, which hold for these words, are found.
+_IN_FLIGHT = text("status IN ('ENQUEUED', 'PENDING')")
+_PENDING = text("status = 'PENDING'")
+_DELAYED = text("status = 'DELAYED'")
+_queue = table("queues", column("name", Text), column("concurrency", Integer))
+
+
+@dataclass(frozen=True, slots=True)
+class WorkId:
+    """Names a workflow: a round of a run, or the work of one.
+
+    A round begins with an enqueuing and holds one of the tenant's places: `<run>:<attempt>[.<again>]`. Its work is
+    done where a worker has room: `<round>/<number>w<weight>`.
+    """
+
+    run: str
+    round: str
+    weight: int = 0
+
+    @staticmethod
+    def parse(identifier: str) -> WorkId:
+        """The parts of a workflow's id."""
+        name, _, work = identifier.partition("/")
+        return WorkId(name.partition(":")[0], name, int(work.partition("w")[2] or 0))
+
+
+class EngineRows:
+    """Look-ups and changes in the tables of DBOS."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def states(self, names: Sequence[str]) -> dict[str, str]:
+        """Status by name, of those workflows that there are."""
+        statement = select(_workflow.c.workflow_uuid, _workflow.c.status).where(
+            _workflow.c.workflow_uuid.in_(names)
+        )
+        with self._reading() as connection:
+            return {row.workflow_uuid: row.status for row in connection.execute(statement)}
+
+    def live(self, run_id: str | None = None) -> list[str]:
+        """Names of what waits or is under way, of one run or of all."""
+        statement = select(_workflow.c.workflow_uuid)
+        if run_id is not None:
+            statement = statement.where(_workflow.c.workflow_uuid.startswith(f"{run_id}:", autoescape=True))
+        with self._reading() as connection:
+            parts = (connection.execute(statement.where(part)).scalars() for part in (_IN_FLIGHT, _DELAYED))
+            return [name for part in parts for name in part]
+
+    def live_runs(self) -> set[str]:
+        """Runs of which something waits or is under way."""
+        return {WorkId.parse(each).run for each in self.live()}
+
+    def live_among(self, names: Sequence[str]) -> set[str]:
+        """Those of some workflows that have not ended."""
+        found: set[str] = set()
+        with self._reading() as connection:
+            for begin in range(0, len(names), _PIECE):
+                piece = _workflow.c.workflow_uuid.in_(names[begin : begin + _PIECE])
+                statement = select(_workflow.c.workflow_uuid).where(piece, _workflow.c.status.in_(LIVE))
+                found.update(connection.execute(statement).scalars())
+        return found
+
+    def delayed_runs(self) -> set[str]:
+        """Runs whose next round waits for its time."""
+        statement = select(_workflow.c.workflow_uuid).where(_DELAYED)
+        with self._reading() as connection:
+            return {WorkId.parse(each).run for each in connection.execute(statement).scalars()}
+
+    def numbers(self) -> dict[tuple[str, str], int]:
+        """How many workflows are ENQUEUED and PENDING, by queue and status."""
+        statement = (
+            select(_workflow.c.queue_name, _workflow.c.status, func.count())
+            .where(_IN_FLIGHT, _workflow.c.queue_name.is_not(None))
+            .group_by(_workflow.c.queue_name, _workflow.c.status)
+        )
+        with self._reading() as connection:
+            return {(queue, status): count for queue, status, count in connection.execute(statement)}
+
+    def next_work(self, limit: int) -> list[int]:
+        """Weights of what waits for a worker, in the order in which it is taken."""
+        statement = (
+            select(_workflow.c.workflow_uuid)
+            .where(_IN_FLIGHT, _workflow.c.queue_name == WORK_QUEUE, _workflow.c.status == "ENQUEUED")
+            .order_by(_workflow.c.priority, _workflow.c.created_at)
+            .limit(limit)
+        )
+        with self._reading() as connection:
+            return [WorkId.parse(each).weight for each in connection.execute(statement).scalars()]
+
+    def work_of(self, executors: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The runs that each of some processes works on."""
+        statement = select(_workflow.c.executor_id, _workflow.c.workflow_uuid).where(
+            _PENDING,
+            _workflow.c.queue_name == WORK_QUEUE,
+            _workflow.c.executor_id.in_(executors),
+        )
+        found: dict[str, tuple[str, ...]] = {}
+        with self._reading() as connection:
+            for row in connection.execute(statement.order_by(_workflow.c.created_at)):
+                run = WorkId.parse(row.workflow_uuid).run
+                found[row.executor_id] = (*found.get(row.executor_id, ()), run)
+        return found
+
+    def limit_of(self, queue: str) -> int | None:
+        """How much of a queue may be under way at once; None where there is no such queue."""
+        statement = select(_queue.c.concurrency).where(_queue.c.name == queue)
+        with self._reading() as connection:
+            return connection.execute(statement).scalar()
+
+    def tenant_limits(self) -> dict[str, int]:
+        """The limit of every tenant that has a queue."""
+        statement = select(_queue.c.name, _queue.c.concurrency).where(_queue.c.name.startswith(TENANT_QUEUE))
+        with self._reading() as connection:
+            rows = connection.execute(statement).all()
+        return {row.name.removeprefix(TENANT_QUEUE): row.concurrency for row in rows}
+
+    def put_first(self, executor: str) -> None:
+        """What a process leaves is taken before anything new, so that it keeps its place within every limit."""
+        self._change(
+            update(_workflow).where(_PENDING, _workflow.c.executor_id == executor).values(priority=FIRST)
+        )
+
+    def abandon(self, executor: str) -> int:
+        """Cancel what no process of this release can go on with; the sweep begins it anew."""
+        other = _workflow.c.application_version != opening.FLOW
+        return self._change(
+            update(_workflow)
+            .where(_PENDING, _workflow.c.executor_id == executor, other)
+            .values(status="CANCELLED", queue_name=None)
+        )
+
+    def strangers(self, known: Collection[str]) -> set[str]:
+        """Processes that something is under way on, though they are none of those that are known."""
+        statement = select(_workflow.c.executor_id).where(_PENDING).distinct()
+        with self._reading() as connection:
+            return {each for each in connection.execute(statement).scalars() if each and each not in known}
+
+    def ended_before(self, instant: int, limit: int) -> list[str]:
+        """Workflows that ended before an instant in milliseconds since 1970."""
+        statement = (
+            select(_workflow.c.workflow_uuid)
+            .where(_workflow.c.status.not_in(LIVE), _workflow.c.completed_at < instant)
+            .limit(limit)
+        )
+        with self._reading() as connection:
+            return list(connection.execute(statement).scalars())
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        # Without the write lock that every transaction of the library's own takes on SQLite.
+        with (
+            self._engine.connect().execution_options(**{opening.READ_ONLY: True}) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    def _change(self, statement: object) -> int:
+        with self._engine.begin() as connection:
+            return connection.execute(statement).rowcount  # type: ignore[call-overload,no-any-return]

@@ -1,0 +1,1 @@
+"""Where published bundles lie: a directory, or an object store."""

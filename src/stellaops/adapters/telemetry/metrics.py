@@ -1,0 +1,142 @@
+"""Metrics in the text form of Prometheus, from what the store has counted and what is there."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from stellaops.adapters.sql.metering import (
+    BUCKETS,
+    BYTES,
+    DURATION,
+    FAILURES,
+    PUSH,
+    VERIFY_FAILURES,
+    Counted,
+    SqlMetering,
+)
+from stellaops.exports.errors import ERROR_CODES
+from stellaops.exports.ports import Worker
+from stellaops.exports.profile import DRIVERS, KINDS
+from stellaops.exports.run import RunStatus
+from stellaops.kit.verify import STEPS
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+_CODES = sorted({*ERROR_CODES.values(), "adapter", "internal"})
+_OWN = ["profile", "profile_kind"]
+_FRESH = 60.0  # seconds for which the size of all archives is taken as it was
+
+_Key = tuple[str, ...]
+
+
+class Metrics:
+    """What `/metrics` says.
+
+    Args:
+        workers: the workers that are known.
+    """
+
+    def __init__(self, metering: SqlMetering, workers: Callable[[], Sequence[Worker]]) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_Exports(metering, workers))
+        ProcessCollector(registry=self._registry)
+        self._lock = threading.Lock()
+
+    def text(self) -> bytes:
+        """Every series as it is now."""
+        with self._lock:  # two scrapers at once would ask the store for the same
+            return generate_latest(self._registry)
+
+
+class _Exports(Collector):
+    """The exporter's series: those that can be named begin at zero."""
+
+    def __init__(self, metering: SqlMetering, workers: Callable[[], Sequence[Worker]]) -> None:
+        self._metering = metering
+        self._workers = workers
+        self._bytes, self._read_at = 0, float("-inf")
+
+    def collect(self) -> Iterable[Metric]:
+        """See prometheus_client."""
+        counted = self._metering.counted()
+        profiles = {(kind, kind) for kind in KINDS} | self._metering.profiles()
+        own: list[_Key] = sorted(profiles)
+        yield _histogram(DURATION, "Seconds from the start of a run to its success", _OWN, counted, own)
+        yield _counter(BYTES, "Bytes of finished bundles", _OWN, counted, own)
+        labels = [*_OWN, "error_code", "tenant"]
+        failures: list[_Key] = [(*each, code, "default") for each in own for code in _CODES]
+        yield _counter(FAILURES, "Runs that failed", labels, counted, failures)
+        checks: list[_Key] = [(*each, step.name) for each in own for step in STEPS]
+        text = "Checks that failed in runs' own verifications"
+        yield _counter(VERIFY_FAILURES, text, [*_OWN, "check"], counted, checks)
+        drivers: list[_Key] = [(*each, driver) for each in own for driver in DRIVERS]
+        yield _histogram(PUSH, "Seconds to bring a bundle to a target", [*_OWN, "driver"], counted, drivers)
+        yield from self._gauges(dict(own_pair for own_pair in profiles))
+
+    def _gauges(self, kinds: Mapping[str, str]) -> Iterator[Metric]:
+        for name, text, status in (
+            ("exporter_jobs_ready", "Runs that wait", RunStatus.PENDING),
+            ("exporter_jobs_running", "Runs that are worked on", RunStatus.RUNNING),
+        ):
+            gauge = GaugeMetricFamily(name, text, labels=_OWN)
+            numbers = self._metering.jobs(status)
+            for profile in sorted({*kinds, *numbers}):
+                gauge.add_metric([profile, kinds.get(profile, "")], numbers.get(profile, 0))
+            yield gauge
+        workers = [each for each in self._workers() if each.state == "running"]
+        slots = GaugeMetricFamily("exporter_worker_concurrency", "Slots of all workers that are alive")
+        slots.add_metric([], sum(each.slots for each in workers))
+        yield slots
+        # The name ends as a counter's does, and the value goes down when bundles go: it is a gauge.
+        stored = GaugeMetricFamily("exporter_storage_bytes_total", "Bytes of kept bundles", labels=["store"])
+        stored.add_metric(["artefacts"], self._stored())
+        yield stored
+
+    def _stored(self) -> int:
+        if time.monotonic() - self._read_at > _FRESH:
+            self._bytes, self._read_at = self._metering.archived_bytes(), time.monotonic()
+        return self._bytes
+
+
+def _values(name: str, labels: Sequence[str], counted: Sequence[Counted]) -> dict[_Key, float]:
+    return {
+        tuple(each.labels.get(label, "") for label in labels): each.value
+        for each in counted
+        if each.name == name
+    }
+
+
+def _counter(
+    name: str, text: str, labels: Sequence[str], counted: Sequence[Counted], known: Iterable[_Key]
+) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    values = dict.fromkeys(known, 0.0) | _values(name, labels, counted)
+    for key, value in sorted(values.items()):
+        family.add_metric(key, value)
+    return family
+
+
+def _histogram(
+    name: str, text: str, labels: Sequence[str], counted: Sequence[Counted], known: Iterable[_Key]
+) -> Metric:
+    family = HistogramMetricFamily(name, text, labels=labels)
+    sums, counts = (_values(f"{name}_{part}", labels, counted) for part in ("sum", "count"))
+    buckets: dict[_Key, dict[str, float]] = defaultdict(dict)
+    for key, value in _values(f"{name}_bucket", [*labels, "le"], counted).items():
+        buckets[key[:-1]][key[-1]] = value
+    for key in sorted({*known, *counts}):
+        told = [(str(bound), buckets[key].get(str(bound), 0.0)) for bound in BUCKETS]
+        family.add_metric(key, [*told, ("+Inf", counts.get(key, 0.0))], sums.get(key, 0.0))
+    return family

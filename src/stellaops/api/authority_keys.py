@@ -1,0 +1,234 @@
+"""`/api/authority/keys`: the keys with which a tenant's exports are signed. Private keys never leave by the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from stellaops.api.authority import SCOPE, Because
+from stellaops.api.frame.answers import answer
+from stellaops.api.operation import Answer, Call, Operation
+from stellaops.api.paging import Page
+from stellaops.authority import manage_keys
+from stellaops.authority.audit import digest_of
+from stellaops.authority.keys import (
+    BadReason,
+    KeyNotFound,
+    KeyRecord,
+    KeyRevoked,
+    KeyUnavailable,
+    PassphraseNeeded,
+    Protection,
+)
+from stellaops.bootstrap import now
+from stellaops.core import timestamps
+from stellaops.exports.errors import SigningFailed
+from stellaops.exports.resign_exports import Resigned, ResignTools, resign_exports
+
+_TAG = "authority"
+_PATH = "/api/authority/keys"
+_PEM = "application/x-pem-file"
+
+
+class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A key to make; with `activate: false` it waits, so that receivers have it before it signs."""
+
+    activate: bool = True
+
+
+class RotateKey(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Whether kept exports keep the signatures of the earlier key."""
+
+    keep_signatures: bool = False
+
+
+class PublicQuery(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Which key; all that are not revoked where none is named."""
+
+    key_id: str | None = None
+
+
+class SigningKeyForm(msgspec.Struct, frozen=True, rename="camel"):
+    """What may be told of a key: `waiting`, `active`, `retired` or `revoked`; null `encrypted` for no private part."""
+
+    key_id: str
+    tenant: str
+    state: str
+    created_at: str
+    retired_at: str | None
+    revoked_at: str | None
+    revocation_reason: str | None
+    encrypted: bool | None
+    public_key: str
+
+
+class ResignedForm(msgspec.Struct, frozen=True, rename="camel"):
+    """A kept export that was signed again, or why it was not."""
+
+    export_id: str
+    archive_id: str
+    problem: str | None
+
+
+class RotatedForm(SigningKeyForm, frozen=True, rename="camel"):
+    """The key that signs from now on, and what it has signed again."""
+
+    resigned: list[ResignedForm]
+
+
+def list_keys(call: Call) -> Response:
+    """The tenant's keys."""
+    return answer(Page([_form(each) for each in manage_keys.list_keys(call.local.keys, call.tenant)]))
+
+
+def public(call: Call) -> Response:
+    """Public keys in PEM."""
+    key_id, store = call.query.key_id, call.local.keys
+    pem = (
+        manage_keys.export_public(store, call.tenant, key_id)
+        if key_id
+        else manage_keys.export_all_public(store, call.tenant)
+    )
+    return Response(pem, 200, {"cache-control": "private, no-cache"}, _PEM)
+
+
+def create(call: Call) -> Response:
+    """Make a key."""
+    _demand_protection(call)
+    made = manage_keys.create_key(call.local.keys, call.tenant, now=now(), activate=call.body.activate)
+    _changed(call, None, made)
+    return answer(_form(made), 201, {"location": f"{_PATH}/{made.key_id}"})
+
+
+def rotate(call: Call) -> Response:
+    """Make a key that signs from now on, and sign kept exports again."""
+    _demand_protection(call)
+    made = manage_keys.create_key(call.local.keys, call.tenant, now=now())
+    _changed(call, None, made)
+    done = () if call.body.keep_signatures else _resigned(call)
+    return answer({**msgspec.to_builtins(_form(made)), "resigned": [_resigned_form(each) for each in done]})
+
+
+def activate(call: Call) -> Response:
+    """Let a key sign from now on."""
+    before = _known(call)
+    after = manage_keys.activate_key(call.local.keys, call.tenant, call.path["key"], now=now())
+    _changed(call, before, after)
+    return answer(_form(after))
+
+
+def revoke(call: Call) -> Response:
+    """Revoke a key."""
+    before = _known(call)
+    after = manage_keys.revoke_key(
+        call.local.keys, call.tenant, call.path["key"], now=now(), reason=call.body.reason
+    )
+    _changed(call, before, after, call.body.reason)
+    return answer(_form(after))
+
+
+def resign(call: Call) -> Response:
+    """Sign kept exports again."""
+    call.change.target = f"keys/{call.tenant}"
+    done = [_resigned_form(each) for each in _resigned(call)]
+    call.change.details["resigned"] = len(done)
+    return answer(Page(done))
+
+
+def show(call: Call) -> Response:
+    """One key."""
+    return answer(_form(_known(call)))
+
+
+def _known(call: Call) -> KeyRecord:
+    for record in manage_keys.list_keys(call.local.keys, call.tenant):
+        if record.key_id == call.path["key"]:
+            return record
+    raise KeyNotFound(f"tenant {call.tenant} has no key {call.path['key'][:80]!r}")
+
+
+def _demand_protection(call: Call) -> None:
+    if not call.local.settings.get("keyPassphraseFile"):
+        manage_keys.demand_no_loss_of_protection(call.local.keys, call.tenant)
+
+
+def _changed(call: Call, before: KeyRecord | None, after: KeyRecord, reason: str = "") -> None:
+    told = call.change
+    told.target, told.reason = f"key/{after.key_id}", reason
+    told.before = None if before is None else digest_of(msgspec.to_builtins(_form(before)))
+    told.after = digest_of(msgspec.to_builtins(_form(after)))
+
+
+def _resigned(call: Call) -> tuple[Resigned, ...]:
+    local = call.local
+    return resign_exports(
+        call.tenant, ResignTools(local.runs, local.workspace, local.artefacts, local.tenant_keys)
+    )
+
+
+def _resigned_form(done: Resigned) -> ResignedForm:
+    return ResignedForm(done.export_id, done.archive_id, done.problem)
+
+
+def _form(record: KeyRecord) -> SigningKeyForm:
+    absent, encrypted = Protection.ABSENT, Protection.ENCRYPTED
+    return SigningKeyForm(
+        record.key_id,
+        record.tenant,
+        record.state.value,
+        timestamps.render(record.created_at),
+        timestamps.render(record.retired_at) if record.retired_at else None,
+        timestamps.render(record.revoked_at) if record.revoked_at else None,
+        record.revocation_reason or None,
+        None if record.protection is absent else record.protection is encrypted,
+        record.public_key_pem.decode("ascii"),
+    )
+
+
+_ANSWERS: dict[int, Any] = {200: Answer("the key", SigningKeyForm)}
+
+OPERATIONS = (
+    Operation(
+        "listSigningKeys", "GET", _PATH, "The keys that sign the tenant's exports", list_keys, scope=SCOPE,
+        tag=_TAG, answers={200: Answer("the keys, the oldest first", Page[SigningKeyForm])},
+    ),
+    Operation(
+        "exportPublicKeys", "GET", f"{_PATH}/public", "Public keys in PEM, for receivers of exports", public,
+        scope=SCOPE, query=PublicQuery, tag=_TAG, answers={200: Answer("the keys", media=_PEM)},
+        errors=(KeyNotFound, KeyUnavailable),
+    ),
+    Operation(
+        "createSigningKey", "POST", _PATH, "Make a key, which signs from now on unless it is to wait", create,
+        scope=SCOPE, body=NewKey, required=False, mutating=True, action="key.created", tag=_TAG,
+        answers={201: Answer("the key", SigningKeyForm, headers={"location": "of the key"})},
+        errors=(KeyUnavailable, PassphraseNeeded),
+    ),
+    Operation(
+        "rotateSigningKey", "POST", f"{_PATH}/rotate",
+        "Make a key that signs from now on, and sign kept exports again with it", rotate, scope=SCOPE,
+        body=RotateKey, required=False, mutating=True, action="key.rotated", tag=_TAG,
+        answers={200: Answer("the key, and what it has signed again", RotatedForm)},
+        errors=(KeyUnavailable, PassphraseNeeded, SigningFailed),
+    ),
+    Operation(
+        "resignExports", "POST", f"{_PATH}/resign", "Sign kept exports again with the active key", resign,
+        scope=SCOPE, mutating=True, action="key.resigned", tag=_TAG,
+        answers={200: Answer("what was signed", Page[ResignedForm])}, errors=(SigningFailed, KeyUnavailable),
+    ),
+    Operation(
+        "getSigningKey", "GET", f"{_PATH}/{{key}}", "A key", show, scope=SCOPE, tag=_TAG, answers=_ANSWERS,
+        errors=(KeyNotFound,),
+    ),
+    Operation(
+        "activateSigningKey", "POST", f"{_PATH}/{{key}}/activate",
+        "Let a key sign from now on; the one so far still verifies", activate, scope=SCOPE, mutating=True,
+        action="key.activated", tag=_TAG, answers=_ANSWERS, errors=(KeyNotFound, KeyRevoked, KeyUnavailable),
+    ),
+    Operation(
+        "revokeSigningKey", "POST", f"{_PATH}/{{key}}/revoke", "Revoke a key: it signs and verifies nothing any more",
+        revoke, scope=SCOPE, body=Because, required=False, mutating=True, action="key.revoked", tag=_TAG,
+        answers=_ANSWERS, errors=(KeyNotFound, KeyUnavailable, BadReason),
+    ),
+)  # fmt: skip

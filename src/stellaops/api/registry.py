@@ -1,0 +1,44 @@
+"""Every operation of the API, module by module."""
+
+from __future__ import annotations
+
+from stellaops.api import (
+    artifacts,
+    authority,
+    authority_keys,
+    comparing,
+    concelier,
+    events,
+    evidence,
+    excititor,
+    health,
+    installation,
+    policy,
+    profiles,
+    runs,
+    token,
+)
+from stellaops.api.operation import Operation
+
+MODULES = (
+    profiles,
+    runs,
+    events,
+    artifacts,
+    comparing,
+    installation,
+    concelier,
+    excititor,
+    policy,
+    evidence,
+    authority,
+    authority_keys,
+    token,
+    health,
+)
+"""Modules with `OPERATIONS`, in the order of the OpenAPI document."""
+
+
+def operations() -> tuple[Operation, ...]:
+    """All operations."""
+    return tuple(operation for module in MODULES for operation in module.OPERATIONS)

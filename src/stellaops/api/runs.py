@@ -1,0 +1,252 @@
+"""Routes of runs: submit, look, cancel, replay, approve, delete."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Annotated
+
+import msgspec
+from starlette.responses import Response
+
+from stellaops.api.forms import (
+    RunApproval,
+    RunCancellation,
+    RunDistribution,
+    RunForm,
+    RunRemoved,
+    RunReplay,
+    RunSubmission,
+)
+from stellaops.api.frame.answers import answer
+from stellaops.api.operation import Answer, Call, Operation
+from stellaops.api.paging import Page, PageQuery, cursor_of, place_of
+from stellaops.api.profiles import DryRun
+from stellaops.api.tools import control_tools, submit_tools
+from stellaops.authority.audit import digest_of
+from stellaops.bootstrap import run_id_of
+from stellaops.core.digests import Digest
+from stellaops.core.timestamps import EPOCH
+from stellaops.exports import control_runs, manage_runs, submit_run
+from stellaops.exports.distribute_run import TargetNotFound, distribute_run
+from stellaops.exports.errors import (
+    BundleGone,
+    InvalidSelector,
+    PolicyNotApplied,
+    PolicySnapshotRequired,
+    ProfileNotFound,
+    RunChanged,
+    RunNotFound,
+    RunQuotaExceeded,
+    RunState,
+    SnapshotUnknown,
+)
+from stellaops.exports.ports import RunFilter
+from stellaops.exports.run import Run, RunStatus
+from stellaops.findings.policies import SnapshotNotFound
+
+READ, RUN = "export:read", "export:run"
+_REQUEST_ERRORS = (
+    InvalidSelector, PolicyNotApplied, PolicySnapshotRequired, ProfileNotFound, RunQuotaExceeded, SnapshotNotFound,
+    SnapshotUnknown,
+)  # fmt: skip
+Profile = Annotated[str, msgspec.Meta(max_length=63, description="only of this profile")]
+
+
+class RunsQuery(PageQuery, frozen=True, forbid_unknown_fields=True):
+    """Which runs."""
+
+    profile: Profile | None = None
+    status: RunStatus | None = None
+
+
+def list_runs(call: Call) -> Response:
+    """Runs, newest first."""
+    query: RunsQuery = call.query
+    which = RunFilter(query.profile, query.status.value if query.status else None)
+    before = _place(query.cursor) if query.cursor else None
+    found = call.local.runs.list(call.tenant, which, before=before, limit=query.limit + 1)
+    shown, more = found[: query.limit], len(found) > query.limit
+    after = cursor_of(_microseconds(shown[-1].submitted_at), shown[-1].id) if more else None
+    return answer(Page([run.to_wire() for run in shown], after))
+
+
+def show(call: Call) -> Response:
+    """One run."""
+    return answer(find(call).to_wire())
+
+
+def submit(call: Call) -> Response:
+    """Ask for a run."""
+    wanted: RunSubmission = call.body
+    made = _made_before(call)
+    if made is None:
+        submission = submit_run.Submission(
+            tenant=call.tenant,
+            profile=wanted.profile,
+            selectors=wanted.selectors,
+            snapshot=wanted.snapshot,
+            base=wanted.base,
+            allow_empty=wanted.allow_empty,
+            policy_snapshot=wanted.policy_snapshot,
+            priority=wanted.priority,
+            by=call.principal.client,
+        )
+        made = submit_run.submit_run(submission, submit_tools(call, _run_id(call)))
+    return _accepted(call, made)
+
+
+def replay(call: Call) -> Response:
+    """Ask for the same again."""
+    wanted: RunReplay = call.body
+    origin = find(call)
+    made = _made_before(call)
+    if made is None:
+        asked = control_runs.Replay(
+            call.tenant,
+            origin.id,
+            latest=wanted.latest,
+            profile=wanted.profile,
+            allow_empty=wanted.allow_empty,
+            priority=wanted.priority,
+            by=call.principal.client,
+        )
+        made = control_runs.submit_replay(asked, submit_tools(call, _run_id(call)))
+    call.change.details["replayOf"] = origin.id
+    return _accepted(call, made)
+
+
+def cancel(call: Call) -> Response:
+    """End a run that has not ended."""
+    run = find(call)
+    ended = control_runs.cancel_run(call.tenant, run.id, control_tools(call), by=call.principal.client)
+    return _changed(call, run, ended, call.body.reason)
+
+
+def approve(call: Call) -> Response:
+    """Let a held run go on."""
+    run = find(call)
+    let = control_runs.approve_run(call.tenant, run.id, control_tools(call), by=call.principal.client)
+    call.change.details["held"] = list(run.held)
+    return _changed(call, run, let, call.body.reason)
+
+
+def distribute(call: Call) -> Response:
+    """Bring a bundle to its targets again."""
+    run = find(call)
+    done = distribute_run(call.tenant, run.id, call.body.target, control_tools(call))
+    return _changed(call, run, done, "")
+
+
+def delete(call: Call) -> Response:
+    """Forget a run, and its bundle where no other run has the same."""
+    run, dry, tools = find(call), call.query.dry_run, control_tools(call)
+    removed = control_runs.removed_with(run, tools) if dry else control_runs.delete_run(run, tools)
+    call.change.target, call.change.before, call.change.none = f"run/{run.id}", _digest(run), dry
+    call.change.details = {"removed": list(removed)}
+    return answer({"runId": run.id, "removed": list(removed), "dryRun": dry})
+
+
+def find(call: Call) -> Run:
+    """The run of the path: by its id, or the newest successful one by `latest` or `latest:PROFILE`.
+
+    Raises:
+        RunNotFound: see there.
+    """
+    return manage_runs.find_run(call.tenant, call.path["id"], call.local.runs)
+
+
+def _run_id(call: Call) -> str:
+    """The id of the run that the request makes, however often the request comes."""
+    return run_id_of(datetime.fromtimestamp(int(call.seed[:8], 16), UTC), call.seed[8:16])
+
+
+def _made_before(call: Call) -> Run | None:
+    """The run that an earlier attempt of the same request made before its process died."""
+    return call.local.runs.get(call.tenant, _run_id(call))
+
+
+def _accepted(call: Call, made: Run) -> Response:
+    told = call.change
+    told.target, told.after = f"run/{made.id}", _digest(made)
+    told.details |= {
+        "profile": made.profile,
+        "revision": made.profile_revision,
+        "priority": made.priority.value,
+    }
+    return answer(made.to_wire(), 202, {"location": f"/api/export/runs/{made.id}"})
+
+
+def _changed(call: Call, before: Run, after: Run, reason: str) -> Response:
+    told = call.change
+    told.target, told.reason = f"run/{after.id}", reason
+    told.before, told.after = _digest(before), _digest(after)
+    told.none = before.version == after.version
+    return answer(after.to_wire())
+
+
+def _digest(run: Run) -> Digest:
+    """Of what decides a run; durations are fractions, which no digest is made of."""
+    wire = {
+        name: value for name, value in run.to_wire().items() if name not in ("durations", "checks", "targets")
+    }
+    found = digest_of(wire)
+    assert found is not None  # noqa: S101 - only nothing has none
+    return found
+
+
+def _microseconds(moment: datetime) -> int:
+    whole = moment - EPOCH
+    return (whole.days * 86_400 + whole.seconds) * 1_000_000 + whole.microseconds
+
+
+def _place(cursor: str) -> Run:
+    """The run after which the page begins, as far as its place in the order goes."""
+    at, run_id = place_of(cursor, form=tuple[int, str])
+    return _AT_ANY_PLACE(id=run_id, submitted_at=EPOCH + timedelta(microseconds=at))
+
+
+_AT_ANY_PLACE = partial(
+    Run, tenant="", profile="", profile_revision="", kind="", selectors={}, status=RunStatus.PENDING
+)
+_PATH = "/api/export/runs"
+_RUN = Answer("The run", RunForm)
+_ACCEPTED = Answer("It is in the queue", RunForm, headers={"location": "where the run is found"})
+OPERATIONS = (
+    Operation(
+        "listRuns", "GET", _PATH, "Runs, newest first", list_runs, READ, query=RunsQuery,
+        answers={200: Answer("A page of them", Page[RunForm])},
+    ),
+    Operation(
+        "submitRun", "POST", _PATH, "Ask for a run", submit, RUN, body=RunSubmission, answers={202: _ACCEPTED},
+        errors=_REQUEST_ERRORS, mutating=True, action="run.submitted",
+    ),
+    Operation(
+        "getRun", "GET", f"{_PATH}/{{id}}", "A run; `latest` and `latest:PROFILE` name the newest that succeeded", show,
+        READ, answers={200: _RUN}, errors=(RunNotFound,),
+    ),
+    Operation(
+        "deleteRun", "DELETE", f"{_PATH}/{{id}}", "Forget a run, and its bundle where no other run has the same",
+        delete, RUN, query=DryRun, answers={200: Answer("What was removed", RunRemoved)},
+        errors=(RunNotFound, RunState), mutating=True, action="run.deleted",
+    ),
+    Operation(
+        "cancelRun", "POST", f"{_PATH}/{{id}}/cancel", "End a run that has not ended", cancel, RUN,
+        body=RunCancellation, required=False, answers={200: _RUN}, errors=(RunNotFound, RunState, RunChanged),
+        mutating=True, action="run.cancelled",
+    ),
+    Operation(
+        "replayRun", "POST", f"{_PATH}/{{id}}/replay", "Ask for the same again", replay, RUN,
+        body=RunReplay, required=False, answers={202: _ACCEPTED}, errors=(*_REQUEST_ERRORS, RunNotFound),
+        mutating=True, action="run.submitted",
+    ),
+    Operation(
+        "approveRun", "POST", f"{_PATH}/{{id}}/approve", "Let a held run go on", approve, RUN, body=RunApproval,
+        answers={200: _RUN}, errors=(RunNotFound, RunState, RunChanged), mutating=True, action="run.approved",
+    ),
+    Operation(
+        "distributeRun", "POST", f"{_PATH}/{{id}}/distribute", "Bring a bundle to its targets again", distribute, RUN,
+        body=RunDistribution, required=False, answers={200: _RUN},
+        errors=(RunNotFound, RunState, RunChanged, BundleGone, TargetNotFound), mutating=True, action="run.distributed",
+    ),
+)  # fmt: skip

@@ -1,0 +1,116 @@
+"""Keys that sign a tenant's exports, as they are managed on the stores of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from stellaops.adapters.keys.file import FileKeyStore
+from stellaops.authority import manage_keys
+from stellaops.authority.audit import Change, digest_of
+from stellaops.authority.keys import DamagedKey, KeyRecord, Protection
+from stellaops.bootstrap import Local, TenantKeys, now
+from stellaops.center import wire
+from stellaops.center.authority import local_audit
+from stellaops.center.interface import Progress, silent
+from stellaops.center.wire import Wire
+from stellaops.exports.resign_exports import ResignTools, resign_exports
+
+
+class LocalKeys:
+    """`center.interface.Keys` on the data directory."""
+
+    def __init__(self, local: Local, tenant: str) -> None:
+        self._local, self._tenant = local, tenant
+
+    def list(self) -> list[Wire]:
+        """See the interface."""
+        store = self._local.keys
+        records = manage_keys.list_keys(store, self._tenant)
+        damaged = store.damaged(self._tenant)
+        return [*map(key, records), *(_damaged(self._tenant, each) for each in damaged)]
+
+    def create(self, *, activate: bool = True, passphrase_file: Path | None = None) -> Wire:
+        """See the interface."""
+        store = self._local.key_store(passphrase_file)
+        record = manage_keys.create_key(store, self._tenant, now=now(), activate=activate)
+        self._tell("key.created", record)
+        return key(record) | {"publicKeyFile": str(self._local.keys.public_key_path(self._tenant))}
+
+    def activate(self, key_id: str) -> Wire:
+        """See the interface."""
+        record = manage_keys.activate_key(self._local.keys, self._tenant, key_id, now=now())
+        self._tell("key.activated", record)
+        return key(record)
+
+    def public(self, key_id: str | None = None, *, every: bool = False) -> bytes:
+        """See the interface."""
+        store = self._local.keys
+        if every:
+            return manage_keys.export_all_public(store, self._tenant)
+        return manage_keys.export_public(store, self._tenant, key_id)
+
+    def rotate(
+        self,
+        *,
+        passphrase_file: Path | None = None,
+        unprotected: bool = False,
+        keep_signatures: bool = False,
+        progress: Progress = silent,
+    ) -> Wire:
+        """See the interface."""
+        local = self._local
+        if not (passphrase_file or local.settings.get("keyPassphraseFile") or unprotected):
+            manage_keys.demand_no_loss_of_protection(local.keys, self._tenant)
+        store = FileKeyStore(local.data_dir) if unprotected else local.key_store(passphrase_file)
+        record = manage_keys.create_key(store, self._tenant, now=now())
+        self._tell("key.rotated", record)
+        return key(record) | {"resigned": [] if keep_signatures else self._resigned(store, progress)}
+
+    def resign(self, *, passphrase_file: Path | None = None, progress: Progress = silent) -> Sequence[Wire]:
+        """See the interface."""
+        return self._resigned(self._local.key_store(passphrase_file), progress)
+
+    def revoke(self, key_id: str, reason: str = "") -> Wire:
+        """See the interface."""
+        record = manage_keys.revoke_key(self._local.keys, self._tenant, key_id, now=now(), reason=reason)
+        self._tell("key.revoked", record, reason)
+        return key(record)
+
+    def _resigned(self, store: FileKeyStore, progress: Progress) -> Sequence[Wire]:
+        local = self._local
+        tools = ResignTools(local.runs, local.workspace, local.artefacts, TenantKeys(store))
+        done = resign_exports(self._tenant, tools, progress)
+        return [
+            {"exportId": each.export_id, "archiveId": each.archive_id, "problem": each.problem}
+            for each in done
+        ]
+
+    def _tell(self, action: str, record: KeyRecord, reason: str = "") -> None:
+        tell_key(self._local, self._tenant, action, record, reason)
+
+
+def tell_key(local: Local, tenant: str, action: str, record: KeyRecord, reason: str = "") -> None:
+    """Note a change of a key in the audit log."""
+    change = Change(action, f"key/{record.key_id}", None, digest_of(key(record)), reason)
+    local_audit(local, tenant)(change)
+
+
+def key(record: KeyRecord) -> Wire:
+    """A key as scripts read it."""
+    encrypted = None if record.protection is Protection.ABSENT else record.protection is Protection.ENCRYPTED
+    return {
+        "keyId": record.key_id,
+        "tenant": record.tenant,
+        "state": record.state.value,
+        "createdAt": wire.instant(record.created_at),
+        "retiredAt": wire.instant(record.retired_at),
+        "revokedAt": wire.instant(record.revoked_at),
+        "revocationReason": record.revocation_reason or None,
+        "encrypted": encrypted,
+    }
+
+
+def _damaged(tenant: str, damaged: DamagedKey) -> Wire:
+    nothing = dict.fromkeys(("createdAt", "retiredAt", "revokedAt", "revocationReason", "encrypted"))
+    return {"keyId": damaged.key_id, "tenant": tenant, "state": "damaged", **nothing}

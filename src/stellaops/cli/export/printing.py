@@ -1,0 +1,107 @@
+"""Runs, profiles and reports as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from stellaops.cli.frame import App
+from stellaops.core import timestamps
+
+Wire = Mapping[str, Any]
+
+
+def print_run(app: App, found: Wire) -> None:
+    """A run; artefacts by their paths in its bundle."""
+    root = found.get("bundle")
+    error = f" ({found['errorCode']}: {found['error']})" if found["error"] else ""
+    waits = f": {found['waiting']}" if found["status"] == "pending" and found.get("waiting") else ""
+    snapshot = found["snapshot"]
+    app.out.value(
+        found,
+        [
+            ("run", found["runId"]),
+            ("status", found["status"] + error + waits),
+            *(("held", reason) for reason in found.get("held") or ()),
+            ("profile", f"{found['profile']} {found['profileRevision']}"),
+            ("selectors", brief(found["selectors"])),
+            ("snapshot", f"{snapshot['sequence']} {snapshot['digest'] or ''}"),
+            ("export", found["exportId"]),
+            *((("shared with", found["sharedFrom"]),) if found.get("sharedFrom") else ()),
+            ("rerun hash", found["rerunHash"]),
+            *((("bundle", root),) if "bundle" in found else ()),
+            ("seconds", " ".join(f"{name} {seconds:.2f}" for name, seconds in found["durations"].items())),
+            *((_inside(each["path"], root), f"{each['bytes']:,} bytes") for each in found["artifacts"]),
+        ],
+    )
+    warnings = found["warnings"]
+    for warning in warnings if app.verbose else ():
+        app.out.note(f"warning: {warning}")
+    if warnings and not app.verbose:
+        app.out.note(f"{len(warnings)} warnings: see them with -v, or in `--format json`")
+
+
+def _inside(path: str, root: str | None) -> str:
+    return path if root is None else Path(path).relative_to(root).as_posix()
+
+
+def print_runs(app: App, found: list[dict[str, Any]]) -> None:
+    """Runs, a line each."""
+    app.out.rows(
+        found,
+        ("run", "profile", "status", "error", "export", "snapshot", "submitted"),
+        [
+            (
+                each["runId"], each["profile"], each["status"], each["errorCode"], each["exportId"],
+                each["snapshot"]["sequence"], second(each["submittedAt"]),
+            )
+            for each in found
+        ],
+    )  # fmt: skip
+
+
+def event_line(event: Wire) -> str:
+    """An event of a run in a line."""
+    known = ("runId", "type", "at", "number")
+    told = [f"{name} {value}" for name, value in event.items() if name not in known and _is_plain(value)]
+    kind = str(event["type"]).removeprefix("run.")
+    return f"{second(event['at'])}  {kind:<14}  {', '.join(told)}".rstrip()
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int | float) and value not in ("", None)
+
+
+def print_report(app: App, report: Any, root: Path | str) -> None:
+    """A verification's report: every check, and one line with the verdict."""
+    wire = report if isinstance(report, dict) else report.to_wire()
+    if app.out.form != "table":
+        app.out.value(wire)
+        return
+    names = ("id", "name", "status", "detail")
+    rows = [[check[name] for name in names] for check in wire["checks"]]
+    app.out.rows(wire, ("check", "name", "status", "detail"), rows)
+    app.out.line(f"verdict {wire['verdict']}: {root}")
+
+
+def print_profile(app: App, found: Wire) -> None:
+    """A profile as the document that `create` and `update` take."""
+    if app.out.form == "table":
+        click.echo(yaml.safe_dump(dict(found), sort_keys=False, allow_unicode=True), nl=False)
+    else:
+        app.out.value(found)
+
+
+def brief(selectors: Wire) -> str:
+    """Selectors in a line."""
+    return " ".join(f"{k}={','.join(v) if isinstance(v, list) else v}" for k, v in selectors.items()) or "-"
+
+
+def second(instant: str) -> str:
+    """An instant for people, to whom seconds are enough."""
+    found = timestamps.parse(instant)
+    return instant if found is None else timestamps.render(found.replace(microsecond=0))

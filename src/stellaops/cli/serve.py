@@ -1,0 +1,142 @@
+"""`stella serve`: the service, or parts of it."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import click
+
+from stellaops.adapters.telemetry import logs
+from stellaops.bootstrap import server_extra
+from stellaops.cli.frame import App, StellaGroup, pass_app
+from stellaops.cli.supervising import Supervisor, end_with
+from stellaops.core.errors import InvalidInput
+
+_HOST = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+_PORT = click.option(
+    "--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0 for one that is free."
+)
+_CERTIFICATE = click.option(
+    "--tls-certificate",
+    "chain",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="PEM file of the certificate and those above it.",
+)
+_KEY = click.option(
+    "--tls-key",
+    "key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="PEM file of its key.",
+)
+_SLOTS = click.option(
+    "--slots", type=click.IntRange(1, 1000), help="Weight of what a worker works on at once (worker.slots)."
+)
+
+
+_PARENT = click.option("--parent", type=int, hidden=True, help="The process to end with.")
+
+
+class CertificateIncomplete(InvalidInput):
+    """TLS needs a certificate and its key."""
+
+    code = "ERR_TLS_INCOMPLETE"
+    hint = "Give both --tls-certificate and --tls-key."
+
+
+class _Serve(StellaGroup):
+    """`stella serve` without a part is `stella serve all`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See click."""
+        if not any(each in self.commands or each in ctx.help_option_names for each in args):
+            args = ["all", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Serve)
+def serve() -> None:
+    """The service: API and workers."""
+
+
+@serve.command("all")
+@_HOST
+@_PORT
+@_CERTIFICATE
+@_KEY
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(0, 64), help="Worker processes.")
+@_SLOTS
+@pass_app
+def serve_all(
+    app: App, *, host: str, port: int, chain: Path | None, key: Path | None, workers: int, slots: int | None
+) -> None:
+    r"""Serve everything on one machine: the API, and workers in processes of their own.
+
+    \b
+      stella serve all
+      stella serve all --host 0.0.0.0 --port 8443 --tls-certificate tls.crt --tls-key tls.key
+
+    SIGTERM ends all of it within seconds; runs under way go on when it is started again, or on other workers.
+    """
+    with server_extra():
+        from stellaops.api.server import listen  # noqa: PLC0415 - of the extra `server`
+    certificate = _certificate(chain, key)
+    _prepare(app)
+    with listen(host, port) as listening:
+        supervisor = Supervisor(app, listening, certificate, workers=workers, slots=slots)
+        raise SystemExit(supervisor.run())
+
+
+@serve.command("api")
+@_HOST
+@_PORT
+@_CERTIFICATE
+@_KEY
+@click.option("--fd", type=int, hidden=True, help="A socket that listens already.")
+@_PARENT
+@pass_app
+def serve_api(
+    app: App,
+    *,
+    host: str,
+    port: int,
+    chain: Path | None,
+    key: Path | None,
+    fd: int | None,
+    parent: int | None,
+) -> None:
+    """Serve the API alone; runs wait until workers take them."""
+    with server_extra():
+        from stellaops.api import server  # noqa: PLC0415 - of the extra `server`
+    certificate = _certificate(chain, key)
+    _prepare(app, parent)
+    with server.listen(host, port) if fd is None else socket.socket(fileno=fd) as listening:
+        server.serve(app.local, listening, certificate)
+
+
+@serve.command("worker")
+@_SLOTS
+@_PARENT
+@pass_app
+def serve_worker(app: App, slots: int | None, parent: int | None) -> None:
+    """Work on runs; any number of workers, on any number of machines, share the work."""
+    with server_extra():
+        from stellaops.worker import process  # noqa: PLC0415 - of the extra `server`
+    _prepare(app, parent)
+    process.serve(app.local, slots=slots)
+
+
+def _prepare(app: App, parent: int | None = None) -> None:
+    """Logs as lines of JSON; the stores in this release's schema before anything begins."""
+    if parent is not None:
+        end_with(parent)
+    logs.configure(app.settings.get("log.level") or "info")
+    _ = app.local.service_engine, app.local.evidence_engine
+
+
+def _certificate(chain: Path | None, key: Path | None) -> tuple[Path, Path] | None:
+    if chain is None and key is None:
+        return None
+    if chain is None or key is None:
+        raise CertificateIncomplete("only one of --tls-certificate and --tls-key is given")
+    return chain, key

@@ -1,0 +1,1 @@
+"""A StellaOps server, asked over HTTP: whatever it refuses is the error that it would have been here."""

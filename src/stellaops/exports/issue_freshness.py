@@ -1,0 +1,161 @@
+"""Freshness statements: issued with each export of a mirror profile, and again whenever one is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from stellaops.bundles import freshness
+from stellaops.bundles.freshness import Checked, Freshness
+from stellaops.core.errors import DependencyFailed
+from stellaops.exports.errors import RunNotFound
+from stellaops.exports.manage_profiles import find_profile
+from stellaops.exports.ports import Keys, Profiles, RunFilter, Runs
+from stellaops.exports.run import Run, RunStatus
+from stellaops.signing import cosign_blob
+from stellaops.signing.interface import Signer
+
+_ATTEMPTS = 5
+
+
+class VersionTaken(DependencyFailed):
+    """Another process issued the next statement at the same moment."""
+
+    code = "ERR_FRESHNESS_CONFLICT"
+    hint = "Run the command again."
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A statement as it was signed, and the content of its `.sig`."""
+
+    version: int
+    statement: bytes
+    signature: bytes
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        """Both files, by name."""
+        return {freshness.FILE: self.statement, freshness.SIGNATURE: self.signature}
+
+
+class Statements(Protocol):
+    """Where the newest statement of each profile is kept."""
+
+    def newest(self, tenant: str, profile: str) -> Signed | None:
+        """The statement that was issued last."""
+        ...
+
+    def put(self, tenant: str, profile: str, signed: Signed) -> None:
+        """Keep the next statement.
+
+        Raises:
+            VersionTaken: the one before it is not the newest.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a statement is about.
+
+    Attributes:
+        profile: the name of the profile whose state it is; of a delta, that of the full one.
+        sources: names of those with selected documents.
+        cadence: how often a new export is expected.
+    """
+
+    tenant: str
+    profile: str
+    export_id: str
+    sources: Collection[str]
+    cadence: timedelta
+
+
+def issue_freshness(
+    state: State,
+    checked: Collection[Checked],
+    statements: Statements,
+    signer: Signer,
+    now: Callable[[], datetime],
+) -> Freshness:
+    """Issue the next statement about a state: it says that this export still is the newest.
+
+    Args:
+        checked: when each source was last read; others than those of the state are left out.
+
+    Raises:
+        VersionTaken: others issued statements all the time.
+        StellaError: the signer cannot sign.
+    """
+    told = [source for source in checked if source.name in set(state.sources)]
+    for attempt in range(_ATTEMPTS):
+        before = statements.newest(state.tenant, state.profile)
+        version = 1 if before is None else before.version + 1
+        made = freshness.issue(
+            state.tenant, state.profile, state.export_id, version, told, now=now(), cadence=state.cadence
+        )
+        data = freshness.encode(made)
+        signed = Signed(version, data, cosign_blob.encode(signer.sign(data)))
+        try:
+            statements.put(state.tenant, state.profile, signed)
+        except VersionTaken:
+            if attempt == _ATTEMPTS - 1:
+                raise
+            continue
+        return made
+    raise AssertionError  # the loop returns or raises
+
+
+@dataclass(frozen=True, slots=True)
+class FreshnessTools:
+    """What statements about runs are made with.
+
+    Attributes:
+        sources: when each source of the store was last read, and whether to its end.
+    """
+
+    statements: Statements
+    sources: Callable[[], Collection[Checked]]
+    keys: Keys
+    profiles: Profiles
+    now: Callable[[], datetime]
+
+
+def say_fresh(run: Run, tools: FreshnessTools) -> Freshness | None:
+    """Say that the export of a run is the newest of its profile; None of a kind that has no statements.
+
+    A delta speaks for the full profile whose state it carries.
+
+    Raises:
+        VersionTaken, StellaError: see `issue_freshness`.
+    """
+    if run.chain is None or run.export_id is None:
+        return None
+    profile = find_profile(run.tenant, run.chain.of, tools.profiles)
+    state = State(run.tenant, profile.name, run.export_id, tuple(run.counts), profile.next_update)
+    return issue_freshness(state, tools.sources(), tools.statements, tools.keys.signer(run.tenant), tools.now)
+
+
+def about(run: Run, statements: Statements) -> Signed | None:
+    """The newest statement of a run's profile, where it is about the run's export."""
+    if run.chain is None:
+        return None
+    signed = statements.newest(run.tenant, run.chain.of)
+    if signed is None or freshness.parse(signed.statement).export_id != run.export_id:
+        return None
+    return signed
+
+
+def newest_of(tenant: str, profile: str, runs: Runs) -> Run:
+    """The run that made the newest archive of a mirror profile, full or delta.
+
+    Raises:
+        RunNotFound: none has succeeded yet.
+    """
+    for run in runs.list(tenant, RunFilter(status=RunStatus.SUCCEEDED.value)):
+        if run.chain is not None and run.chain.of == profile:
+            return run
+    raise RunNotFound(f"tenant {tenant} has no export of a mirror profile {profile!r}")

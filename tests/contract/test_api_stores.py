@@ -1,0 +1,156 @@
+"""What the API keeps in the service store: answers by key, and what runs have counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from stellaops.adapters.sql import migrations
+from stellaops.adapters.sql.idempotency import KEPT, LEASE, Begun, Kept, SqlIdempotency
+from stellaops.adapters.sql.metering import BYTES, DURATION, FAILURES, VERIFY_FAILURES, SqlMetering
+from stellaops.adapters.sql.service import SqlRuns
+from stellaops.exports.events import Event, EventType
+from stellaops.exports.run import Archive, Artifact, Run, RunStatus
+from tests.contract.stores import NOON, Place
+
+_SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def answers(place: Place) -> SqlIdempotency:
+    return SqlIdempotency(place.engine(migrations.SERVICE))
+
+
+@pytest.fixture
+def runs(place: Place) -> SqlRuns:
+    return SqlRuns(place.engine(migrations.SERVICE))
+
+
+@pytest.fixture
+def metering(place: Place) -> SqlMetering:
+    return SqlMetering(place.engine(migrations.SERVICE))
+
+
+def test_an_answer_is_kept_for_a_day(answers: SqlIdempotency) -> None:
+    assert answers.begin("key", "request", "seed", NOON) == Begun("seed", "request", ours=True)
+    kept = Kept(201, {"location": "/x"}, b'{"a": 1}\x00\xff')
+    answers.finish("key", kept, NOON)
+    found = answers.begin("key", "request", "other", NOON + KEPT - _SECOND)
+    assert found == Begun("seed", "request", ours=False, kept=kept)
+    assert answers.begin("key", "request", "other", NOON + KEPT) == Begun("other", "request", ours=True)
+
+
+def test_a_request_is_worked_on_by_one_at_a_time(answers: SqlIdempotency) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        begun = list(pool.map(lambda number: answers.begin("key", "request", f"{number}", NOON), range(8)))
+    (winner,) = (each for each in begun if each.ours)
+    assert {each.seed for each in begun} == {winner.seed}
+
+
+def test_a_request_whose_process_died_goes_to_the_next_who_asks(answers: SqlIdempotency) -> None:
+    answers.begin("key", "request", "first", NOON)
+    assert not answers.begin("key", "request", "second", NOON + LEASE - _SECOND).ours
+    answers.renew("key", NOON + LEASE - _SECOND)
+    assert not answers.begin("key", "request", "second", NOON + LEASE).ours
+    with ThreadPoolExecutor(4) as pool:
+        late = NOON + 2 * LEASE
+        begun = list(pool.map(lambda number: answers.begin("key", "request", f"{number}", late), range(4)))
+    assert [each.ours for each in begun].count(True) == 1
+    assert {each.seed for each in begun} == {"first"}, "what is made from the seed is made once"
+
+
+def test_another_request_never_takes_a_key(answers: SqlIdempotency) -> None:
+    answers.begin("key", "request", "first", NOON)
+    assert answers.begin("key", "other", "second", NOON + 2 * LEASE) == Begun("first", "request", ours=False)
+
+
+def test_what_is_released_is_as_if_it_never_was(answers: SqlIdempotency) -> None:
+    answers.begin("key", "request", "first", NOON)
+    answers.release("key")
+    assert answers.begin("key", "other", "second", NOON).ours
+    answers.finish("key", Kept(200), NOON)
+    answers.release("key")
+    assert not answers.begin("key", "other", "third", NOON).ours
+
+
+def test_what_is_over_goes(answers: SqlIdempotency) -> None:
+    for number in range(5):
+        answers.begin(f"old-{number}", "request", "seed", NOON)
+        answers.finish(f"old-{number}", Kept(200), NOON)
+    answers.begin("new", "request", "seed", NOON + KEPT)
+    answers.finish("new", Kept(200), NOON + KEPT)
+    assert answers.count() == 1
+
+
+def _run(number: int = 0, **more: object) -> Run:
+    found = Run(
+        f"run-{number}", "default", "nightly", "r1", "json:raw", {}, RunStatus.RUNNING, NOON,
+        started_at=NOON, finished_at=NOON + 45 * _SECOND, attempt=1, export_id="e", archive_id="a",
+        artifacts=(Artifact("x", "x", "sha256:00", 1000),), durations={"distribute": 2.0},
+        targets=({"target": "http", "status": "succeeded"},),
+    )  # fmt: skip
+    return replace(found, **more)  # type: ignore[arg-type]
+
+
+def _end(runs: SqlRuns, run: Run, status: RunStatus, kind: EventType) -> Run:
+    return runs.change(replace(runs.add(run, []), status=status), [Event(kind, datetime.now(UTC))])
+
+
+def _numbers(metering: SqlMetering, name: str, **labels: str) -> Sequence[float]:
+    return [
+        each.value
+        for each in metering.counted()
+        if each.name == name and labels.items() <= each.labels.items()
+    ]
+
+
+def test_a_run_that_ends_is_counted_once(runs: SqlRuns, metering: SqlMetering) -> None:
+    assert metering.counted() == []
+    ended = _end(runs, _run(), RunStatus.SUCCEEDED, EventType.SUCCEEDED)
+    again = runs.change(ended, [Event(EventType.DISTRIBUTED, NOON)])
+    runs.delete(again.tenant, again.id)
+    own = {"profile": "nightly", "profile_kind": "json:raw"}
+    assert _numbers(metering, f"{DURATION}_count", **own) == [1]
+    assert _numbers(metering, f"{DURATION}_sum", **own) == [45]
+    assert _numbers(metering, f"{DURATION}_bucket", le="60.0", **own) == [1]
+    assert _numbers(metering, f"{DURATION}_bucket", le="30.0", **own) == []
+    assert _numbers(metering, BYTES, **own) == [1000]
+    assert _numbers(metering, FAILURES) == []
+
+
+def test_failures_are_counted_by_their_code(runs: SqlRuns, metering: SqlMetering) -> None:
+    check = {"id": "V07", "name": "digests", "status": "failed", "detail": "…"}
+    for number in range(3):
+        failed = _run(number, error_code="verify", checks=(check, {"name": "trust", "status": "ok"}))
+        _end(runs, failed, RunStatus.FAILED, EventType.FAILED)
+    _end(runs, _run(3, error_code="cancelled"), RunStatus.CANCELLED, EventType.CANCELLED)
+    assert _numbers(metering, FAILURES, error_code="verify", tenant="default") == [3]
+    assert _numbers(metering, VERIFY_FAILURES, check="digests") == [3]
+    assert _numbers(metering, VERIFY_FAILURES, check="trust") == []
+    assert _numbers(metering, f"{DURATION}_count") == []
+
+
+def test_runs_that_end_at_once_are_all_counted(runs: SqlRuns, metering: SqlMetering) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: _end(runs, _run(n), RunStatus.SUCCEEDED, EventType.SUCCEEDED), range(24)))
+    assert _numbers(metering, f"{DURATION}_count") == [24]
+
+
+def test_an_archive_that_runs_share_takes_room_once(runs: SqlRuns, metering: SqlMetering) -> None:
+    for number in range(3):
+        _end(runs, _run(number), RunStatus.SUCCEEDED, EventType.SUCCEEDED)
+    other = _run(9, export_id="other")
+    assert other.archive == Archive("other", "a")
+    _end(runs, other, RunStatus.SUCCEEDED, EventType.SUCCEEDED)
+    assert metering.archived_bytes() == 2000
+
+
+def test_heads_are_those_of_runs_that_are(runs: SqlRuns) -> None:
+    run = runs.add(_run(), [Event(EventType.STARTED, NOON)] * 3)
+    assert runs.heads([run.id, "nothing"]) == {run.id: (3, RunStatus.RUNNING)}
+    assert runs.heads([]) == {}
+    assert len(runs.heads([run.id, *(f"run-{number}" for number in range(1200))])) == 1
