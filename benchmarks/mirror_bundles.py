@@ -28,7 +28,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -44,7 +44,7 @@ PROFILE = "mirror:full"
 _PIECE = 1 << 20
 _MADE = ("build", "sign", "pack")
 _PARAMETER = zstd.CompressionParameter
-_OUTER = {
+_OUTER: dict[int, int] = {
     _PARAMETER.compression_level: tar_zst.LEVEL,
     _PARAMETER.window_log: tar_zst.WINDOW_LOG,
     _PARAMETER.checksum_flag: 1,
@@ -198,9 +198,7 @@ def _in_process(*words: str) -> dict[str, Any]:
 
 
 def _made(results: list[dict[str, Any]]) -> dict[str, Any]:
-    made, whole, peer = (
-        _median(results, lambda each, name=name: each[name]) for name in ("made", "whole", "peer")
-    )
+    made, whole, peer = (_median([each[name] for each in results]) for name in ("made", "whole", "peer"))
     return {
         "made": round(made, 3),
         "whole": round(whole, 3),
@@ -208,7 +206,7 @@ def _made(results: list[dict[str, Any]]) -> dict[str, Any]:
         "madeToPeer": round(peer / made, 2),
         "wholeToPeer": round(peer / whole, 2),
         "phases": {
-            phase: round(_median(results, lambda each, phase=phase: each["phases"][phase]), 3)
+            phase: round(_median([each["phases"][phase] for each in results]), 3)
             for phase in results[0]["phases"]
         },
         "bytes": results[0]["bytes"],
@@ -217,8 +215,9 @@ def _made(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _verified(results: list[dict[str, Any]]) -> dict[str, Any]:
-    wall, peer = _median(results, lambda each: each["wall"]), _median(results, lambda each: each["peer"])
-    children = _median(results, lambda each: each["processor"])
+    wall, peer, children = (
+        _median([each[name] for each in results]) for name in ("wall", "peer", "processor")
+    )
     return {
         "verdicts": sorted({each["verdict"] for each in results}),
         "wall": round(wall, 3),
@@ -230,8 +229,8 @@ def _verified(results: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _median(results: list[dict[str, Any]], value: Callable[[dict[str, Any]], float]) -> float:
-    return statistics.median(value(result) for result in results)
+def _median(values: Sequence[float]) -> float:
+    return statistics.median(values)
 
 
 def table(result: dict[str, Any]) -> str:

@@ -87,8 +87,9 @@ class Surroundings:
     def export(self, profile: str) -> Path:
         """Run a profile; answers the root of the bundle."""
         run = self.stella("export", "run", "submit", "--profile", profile, "--wait")
-        manifest = next(item for item in run["artifacts"] if item["name"].endswith("export.json"))
-        return Path(manifest["path"]).parent
+        # The bundle root is named by the export and the archive, whatever lies in it.
+        first = Path(run["artifacts"][0]["path"])
+        return next(parent for parent in first.parents if parent.name == run["archiveId"])
 
 
 def surroundings(directory: Path) -> tuple[Surroundings, Surroundings]:

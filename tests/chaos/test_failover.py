@@ -12,7 +12,8 @@ from tests.support import postgres
 from tests.support.workers import service
 
 SMALL = Plan(runs=6, workers=2, disturbances=2, seed=1, documents=60, seconds=120)
-FULL_SQLITE = Plan(runs=50, workers=2, disturbances=12, seed=2, documents=400, slots=6, seconds=600)
+# With as many slots in each as all tenants together can fill, so that a takeover waits for nobody's end.
+FULL_SQLITE = Plan(runs=50, workers=2, disturbances=12, seed=2, documents=400, slots=15, seconds=600)
 FULL_POSTGRES = Plan(runs=50, workers=4, disturbances=20, seed=3, documents=400, slots=6, seconds=600)
 
 

@@ -77,6 +77,8 @@ def create_app(local: Local, limits: Limits | None = None, table: Sequence[Opera
         limits: those of the settings when None.
         table: the operations; all of them when None.
     """
+    # Opened here once, not by the first requests, which come in several threads.
+    _ = local.evidence, local.profiles, local.artefacts, local.tenants, local.queue, local.access
     routes = Routes(operations() if table is None else table)
     mutations = Mutations(SqlIdempotency(local.service_engine), local.audit.add, now)
     return App(

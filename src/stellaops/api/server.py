@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+from ipaddress import ip_address
 from pathlib import Path
 
 import uvicorn
@@ -43,6 +44,14 @@ def listen(host: str, port: int) -> socket.socket:
         found.close()
         raise AddressUnavailable(f"{host}:{port}: {error.strerror or error}") from error
     return found
+
+
+def _is_own(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class Server(uvicorn.Server):
@@ -85,5 +94,9 @@ def serve(local: Local, listening: socket.socket, certificate: tuple[Path, Path]
         signal.signal(number, lambda *_: None)
     host, port = listening.getsockname()[:2]
     _LOG.info("the API listens on %s:%s", host, port, extra={"event": "api.started"})
+    if certificate is None and not _is_own(host):
+        _LOG.warning(
+            "tokens and secrets come in without TLS: give a certificate, or let a proxy end it before here"
+        )
     Server(config, app).run([listening])
     _LOG.info("the API has ended", extra={"event": "api.ended"})

@@ -43,7 +43,7 @@ class DamagedDigestList(NotTrusted):
     """A kept list that is not what its digest says; it can be made again from the evidence."""
 
     code = "ERR_DIGEST_LIST_DAMAGED"
-    hint = "Remove the file that the message names: it is a cache and is made again."
+    hint = "Submit the run again: the list was a cache, is removed, and is made again."
 
 
 class _Block(msgspec.Struct, frozen=True, array_like=True):

@@ -84,7 +84,9 @@ _DIGEST = rb"(sha256:[0-9a-f]{64})"
 # No string holds a quotation mark without a backslash before it, so the last such key is the line's own.
 _KEY = b',"key":"'
 _RAW_HEAD = re.compile(rb'\{"digest":"' + _DIGEST + rb'","document":')
-_RAW_TAIL = re.compile(rb',"key":' + _QUOTED + rb',"rawDigest":"' + _DIGEST + rb'","source":' + _QUOTED + rb"\}")
+_RAW_TAIL = re.compile(
+    rb',"key":' + _QUOTED + rb',"rawDigest":"' + _DIGEST + rb'","source":' + _QUOTED + rb"\}"
+)
 _BODY = len(b'{"digest":"sha256:","document":') + 64
 _INDEX_ROW = re.compile(_DIGEST.decode())
 _UPSTREAM = msgspec.json.Decoder(_Upstream)

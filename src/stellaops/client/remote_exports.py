@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from stellaops.bundles.freshness import FILE, SIGNATURE
 from stellaops.center.interface import Progress, Submission, silent
 from stellaops.center.wire import Wire
 from stellaops.client import downloads, events
 from stellaops.client.connection import WORK, Connection, mapping, path_of
 from stellaops.client.remote_authority import RemoteAuthority, RemoteKeys
 from stellaops.client.remote_ingest import RemoteConcelier, RemoteEvidence, RemoteExcititor, RemotePolicies
+from stellaops.core.errors import NotFound
 
 _PROFILES = "/api/export/profiles"
 _RUNS = "/api/export/runs"
@@ -121,7 +123,16 @@ class RemoteExports:
         """See the interface."""
         run = self.run(run_id)
         downloads.download(self._connection, run, target, progress)
+        if str(run["kind"]).startswith("mirror:"):
+            self._lay_freshness_beside(run_id, target)
         return {"runId": run["runId"], "exportId": run["exportId"], "path": str(target.absolute())}
+
+    def _lay_freshness_beside(self, run_id: str, target: Path) -> None:
+        """The statement about a mirror archive, where the archive is the newest of its profile."""
+        with suppress(NotFound):
+            told = mapping(self._connection.get(path_of(_RUNS, run_id, "freshness")))
+            for name, text in ((FILE, told["statement"]), (SIGNATURE, told["signature"])):
+                (target / name).write_text(text, encoding="utf-8")
 
     @contextmanager
     def opened(self, run_id: str) -> Iterator[Path]:

@@ -7,19 +7,20 @@ is made of many documents at once (findings, databases) is made again and compar
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from msgspec import structs
 
 from stellaops.advisories.aliases import Relation, Statement
 from stellaops.bundles import layout
 from stellaops.bundles.content import Content, RowSetDigest
-from stellaops.bundles.digest_list import AmendedList, DigestList, DigestListWriter, Place
+from stellaops.bundles.digest_list import AmendedList, DamagedDigestList, DigestList, DigestListWriter, Place
 from stellaops.bundles.jsonl import shards
 from stellaops.bundles.jsonl.shards import Line
 from stellaops.bundles.manifest import ExportManifest, Source
@@ -42,6 +43,8 @@ from stellaops.vex.weights import Weights
 _MOST_NAMES = 50_000
 """More names than these are not followed one by one: the consensus is listed as a whole."""
 _MOST_ROUNDS = 20
+_MOST_DAMAGED = 20
+_T = TypeVar("_T")
 _NOTHING = digests.sha256(b"")
 """The content digest of a row set without rows."""
 _JUDGED_BY = {layout.TRIVY_SENTINELS: layout.TRIVY_DB, layout.TRIVY_JAVA_SENTINELS: layout.TRIVY_JAVA_DB}
@@ -80,6 +83,10 @@ def snapshot_after(base: BaseState, selection: Selection, tools: DeltaTools) -> 
     Raises:
         BaseMissing: the base's state cannot be told any more.
     """
+    return _healed(lambda: _snapshot_after(base, selection, tools))
+
+
+def _snapshot_after(base: BaseState, selection: Selection, tools: DeltaTools) -> Snapshot:
     sources = _Sources(base, selection, tools)
     earlier = replace(selection, sequence=base.sequence)
     with ExitStack() as stack:
@@ -186,12 +193,28 @@ def build_delta(material: Material, base: BaseState, staging: Staging, tools: De
     Raises:
         BaseMissing: the base's state cannot be told any more.
     """
+    built = _healed(lambda: _built(material, base, staging, tools))
+    _drop_unchanged(built, base.manifest, staging.root)
+    return built
+
+
+def _built(material: Material, base: BaseState, staging: Staging, tools: DeltaTools) -> Built:
+    for left in list(staging.root.iterdir()):  # of an attempt that met a damaged list
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
     with ExitStack() as stack:
         sets = _DeltaSets(material, base, staging, tools, stack)
         sets.apply_changes()
-        built = build_rows(material, staging, sets)
-    _drop_unchanged(built, base.manifest, staging.root)
-    return built
+        return build_rows(material, staging, sets)
+
+
+def _healed(attempt: Callable[[], _T]) -> _T:
+    """Attempt again where a kept list was damaged, which then is kept no more; it is made again from the evidence."""
+    for _ in range(_MOST_DAMAGED):
+        try:
+            return attempt()
+        except DamagedDigestList:
+            continue
+    return attempt()
 
 
 def build_full(material: Material, staging: Staging, lists: KeptLists) -> Built:
@@ -326,7 +349,12 @@ class _DeltaSets(RowSets):
         held = self._base.manifest.content(path)
         digest = _NOTHING if held is None else held.content_digest
         amended = _Amended(stack, self._tools.lists, digest, lambda: self._list_again(path))
-        return _Set(amended, SetWriter(path, self._staging.create))
+        return _Set(amended, self._writer(stack, path))
+
+    def _writer(self, stack: ExitStack, path: str) -> SetWriter:
+        writer = SetWriter(path, self._staging.create)
+        stack.callback(writer.close)
+        return writer
 
     def _listed(self, name: str, lines: Iterable[Line]) -> Content:
         """Compare a set that is listed as a whole."""
@@ -338,7 +366,7 @@ class _DeltaSets(RowSets):
                 base = found.lines()
             growing = stack.enter_context(self._tools.lists.growing())
             list_ = DigestListWriter(growing.out)
-            content = write_listing(name, lines, base, SetWriter(name, self._staging.create), list_.add)
+            content = write_listing(name, lines, base, self._writer(stack, name), list_.add)
             list_.close()
             growing.keep(content.content_digest)
         return content
@@ -357,7 +385,7 @@ class _DeltaSets(RowSets):
         new = self._material.selection
         old = replace(new, sequence=self._base.sequence)
         vex = self._material.vex
-        names = _connected(vex, (old, new), self._tools.changed.names_in(self._revisions))
+        names = _connected(vex, (old, new), self._tools.changed.names_in(self._speaking()))
         if names is None:
             return None
         question = Question(weights_of(self._material.policy, Weights()))
@@ -368,10 +396,19 @@ class _DeltaSets(RowSets):
             amended = _Amended(
                 stack, self._tools.lists, held.content_digest, lambda: self._list_again(layout.CONSENSUS)
             )
-            set_ = _Set(amended, SetWriter(layout.CONSENSUS, self._staging.create))
+            set_ = _Set(amended, self._writer(stack, layout.CONSENSUS))
             for place in sorted({*before, *after}):
                 set_.put(place, after.get(place))
             return set_.finish(layout.CONSENSUS)
+
+    def _speaking(self) -> set[int]:
+        """The documents, before and after, that changed and have a say in names; advisories do, selected or not."""
+        selection = self._material.selection
+        if set(DOCUMENTS) <= set(selection.records):
+            return self._revisions
+        every = replace(selection, records=DOCUMENTS)
+        changes = self._tools.changed.changes(every, self._base.sequence, lines=False)
+        return {revision for change in changes for revision in change.revisions}
 
     def _records(self, path: str) -> int:
         """Rows of a set in the base, or in the target as far as it is known."""

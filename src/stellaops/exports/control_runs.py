@@ -157,8 +157,13 @@ def replay_of(
         allow_empty=origin.asked.allow_empty or (origin.status is RunStatus.SUCCEEDED and not latest),
         replay_of=origin.id,
         policy_snapshot=None if latest or recipe.policy_mode == "none" else origin.policy_snapshot,
-        base=origin.asked.base,
+        base=_base_of(origin) if not latest else origin.asked.base,
     )
+
+
+def _base_of(origin: Run) -> str | None:
+    """What a delta is to build on again: the archive that it built on."""
+    return origin.asked.base if origin.chain is None else origin.chain.base_run or origin.asked.base
 
 
 def _revision(origin: Run, profiles: Profiles) -> Profile:

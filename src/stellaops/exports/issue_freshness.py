@@ -9,7 +9,7 @@ from typing import Protocol
 
 from stellaops.bundles import freshness
 from stellaops.bundles.freshness import Checked, Freshness
-from stellaops.core.errors import DependencyFailed
+from stellaops.core.errors import DependencyFailed, NotFound
 from stellaops.exports.errors import RunNotFound
 from stellaops.exports.manage_profiles import find_profile
 from stellaops.exports.ports import Keys, Profiles, RunFilter, Runs
@@ -25,6 +25,13 @@ class VersionTaken(DependencyFailed):
 
     code = "ERR_FRESHNESS_CONFLICT"
     hint = "Run the command again."
+
+
+class NoStatement(NotFound):
+    """There is no statement about an export: only the newest of a mirror profile has one."""
+
+    code = "ERR_FRESHNESS_NONE"
+    hint = "Ask for the newest run of a mirror profile: latest:mirror:full."
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +153,18 @@ def about(run: Run, statements: Statements) -> Signed | None:
     signed = statements.newest(run.tenant, run.chain.of)
     if signed is None or freshness.parse(signed.statement).export_id != run.export_id:
         return None
+    return signed
+
+
+def stated(run: Run, statements: Statements) -> Signed:
+    """The same, where there must be one.
+
+    Raises:
+        NoStatement: the run made no mirror archive, or one that is not the newest of its profile.
+    """
+    signed = about(run, statements)
+    if signed is None:
+        raise NoStatement(f"there is no freshness statement about the export of run {run.id}")
     return signed
 
 

@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import NoReturn
@@ -136,8 +137,10 @@ class Worker:
             time.sleep(0.05)
 
     def _seconds(self, run: Run) -> float:
-        """How long an attempt of a run may take."""
-        own = request_of(run, self._local.profiles).profile.spec.time_limit
+        """How long an attempt of a run may take; where its profile is gone, the attempt itself says so."""
+        own = None
+        with suppress(StellaError):
+            own = request_of(run, self._local.profiles).profile.spec.time_limit
         return duration(own or self._local.settings.get("worker.timeLimit") or "2h").total_seconds()
 
     def _scheduled(self, tenant: str, profile: str, at: datetime) -> None:

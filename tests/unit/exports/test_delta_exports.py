@@ -12,8 +12,10 @@ import pytest
 from stellaops.adapters.sql.evidence import SqlEvidence
 from stellaops.bundles import layout
 from stellaops.bundles.mirror import delta
+from stellaops.exports.control_runs import replay_of
 from stellaops.exports.errors import BaseMissing, InvalidProfile
 from stellaops.exports.run import Chain, Run
+from stellaops.exports.run_export import run_export
 from stellaops.ingest.feeds import Side
 from stellaops.kit.apply import apply_delta, restore
 from stellaops.kit.delta import read_head
@@ -246,3 +248,39 @@ def test_the_same_delta_is_the_same_bytes(sender: Sender, tmp_path: Path) -> Non
         archives.append(read_head(each.archive(each.run("mirror:delta")), each.trust().keys).files)
     other.close()
     assert archives[0].files == archives[1].files
+
+
+def test_a_replay_builds_on_the_same_base(sender: Sender) -> None:
+    sender.run("mirror:full")
+    sender.take(documents(9), "one")
+    one = sender.run("mirror:delta")
+    sender.take(documents(8), "one")
+    sender.run("mirror:delta")
+    request = replay_of(one, "run-again", sender.local.profiles)
+    again = run_export(request, sender.local.export_tools)
+    assert (again.archive_id, again.chain) == (one.archive_id, one.chain)
+
+
+def test_names_that_advisories_give_move_the_consensus_of_vex_alone(sender: Sender) -> None:
+    sender.profile("vex-only", include=["vex"])
+    sender.profile("vex-only-delta", kind="mirror:delta", of="vex-only")
+    statement = ("GHSA-0077", "pkg:pypi/demo", "affected", "2025-01-01T00:00:00Z")
+    sender.take({"v.json": vex(statement)}, "hub", Side.VEX)
+    sender.run("vex-only")
+    sender.take(documents(77, aliases=["CVE-2024-77"]), "one")
+    made = sender.run("vex-only-delta")
+    assert delta.upserts_file(layout.CONSENSUS) in files_in(sender, made)
+    assert sender.run("vex-only").export_id == made.export_id
+
+
+def test_a_damaged_list_is_made_again(sender: Sender) -> None:
+    sender.run("mirror:full")
+    sender.take(documents(1, summary="another"), "one")
+    for path in (sender.local.data_dir / "lists").iterdir():
+        data = bytearray(path.read_bytes())
+        if len(data) > 200:
+            data[20] ^= 1
+            path.write_bytes(data)
+    made = sender.run("mirror:delta")
+    assert chain_of(made).number == 1
+    assert sender.run("mirror:full").export_id == made.export_id

@@ -43,7 +43,11 @@ class FileKeptLists:
                 return
             with suppress(OSError):  # a directory that cannot be written can be read
                 os.utime(path)
-            yield found
+            try:
+                yield found
+            except DamagedDigestList:
+                path.unlink(missing_ok=True)
+                raise
 
     @contextmanager
     def growing(self) -> Iterator[Growing]:

@@ -11,12 +11,12 @@ from starlette.requests import Request
 from stellaops.authority.access import Principal
 from stellaops.core.errors import NotAuthenticated
 
-_SECONDS = 2.0
+_SECONDS = 1.0
 _MOST = 5000
 
 
 class Tokens:
-    """Checks tokens, and remembers for two seconds that one held: that much later does a revocation take effect."""
+    """Checks tokens, and remembers for a second that one held: that much later does a revocation take effect."""
 
     def __init__(self, check: Callable[[str], Principal]) -> None:
         self._check = check

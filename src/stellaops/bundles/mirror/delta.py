@@ -135,10 +135,11 @@ class SetWriter:
         self.removals += 1
 
     def close(self) -> None:
-        """End both files."""
+        """End both files; doing so again does nothing."""
         for file in (self._upserts, self._removed):
             if file is not None:
                 file.close()
+        self._upserts = self._removed = None
 
 
 def write_listing(

@@ -13,6 +13,8 @@ from stellaops.cli.frame import App
 from stellaops.core import timestamps
 
 Wire = Mapping[str, Any]
+_FEW = 3
+"""Warnings that are shown without being asked for."""
 
 
 def print_run(app: App, found: Wire) -> None:
@@ -32,6 +34,7 @@ def print_run(app: App, found: Wire) -> None:
             ("snapshot", f"{snapshot['sequence']} {snapshot['digest'] or ''}"),
             ("export", found["exportId"]),
             *((("shared with", found["sharedFrom"]),) if found.get("sharedFrom") else ()),
+            *((("chain", _place(found["chain"])),) if found.get("chain") else ()),
             ("rerun hash", found["rerunHash"]),
             *((("bundle", root),) if "bundle" in found else ()),
             ("seconds", " ".join(f"{name} {seconds:.2f}" for name, seconds in found["durations"].items())),
@@ -39,10 +42,18 @@ def print_run(app: App, found: Wire) -> None:
         ],
     )
     warnings = found["warnings"]
-    for warning in warnings if app.verbose else ():
+    shown = app.verbose or len(warnings) <= _FEW
+    for warning in warnings if shown else ():
         app.out.note(f"warning: {warning}")
-    if warnings and not app.verbose:
+    if not shown:
         app.out.note(f"{len(warnings)} warnings: see them with -v, or in `--format json`")
+
+
+def _place(chain: Wire) -> str:
+    """Where a mirror's archive stands in its chain."""
+    if chain["base"] is None:
+        return f"full archive of {chain['of']}"
+    return f"delta {chain['number']} of {chain['of']}, on archive {chain['base']['archiveId']}"
 
 
 def _inside(path: str, root: str | None) -> str:
