@@ -290,8 +290,11 @@ def measure(root: Path, arguments: argparse.Namespace) -> dict[str, Any]:
             "bareInPieces": (bare, _get("/pieces")),
             "ours": (port, _get(f"{run}/artifacts/data.bin", place.token)),
         }
-        with _serving(["-c", _BARE, str(bare), str(root / "body.json"), str(file)], bare, {}):
-            reads = _in_turns(asked, arguments.runs, lambda where, request: _reads(arguments, where, request))
+        with _serving(["-c", _BARE, str(bare), str(root / "body.json"), str(file)], bare, {}) as other:
+            pids = {port: pid, bare: other}
+            reads = _in_turns(
+                asked, arguments.runs, lambda where, request: _reads(arguments, where, request, pids[where])
+            )
             loads = _in_turns(
                 files, arguments.runs, lambda where, request: {"GBs": _download(where, request)}
             )
@@ -306,8 +309,12 @@ def measure(root: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _reads(arguments: argparse.Namespace, port: int, request: bytes) -> dict[str, float]:
-    return _load(port, lambda _: request, arguments.connections, arguments.seconds)
+def _reads(arguments: argparse.Namespace, port: int, request: bytes, pid: int) -> dict[str, float]:
+    """Also how long the server's processor worked on one: it says most on a busy machine."""
+    before = _cpu(pid)
+    found = _load(port, lambda _: request, arguments.connections, arguments.seconds)
+    asked = max(1.0, found["perSecond"] * arguments.seconds)
+    return found | {"cpuMicroseconds": round((_cpu(pid) - before) / asked * 1e6)}
 
 
 def _in_turns(
@@ -339,6 +346,7 @@ def table(found: dict[str, Any]) -> str:
         machine.line(found["machine"]),
         *(
             f"reads        {name:18} {reads[name]['perSecond']:>8,.0f}/s  p95 {reads[name]['p95ms']:.1f} ms"
+            f"  {reads[name]['cpuMicroseconds']:,.0f} µs of the server's processor"
             for name in ("bare", "runs", "run", "healthz")
         ),
         *(

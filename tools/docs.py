@@ -85,8 +85,7 @@ def known_errors() -> list[type[StellaError]]:
 def errors_page() -> str:
     """Every error that the product raises on purpose, by code."""
     rows = (
-        (f"`{error.code}`", summary(error), str(exit_code(error)), error.hint)
-        for error in known_errors()
+        (f"`{error.code}`", summary(error), str(exit_code(error)), error.hint) for error in known_errors()
     )
     return (
         f"{NOTE}# Errors\n\n"

@@ -194,7 +194,7 @@ class Disturbed:
             for worker in ready
             if worker.id not in hurt and now() - self._seen.get(worker.id, now()) > timedelta(seconds=4)
         ]
-        if len(settled) < 2 and self._chance.random() > 0.03:
+        if len(settled) < 2 and self._chance.random() > 0.15:
             return None
         try:
             at_work = {run.worker for run in self._stella.local.runs.unended([RunStatus.RUNNING])}

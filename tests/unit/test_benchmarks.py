@@ -18,6 +18,7 @@ from tests.support.tools import ROOT
 _SMALL: dict[str, list[str]] = {
     "api": ["--seconds", "0.3", "--connections", "2", "--watchers", "5", "--bytes", "1000000"],
     "bolt_write": ["--top", "2", "--packages", "3", "--entries", "4"],
+    "deltas": ["--documents", "60", "--share", "10"],
     "export_phases": ["--generated", "60"],
     "import_osv": ["--documents", "60"],
     "java_db": ["--rows", "500"],
@@ -68,7 +69,16 @@ def _export_phases(result: dict[str, Any]) -> None:
     assert result["documents"] == 60
     assert result["kinds"]["json:raw"]["peer"]["bytes"] > 0
     for kind in result["kinds"].values():
-        assert list(kind["phases"]) == ["plan", "build", "seal", "verify", "smoke", "publish"]
+        assert list(kind["phases"]) == [
+            "plan",
+            "collect",
+            "build",
+            "sign",
+            "verify",
+            "smoke",
+            "store",
+            "publish",
+        ]
         assert kind["phases"]["build"] > 0
 
 
@@ -105,9 +115,16 @@ def _matching(result: dict[str, Any]) -> None:
     assert result["findings"] > 0
 
 
+def _deltas(result: dict[str, Any]) -> None:
+    assert (result["documents"], result["changed"]) == (60, 6)
+    assert 0 < result["delta"]["bytes"] < result["full"]["bytes"]
+    assert min(result[name]["seconds"] for name in ("delta", "full", "apply", "restore")) > 0
+
+
 _SAYS: dict[str, Callable[[dict[str, Any]], None]] = {
     "api": _api,
     "bolt_write": _bolt_write,
+    "deltas": _deltas,
     "export_phases": _export_phases,
     "import_osv": _import_osv,
     "java_db": _java_db,

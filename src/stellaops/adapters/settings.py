@@ -68,7 +68,10 @@ _FIELDS = {
         "networks that may read `/metrics` without a token, as `10.1.0.0/16`; a list",
     ),
     "log.level": ("STELLA_LOG_LEVEL", "`debug`, `info`, `warning` or `error`: what services log"),
-    "worker.slots": ("STELLA_WORKER_SLOTS", "weight of what a worker works on at once; else 6 for every 4 CPUs"),
+    "worker.slots": (
+        "STELLA_WORKER_SLOTS",
+        "weight of what a worker works on at once; else 6 for every 4 CPUs",
+    ),
     "worker.timeLimit": ("STELLA_WORKER_TIME_LIMIT", "how long an attempt of a run may take, as `90m`"),
     "worker.graceSeconds": ("STELLA_WORKER_GRACE_SECONDS", "how long a worker that ends waits for its runs"),
     "authority.issuer": ("STELLA_AUTHORITY_ISSUER", "`iss` of access tokens; the same in every process"),

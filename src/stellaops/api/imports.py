@@ -22,7 +22,6 @@ from stellaops.center.interface import ImportWanted, PullWanted
 from stellaops.center.local_ingest import PRODUCTS, LocalIngest
 from stellaops.center.wire import Wire
 from stellaops.core.errors import InvalidInput, NotFound, StellaError
-from stellaops.exports.errors import NoRoom
 from stellaops.ingest.feeds import Side
 from stellaops.ingest.import_documents import (
     BadSourceName,
@@ -33,6 +32,7 @@ from stellaops.ingest.import_documents import (
 )
 from stellaops.ingest.manage_sources import DefinitionNotFound
 from stellaops.ingest.retry_quarantine import SourceNotFound
+from stellaops.kit.disk import NoRoom
 
 MEDIA = (uploads.FILE, uploads.TAR)
 IMPORT_ERRORS: tuple[type[StellaError], ...] = (

@@ -24,7 +24,7 @@ from stellaops.api.frame.problems import Problem, status_of
 from stellaops.api.operation import Answer, Operation
 from stellaops.authority.access import SCOPES, ForeignTenant, ScopeMissing
 from stellaops.core.errors import NotAuthenticated, StellaError
-from stellaops.exports.errors import NoRoom
+from stellaops.kit.disk import NoRoom
 
 _REF = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+)(?::path)?\}")

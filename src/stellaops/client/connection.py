@@ -27,7 +27,7 @@ _PATIENCE = (3.0, 5.0, 10.0, 15.0, 30.0)
 _AWAY = (502, 503, 504)
 _LARGEST = 64 << 20
 _PROGRESS = "ERR_IDEMPOTENCY_IN_PROGRESS"
-READ = 120.0
+READ = 60.0
 """Seconds that an ordinary answer may take."""
 WORK = 6 * 3600.0
 """Seconds that an answer may take that stands at the end of work, such as an import."""
@@ -177,13 +177,14 @@ class Connection:
     ) -> bytes:
         """The body of a good answer; asked again where that changes nothing twice."""
         headers = {"idempotency-key": key} if key else {}
-        pauses, renew, gone = list(self.pauses), False, False
+        pauses, renew, renewed, gone = list(self.pauses), False, False, False
         while True:
             try:
                 response = self._attempt(method, path, query, headers, body, read=patience, renew=renew)
+                renew = False
                 data = self._read(response, path)
-            except ServerUnreachable as error:
-                if isinstance(error, ServerGone) and not gone:
+            except ServerUnreachable as lost:
+                if isinstance(lost, ServerGone) and not gone:
                     # It was there a moment ago, and may have done what was asked: worth more patience.
                     pauses, gone = [*pauses, *_PATIENCE], True
                 if not pauses:
@@ -197,8 +198,8 @@ class Connection:
             if response.status < 400:
                 return data
             error = error_of(response.status, data, self._shown(path))
-            if response.status == 401 and not renew:
-                renew = True
+            if response.status == 401 and not renewed:
+                renew = renewed = True
                 continue
             wait = self._wait(
                 response, error, pauses, changes=key is not None, uploads=isinstance(body, Upload)

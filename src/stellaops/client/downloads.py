@@ -14,11 +14,12 @@ from typing import Any
 
 from urllib3 import BaseHTTPResponse
 
-from stellaops.adapters.files.workspace import TargetExists, disk_errors, put_in_place
+from stellaops.adapters.files.workspace import TargetExists
 from stellaops.bundles import layout
 from stellaops.client.connection import Connection, path_of
 from stellaops.client.errors import DownloadCorrupt, ServerAnswerUnusable, ServerUnreachable
 from stellaops.core.errors import MissingPrerequisite
+from stellaops.kit.disk import disk_errors, put_in_place
 
 _PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
 _PIECE = 1 << 20

@@ -10,7 +10,6 @@ from typing import Any
 
 from stellaops.adapters.files import uploads
 from stellaops.adapters.files.inputs import FileInputs
-from stellaops.adapters.files.workspace import disk_errors
 from stellaops.center.interface import (
     ConsensusWanted,
     FindingsWanted,
@@ -23,6 +22,7 @@ from stellaops.center.wire import Wire
 from stellaops.client.connection import WORK, Connection, Upload, items, mapping, path_of
 from stellaops.client.errors import NotOverServer
 from stellaops.core.errors import InvalidInput
+from stellaops.kit.disk import disk_errors
 
 
 class RemoteIngest:

@@ -171,13 +171,6 @@ class SigningFailed(DependencyFailed):
     hint = "Check the key with `stella authority key list`, then submit the run again."
 
 
-class NoRoom(MissingPrerequisite):
-    """The disk of the data directory is full or cannot be written."""
-
-    code = "ERR_EXPORT_NO_ROOM"
-    hint = "Free room or give write permission, then submit the run again; nothing half written was left."
-
-
 class SnapshotUnknown(InvalidInput):
     """A sequence beyond the newest."""
 

@@ -44,7 +44,11 @@ def archive_of(run: Run, artefacts: ArtefactStore, *, held: bool = False) -> Arc
     """
     may_be_seen = run.status is RunStatus.SUCCEEDED or (held and run.status is RunStatus.HELD)
     if run.archive is None or not may_be_seen or not artefacts.exists(run.archive):
-        raise BundleGone(f"run {run.id} ({run.status.value}) has no bundle")
+        waits = run.status is RunStatus.HELD
+        raise BundleGone(
+            f"run {run.id} ({run.status.value}) has no bundle",
+            hint="Approve it with `stella export run approve`." if waits else None,
+        )
     return run.archive
 
 

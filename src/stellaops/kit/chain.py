@@ -76,19 +76,30 @@ def verify_path(
         except (InvalidInput, NotTrusted) as error:
             return Report("failed", None, None, (Check("V01", "signer", "failed", f"{each.name}: {error}"),))
     ordered = _in_order(heads)
+    newest = ordered[-1][0]
     reports = [
         verify_bundle(
             each,
             trusted,
             revoked=revoked,
             remarks=remarks,
-            max_age=max_age if each == ordered[-1][0] else None,  # the age of the newest counts
+            max_age=max_age if each == newest else None,
             at=at,
             scratch=scratch,
             identities=identities,
         )
         for each, _ in ordered
     ]
+    return _summed_up(ordered, reports, scratch, identities)
+
+
+def _summed_up(
+    ordered: Sequence[tuple[Path, Head]],
+    reports: Sequence[Report],
+    scratch: Path | None,
+    identities: Sequence[Identity],
+) -> Report:
+    """One report of all archives, and of the chain where each of them is sound."""
     names = [each.name for each, _ in ordered]
     checks = [_together(names, found) for found in zip(*(report.checks for report in reports), strict=True)]
     number = f"V{len(checks) + 1:02}"

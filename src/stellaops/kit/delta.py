@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -195,25 +196,24 @@ def lay_out(
             layout.PROVENANCE: provenance.LARGEST
         }
 
-        def take(name: str, chunks: Iterator[bytes]) -> None:
-            file = target / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with file.open("xb") as out:
-                out.writelines(chunks)
-
-        tree.pass_over(sizes, small, opening.taking(take))
+        tree.pass_over(sizes, small, opening.taking(partial(_write, target)))
         _refuse(_problems(tree, head, documents, opening.environment))
         beside = outer.read(path)
         if beside is not None and tree.digest is not None:
             _refuse(beside.problems(path.name, tree.digest, head.key))
         kept = _kept_signatures(tree, encrypted=opening.envelope is not None)
         for name in sorted({*documents, *kept, layout.MANIFEST}):
-            file = target / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(tree.read(name, layout.LONGEST_LINE))
+            _write(target, name, iter([tree.read(name, layout.LONGEST_LINE)]))
         return head
     finally:
         tree.close()
+
+
+def _write(target: Path, name: str, chunks: Iterator[bytes]) -> None:
+    file = target / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("xb") as out:
+        out.writelines(chunks)
 
 
 def _kept_signatures(tree: ArchiveTree, *, encrypted: bool) -> set[str]:

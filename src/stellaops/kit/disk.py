@@ -21,15 +21,15 @@ _REASONS = {
 }
 
 
-class DiskUnusable(MissingPrerequisite):
+class NoRoom(MissingPrerequisite):
     """A disk that is full or cannot be written."""
 
-    code = "ERR_NO_ROOM"
+    code = "ERR_EXPORT_NO_ROOM"
     hint = "Free room or give write permission, then run the command again; nothing half written was left."
 
 
 @contextmanager
-def disk_errors(where: Path, refused: Callable[[str], StellaError] = DiskUnusable) -> Iterator[None]:
+def disk_errors(where: Path, refused: Callable[[str], StellaError] = NoRoom) -> Iterator[None]:
     """A disk that is full or cannot be written as an error that says so."""
     try:
         yield

@@ -26,7 +26,8 @@ _LOOK = 0.5
 """Seconds between two looks at the record of a run under way."""
 _LAST_SECONDS = 5.0
 """How long a child may still run after the record says that its run has ended."""
-_MOST_LOSSES = 3
+_MOST_LOSSES = 6
+"""What may be counted: three deaths of child processes, or six losses with whole workers."""
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ class Losses(Protocol):
     """Counts of attempts that began and did not end."""
 
     def begin(self, run_id: str) -> int: ...  # noqa: D102
+    def blame(self, run_id: str) -> None: ...  # noqa: D102
     def end(self, run_id: str) -> None: ...  # noqa: D102
     def hand_back(self, run_id: str) -> None: ...  # noqa: D102
 
@@ -99,7 +101,7 @@ class Executor:
         lost = self.losses.begin(run.id)
         try:
             if lost >= _MOST_LOSSES:
-                self._set_aside(run, lost)
+                self._set_aside(run)
                 return None
             name = self.engine.name if self.engine else ""
             begun = execute_run.start(run.tenant, run.id, name, self.tools)
@@ -175,6 +177,7 @@ class Executor:
         found = self._ours(run)
         if found is None:
             return
+        insist(lambda: self.losses.blame(run.id))
         # This attempt counts until its run has ended; the sweep has it begun anew where this process dies here.
         error = ChildDied(f"the process that worked on run {run.id} died: {words}")
         seconds = delay(run.attempt)
@@ -182,8 +185,10 @@ class Executor:
         if pending is not None:
             self.later(pending, seconds)
 
-    def _set_aside(self, run: Run, lost: int) -> None:
-        error = RunSetAside(f"run {run.id} was lost {lost} times with the process that worked on it")
+    def _set_aside(self, run: Run) -> None:
+        error = RunSetAside(
+            f"run {run.id} was lost in {run.attempt} attempts with the process that worked on it"
+        )
         self._change(lambda: execute_run.fail(run, error, self.tools))
         self.losses.end(run.id)
         _say("run.set_aside", run, logging.ERROR)

@@ -24,7 +24,8 @@ from stellaops.api.paging import cursor_of, place_of
 from stellaops.api.profiles import _merged
 from stellaops.api.ranges import RangeNotSatisfiable, wanted_range
 from stellaops.core.errors import DependencyFailed, InvalidInput, NotAuthenticated, NotFound, StellaError
-from stellaops.exports.errors import BundleGone, NoRoom, RunQuotaExceeded
+from stellaops.exports.errors import BundleGone, RunQuotaExceeded
+from stellaops.kit.disk import NoRoom
 
 
 def _answer(call: Call) -> Response:

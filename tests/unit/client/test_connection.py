@@ -103,6 +103,13 @@ def test_a_token_that_is_over_is_renewed_once() -> None:
         assert len(server.asked) == 2
 
 
+def test_a_token_that_was_renewed_is_kept_for_the_attempts_after_it() -> None:
+    answers = in_turn(problem(401, "ERR_TOKEN"), Said(503), Said(503), Said())
+    with serving(lambda asked: next(answers)) as server:
+        assert connection(server.url).get("/x") == {}
+    assert [each.headers["authorization"][-1] for each in server.asked] == ["1", "2", "2", "2"]
+
+
 def test_a_redirect_is_not_followed_for_the_token_would_go_there() -> None:
     with serving(lambda asked: Said(302, headers={"location": "http://127.0.0.1:1/"})) as server:
         with pytest.raises(ServerAnswerUnusable, match="redirect"):

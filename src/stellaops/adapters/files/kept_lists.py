@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from stellaops.adapters.files.workspace import disk_errors
 from stellaops.bundles.digest_list import DamagedDigestList, DigestList
 from stellaops.core import digests
 from stellaops.core.digests import Digest
+from stellaops.kit.disk import disk_errors
 
 _UNUSED_SECONDS = 7 * 24 * 3600
 _GROWING = ".growing-"

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from stellaops.adapters.files.workspace import disk_errors
+from stellaops.kit.disk import disk_errors
 
 
 @contextmanager

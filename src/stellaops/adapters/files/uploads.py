@@ -25,9 +25,9 @@ from typing import BinaryIO
 from msgspec import structs
 
 from stellaops.adapters.files.inputs import ArchiveBomb, ArchiveDamaged, FileInputs, InputMissing
-from stellaops.adapters.files.workspace import disk_errors
 from stellaops.core.errors import InvalidInput, StellaError
 from stellaops.ingest.ports import Member
+from stellaops.kit.disk import disk_errors
 
 TAR = "application/x-tar"
 FILE = "application/octet-stream"

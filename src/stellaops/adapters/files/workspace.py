@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import fcntl
 import os
 import shutil
@@ -13,12 +11,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from stellaops.core.errors import AlreadyExists
-from stellaops.exports.errors import NoRoom
+from stellaops.kit.disk import disk_errors, sync, sync_tree
 
 _LOCK = ".lock"
 GRAVE = "deleted-"
 """What names of places begin with that are being removed."""
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 class TargetExists(AlreadyExists):
@@ -110,24 +107,6 @@ class FileStaging:
         return file.open("xb")
 
 
-@contextmanager
-def disk_errors(where: Path) -> Iterator[None]:
-    """A disk that is full or cannot be written as an error that says so."""
-    try:
-        yield
-    except OSError as error:
-        reasons = {
-            errno.ENOSPC: "the disk is full",
-            errno.EDQUOT: "the disk quota is used up",
-            errno.EROFS: "the file system is read-only",
-            errno.EACCES: "permission denied",
-            errno.ENOTDIR: "a part of the path is no directory",
-        }
-        if error.errno in reasons:
-            raise NoRoom(f"{error.filename or where}: {reasons[error.errno]}") from error
-        raise
-
-
 def _own(place: Path) -> int:
     """Make a staging place and hold its lock; a sweep may come between the two, and then all begins again."""
     while True:
@@ -188,39 +167,3 @@ def _copy_tree(source: Path, target: Path) -> None:
         else:
             shutil.copyfile(path, copy)
             copy.chmod(0o644)
-
-
-def put_in_place(fresh: Path, target: Path) -> None:
-    """Make a finished directory the one at `target`, in one step; what was there is then at `fresh`."""
-    try:
-        fresh.rename(target)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-        exchange(fresh, target)
-
-
-def exchange(one: Path, other: Path) -> None:
-    """Swap two directories in one step (Linux renameat2); a file system that cannot gets two renames."""
-    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    names = (os.fsencode(one), os.fsencode(other))
-    if renameat2 and renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
-        return
-    kept = one.with_name("replaced")
-    other.rename(kept)
-    one.rename(other)
-
-
-def sync_tree(root: Path) -> None:
-    """Bring a directory and all in it to the disk."""
-    for path in (*root.rglob("*"), root):
-        sync(path)
-
-
-def sync(path: Path) -> None:
-    """Bring a file, or the names in a directory, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,19 +10,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from stellaops.adapters.files.workspace import (
-    GRAVE,
-    copy_bundle,
-    disk_errors,
-    exchange,
-    held_place,
-    sync,
-    sync_tree,
-)
+from stellaops.adapters.files.workspace import GRAVE, copy_bundle, held_place
 from stellaops.adapters.objects.paths import is_inside
 from stellaops.exports.errors import ArtefactMissing, BundleGone
 from stellaops.exports.ports import StoredFile
 from stellaops.exports.run import Archive
+from stellaops.kit.disk import disk_errors, exchange, sync, sync_tree
 
 _PIECE = 1 << 20
 

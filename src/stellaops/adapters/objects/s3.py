@@ -26,7 +26,7 @@ import obstore
 from obstore import exceptions as failures
 from obstore.store import S3Store
 
-from stellaops.adapters.files.workspace import demand_empty, disk_errors, held_place, settle_at
+from stellaops.adapters.files.workspace import demand_empty, held_place, settle_at
 from stellaops.adapters.objects.paths import is_inside
 from stellaops.adapters.web.sigv4 import AccessKey
 from stellaops.core import digests
@@ -35,6 +35,7 @@ from stellaops.core.errors import DependencyFailed, InvalidInput
 from stellaops.exports.errors import ArtefactMissing, BundleGone
 from stellaops.exports.ports import StoredFile
 from stellaops.exports.run import Archive
+from stellaops.kit.disk import disk_errors
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Config, S3Credential

@@ -1,4 +1,4 @@
-"""How often work on a run ended in no orderly way: its process was killed, or died of it."""
+"""How often work on a run ended in no orderly way: with its worker, or because its own process died of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class SqlLosses:
 
     @retried
     def begin(self, run_id: str) -> int:
-        """An attempt begins; how many before it were lost."""
+        """An attempt begins; what was counted of those before it."""
         with writing(self._engine) as connection:
             found = connection.execute(select(run_loss.c.losses).where(run_loss.c.run_id == run_id)).scalar()
             if found is None:
@@ -24,6 +24,13 @@ class SqlLosses:
                 return 0
             connection.execute(update(run_loss).where(run_loss.c.run_id == run_id).values(losses=found + 1))
             return int(found)
+
+    def blame(self, run_id: str) -> None:
+        """The attempt's own process died: that counts twice, since a worker that is lost takes others' runs with it."""
+        with writing(self._engine) as connection:
+            connection.execute(
+                update(run_loss).where(run_loss.c.run_id == run_id).values(losses=run_loss.c.losses + 1)
+            )
 
     def end(self, run_id: str) -> None:
         """The run has ended, or its attempt in an orderly way: nothing of it counts any more."""

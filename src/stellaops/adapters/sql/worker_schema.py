@@ -30,7 +30,8 @@ run_loss = Table(
     "run_loss",
     SERVICE,
     Column("run_id", TEXT, primary_key=True),
-    # Attempts that began and have not ended in an orderly way, the one under way among them.
+    # One for each attempt that began and has not ended in an orderly way, the one under way among them; two where its
+    # own process died.
     Column("losses", Integer, nullable=False),
 )
 

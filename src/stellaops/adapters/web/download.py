@@ -16,7 +16,6 @@ from typing import TypeVar
 import msgspec
 
 from stellaops.adapters.files.inputs import ArchiveDamaged, is_archive, is_compressed
-from stellaops.adapters.files.workspace import disk_errors
 from stellaops.adapters.web.client import Reply, WebClient
 from stellaops.adapters.web.credentials import Signer
 from stellaops.adapters.web.spool import KeptListing, Part, SpoolDirectory, digest_of, held
@@ -42,6 +41,7 @@ from stellaops.ingest.pull_errors import (
 )
 from stellaops.ingest.pull_model import Definition, Known
 from stellaops.ingest.pull_ports import Fetched, Missing, Pending, Spool, Unchanged
+from stellaops.kit.disk import disk_errors
 
 _LARGEST_BESIDE = 1 << 20
 _DOCUMENT_CHECKED = 64 << 20

@@ -28,11 +28,11 @@ from typing import BinaryIO
 import msgspec
 from msgspec import Struct
 
-from stellaops.adapters.files.workspace import disk_errors
 from stellaops.core import digests
 from stellaops.core.digests import Digest
 from stellaops.ingest.pull_errors import DownloadDamaged, PullBusy
 from stellaops.ingest.pull_ports import Fetched, Pending
+from stellaops.kit.disk import disk_errors
 
 _FETCHED = msgspec.json.Decoder(Fetched)
 _PENDING = msgspec.json.Decoder(Pending)

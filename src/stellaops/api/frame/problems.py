@@ -29,7 +29,8 @@ from stellaops.core.errors import (
     QuotaExceeded,
     StellaError,
 )
-from stellaops.exports.errors import BundleGone, GateRefused, NoRoom
+from stellaops.exports.errors import BundleGone, GateRefused
+from stellaops.kit.disk import NoRoom
 
 MEDIA = "application/problem+json"
 STATUSES: tuple[tuple[type[StellaError], int], ...] = (

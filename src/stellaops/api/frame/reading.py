@@ -16,10 +16,10 @@ import msgspec
 from anyio import to_thread
 from starlette.requests import ClientDisconnect, Request
 
-from stellaops.adapters.files.workspace import disk_errors
 from stellaops.api.frame.errors import BodyTooLarge, InvalidRequest, MediaTypeUnsupported
 from stellaops.api.frame.limits import Limits, check_depth
 from stellaops.api.operation import NoQuery, Operation, Upload
+from stellaops.kit.disk import disk_errors
 
 _JSON = "application/json"
 _FORGOTTEN = 24 * 3600.0  # seconds; no upload takes as long
