@@ -26,6 +26,7 @@ _SMALL: dict[str, list[str]] = {
     "memory": ["--documents", "20"],
     "mirror_bundles": ["--documents", "60"],
     "pull": ["--documents", "60", "--changed", "6"],
+    "queue": ["--seconds", "1", "--rate", "5", "--workers", "1", "--tenants", "2"],
     "vex": ["--documents", "4"],
 }
 
@@ -115,6 +116,11 @@ def _matching(result: dict[str, Any]) -> None:
     assert result["findings"] > 0
 
 
+def _queue(result: dict[str, Any]) -> None:
+    assert result["ours"]["count"] == result["bare"]["count"] == 5
+    assert 0 < result["ours"]["median"] <= result["ours"]["max"]
+
+
 def _deltas(result: dict[str, Any]) -> None:
     assert (result["documents"], result["changed"]) == (60, 6)
     assert 0 < result["delta"]["bytes"] < result["full"]["bytes"]
@@ -132,6 +138,7 @@ _SAYS: dict[str, Callable[[dict[str, Any]], None]] = {
     "memory": _memory,
     "mirror_bundles": _mirror_bundles,
     "pull": _pull,
+    "queue": _queue,
     "vex": _vex,
 }
 
