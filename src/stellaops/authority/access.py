@@ -8,7 +8,7 @@ from stellaops.core.errors import NotPermitted
 
 SCOPES: dict[str, str] = {
     "export:profile:manage": "create, change, clone and delete profiles",
-    "export:run": "submit, cancel, replay, approve, distribute and delete runs; pause and resume the queue",
+    "export:run": "submit, cancel, replay, approve, distribute and delete runs; operators: pause and resume the queue",
     "export:read": "see profiles, runs, events, plans, differences, queue, workers, keys, audit",
     "export:download": "download artefacts, manifests and provenance",
     "concelier.ingest": "import and pull advisories, manage their sources and quarantine",

@@ -255,7 +255,14 @@ def freshness(app: App, profile: str, target: Path | None) -> None:
 @click.argument(
     "files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
 )
-@click.option("--to", "target", required=True, type=click.Path(path_type=Path), metavar="DIR")
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where the chunks are put.",
+)
 @click.option("--chunk-size", required=True, metavar="SIZE", help="Of the medium, such as 650M or 4G.")
 @pass_app
 def split(app: App, *, files: tuple[Path, ...], target: Path, chunk_size: str) -> None:
@@ -274,7 +281,14 @@ def split(app: App, *, files: tuple[Path, ...], target: Path, chunk_size: str) -
 
 @mirror.command()
 @click.argument("places", nargs=-1, required=True, metavar="DIR…", type=click.Path(path_type=Path))
-@click.option("--to", "target", required=True, type=click.Path(path_type=Path), metavar="DIR")
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where the files are put.",
+)
 @pass_app
 def join(app: App, *, places: tuple[Path, ...], target: Path) -> None:
     """Put together what was cut to the size of a medium; every digest is checked."""

@@ -267,4 +267,4 @@ def test_no_secret_lies_in_any_file_of_the_data_directory(service: Service) -> N
                 assert secret.removeprefix("stella_").encode() not in data, path
             if path.suffix != ".pem":
                 assert b"PRIVATE KEY" not in data, path
-    assert looked == 1
+    assert looked >= 1

@@ -20,7 +20,7 @@ from stellaops.core import errors
 from stellaops.core.exit_codes import exit_code
 from tests.unit.cli.running import PROCESS, Stella, call, environment, osv, package, spawn, until
 
-PROFILES = ["json:policy", "json:raw", "trivy:db", "trivy:java-db"]
+PROFILES = ["json:policy", "json:raw", "mirror:delta", "mirror:full", "trivy:db", "trivy:java-db"]
 
 
 @pytest.fixture(autouse=True)
