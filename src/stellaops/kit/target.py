@@ -12,13 +12,11 @@ that the next takes to its end. Without a note, whatever lies in the working pla
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +26,7 @@ from stellaops.bundles import freshness, layout
 from stellaops.bundles.freshness import Freshness
 from stellaops.bundles.manifest import ExportManifest, Profile
 from stellaops.core.errors import DependencyFailed, MissingPrerequisite, NotTrusted
-from stellaops.kit import locate
+from stellaops.kit import disk, locate
 from stellaops.kit.tree import Tree, UntrustedFile
 
 CURRENT, STATE = locate.CURRENT, locate.STATE
@@ -37,7 +35,6 @@ LOG = "appliedExportIds.log"
 _WORK = ".apply"
 _NOTE = "switch"
 _LARGEST = 1 << 20
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 class TargetBusy(DependencyFailed):
@@ -139,13 +136,13 @@ class Target:
         """
         generation = self.root / GENERATIONS / manifest.export_id
         if tree is not None:
-            _sync_tree(tree)
+            disk.sync_tree(tree)
             generation.parent.mkdir(exist_ok=True)
             if generation.exists():  # the same state, applied before: perhaps it is in force
-                exchange(tree, generation)
+                disk.exchange(tree, generation)
             else:
                 tree.rename(generation)
-            _sync(generation.parent)
+            disk.sync(generation.parent)
         self._make_ready(state, f"{state.export_id} {state.archive_id} {kind}\n".encode())
         _write(self._work / _NOTE, b"switch\n")
         self.finish_switch()
@@ -178,9 +175,9 @@ class Target:
         for name in (CURRENT, STATE, LOG):
             with suppress(FileNotFoundError):  # done before this process died
                 (self._work / name).rename(self.root / name)
-        _sync(self.root)
+        disk.sync(self.root)
         note.unlink()
-        _sync(self._work)
+        disk.sync(self._work)
 
     def sweep(self, keep: int = 2) -> None:
         """Remove what dead processes left, and all but the newest generations."""
@@ -224,22 +221,9 @@ def opened(root: Path) -> Iterator[Target]:
             os.close(lock)
 
 
-@contextmanager
-def disk_errors(where: Path) -> Iterator[None]:
+def disk_errors(where: Path) -> AbstractContextManager[None]:
     """A disk that is full or cannot be written as an error that says so."""
-    try:
-        yield
-    except OSError as error:
-        reasons = {
-            errno.ENOSPC: "the disk is full",
-            errno.EDQUOT: "the disk quota is used up",
-            errno.EROFS: "the file system is read-only",
-            errno.EACCES: "permission denied",
-            errno.ENOTDIR: "a part of the path is no directory",
-        }
-        if error.errno not in reasons:
-            raise
-        raise TargetUnusable(f"{error.filename or where}: {reasons[error.errno]}") from error
+    return disk.disk_errors(where, TargetUnusable)
 
 
 def _encoded(state: State) -> bytes:
@@ -271,17 +255,6 @@ def _bury(path: Path, work: Path) -> None:
     shutil.rmtree(grave, ignore_errors=True)
 
 
-def exchange(one: Path, other: Path) -> None:
-    """Swap two directories in one step (Linux renameat2); a file system that cannot gets two renames."""
-    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    names = (os.fsencode(one), os.fsencode(other))
-    if renameat2 and renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
-        return
-    kept = one.with_name("replaced")
-    other.rename(kept)
-    one.rename(other)
-
-
 def _write(path: Path, data: bytes) -> None:
     """A small file in one step."""
     fresh = path.with_name(f"{path.name}.new")
@@ -290,17 +263,4 @@ def _write(path: Path, data: bytes) -> None:
         out.flush()
         os.fsync(out.fileno())
     fresh.rename(path)
-    _sync(path.parent)
-
-
-def _sync_tree(root: Path) -> None:
-    for path in (*root.rglob("*"), root):
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    disk.sync(path.parent)
