@@ -291,8 +291,3 @@ def test_a_file_that_differs_or_is_missing_is_told(tmp_path: Path, name: str) ->
 def test_nothing_to_compare_is_not_called_reproduced(tmp_path: Path) -> None:
     rows = list(reproduce.compare("p", bundle(tmp_path / "a", {}), bundle(tmp_path / "b", {})))
     assert len(reproduce.verdict(rows, ["p"])) == 2
-
-
-def test_two_stores_in_unlike_surroundings_export_the_same_bytes(tmp_path: Path) -> None:
-    rows = reproduce.reproduce(tmp_path / "stores", ROOT / "examples" / "advisories")
-    assert reproduce.verdict(rows) == []

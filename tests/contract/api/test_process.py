@@ -219,8 +219,7 @@ def test_small_answers_do_not_wait_for_the_caller() -> None:
 
 def test_an_address_that_is_taken_is_said(served: Api) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+        taken.bind(("127.0.0.1", 0))  # whoever asks there is refused at once
         port = taken.getsockname()[1]
         with pytest.raises(AssertionError, match="ERR_ADDRESS_UNAVAILABLE"), _serving_at(served, port):
             pass
