@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -28,7 +29,9 @@ def engine(place: Place) -> Engine:
 
 def issue(engine: Engine, state: State = STATE) -> int:
     sources = [Checked("ghsa", NOON, True), Checked("other", NOON, True)]
-    return issue_freshness(state, sources, SqlFreshness(engine), KEY, lambda: NOON).version
+    made = issue_freshness(state, sources, SqlFreshness(engine), KEY, lambda: NOON)
+    assert made is not None
+    return made.version
 
 
 def test_versions_grow_by_one_for_each_profile_of_each_tenant(engine: Engine) -> None:
@@ -72,3 +75,13 @@ def test_statements_issued_at_once_have_each_their_own_version(engine: Engine) -
     newest = SqlFreshness(engine).newest("default", "mirror:full")
     assert newest is not None
     assert newest.version == max(versions) == len(versions)
+
+
+def test_an_export_of_an_earlier_snapshot_does_not_become_the_newest_again(engine: Engine) -> None:
+    later, earlier = replace(STATE, sequence=7), replace(STATE, export_id="old", sequence=6)
+    assert issue(engine, later) == 1
+    assert issue_freshness(earlier, [], SqlFreshness(engine), KEY, lambda: NOON) is None
+    newest = SqlFreshness(engine).newest("default", "mirror:full")
+    assert newest is not None
+    assert freshness.parse(newest.statement).export_id == "abc"
+    assert issue(engine, later) == 2

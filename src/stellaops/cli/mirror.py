@@ -10,6 +10,7 @@ import click
 
 from stellaops.adapters.files.replacing import replacing
 from stellaops.bootstrap import now
+from stellaops.bundles.freshness import parse
 from stellaops.cli.export import BundleMissing, print_report
 from stellaops.cli.frame import App, StellaGroup, pass_app
 from stellaops.cli.trust import key_remarks, trusted_keys
@@ -80,9 +81,7 @@ _KEY = click.option(
 
 @mirror.command()
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option(
-    "--key", "keys", multiple=True, type=click.Path(path_type=Path), help="A public key that you trust."
-)
+@_KEY
 @click.option(
     "--max-age",
     type=Duration(),
@@ -233,13 +232,13 @@ def freshness(app: App, profile: str, target: Path | None) -> None:
     """
     local = app.local
     run = issue_freshness.newest_of(app.tenant, profile, local.runs)
-    made = issue_freshness.say_fresh(run, local.freshness_tools)
-    signed = issue_freshness.about(run, local.statements)
-    assert made is not None  # noqa: S101 - the run has a place in a chain
-    for name, data in signed.files.items() if signed and target else ():
-        assert target is not None  # noqa: S101 - the line above
-        with replacing(target / name) as out:
-            out.write(data)
+    issue_freshness.say_fresh(run, local.freshness_tools)
+    signed = issue_freshness.stated(run, local.statements)
+    made = parse(signed.statement)
+    if target is not None:
+        for name, data in signed.files.items():
+            with replacing(target / name) as out:
+                out.write(data)
     app.out.value(
         {
             "exportId": made.export_id,

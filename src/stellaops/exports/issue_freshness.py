@@ -41,6 +41,8 @@ class Signed:
     version: int
     statement: bytes
     signature: bytes
+    sequence: int = 0
+    """The snapshot that the export was cut from."""
 
     @property
     def files(self) -> Mapping[str, bytes]:
@@ -72,6 +74,7 @@ class State:
         profile: the name of the profile whose state it is; of a delta, that of the full one.
         sources: names of those with selected documents.
         cadence: how often a new export is expected.
+        sequence: the snapshot that the export was cut from.
     """
 
     tenant: str
@@ -79,6 +82,7 @@ class State:
     export_id: str
     sources: Collection[str]
     cadence: timedelta
+    sequence: int = 0
 
 
 def issue_freshness(
@@ -87,8 +91,10 @@ def issue_freshness(
     statements: Statements,
     signer: Signer,
     now: Callable[[], datetime],
-) -> Freshness:
+) -> Freshness | None:
     """Issue the next statement about a state: it says that this export still is the newest.
+
+    None where the last statement is about a later snapshot: a run that is replayed does not make its export the newest.
 
     Args:
         checked: when each source was last read; others than those of the state are left out.
@@ -100,12 +106,14 @@ def issue_freshness(
     told = [source for source in checked if source.name in set(state.sources)]
     for attempt in range(_ATTEMPTS):
         before = statements.newest(state.tenant, state.profile)
+        if before is not None and before.sequence > state.sequence:
+            return None
         version = 1 if before is None else before.version + 1
         made = freshness.issue(
             state.tenant, state.profile, state.export_id, version, told, now=now(), cadence=state.cadence
         )
         data = freshness.encode(made)
-        signed = Signed(version, data, cosign_blob.encode(signer.sign(data)))
+        signed = Signed(version, data, cosign_blob.encode(signer.sign(data)), state.sequence)
         try:
             statements.put(state.tenant, state.profile, signed)
         except VersionTaken:
@@ -132,7 +140,7 @@ class FreshnessTools:
 
 
 def say_fresh(run: Run, tools: FreshnessTools) -> Freshness | None:
-    """Say that the export of a run is the newest of its profile; None of a kind that has no statements.
+    """Say that the export of a run is the newest of its profile; None where it is not, or can have no statement.
 
     A delta speaks for the full profile whose state it carries.
 
@@ -142,7 +150,9 @@ def say_fresh(run: Run, tools: FreshnessTools) -> Freshness | None:
     if run.chain is None or run.export_id is None:
         return None
     profile = find_profile(run.tenant, run.chain.of, tools.profiles)
-    state = State(run.tenant, profile.name, run.export_id, tuple(run.counts), profile.next_update)
+    state = State(
+        run.tenant, profile.name, run.export_id, tuple(run.counts), profile.next_update, run.sequence or 0
+    )
     return issue_freshness(state, tools.sources(), tools.statements, tools.keys.signer(run.tenant), tools.now)
 
 
@@ -169,12 +179,16 @@ def stated(run: Run, statements: Statements) -> Signed:
 
 
 def newest_of(tenant: str, profile: str, runs: Runs) -> Run:
-    """The run that made the newest archive of a mirror profile, full or delta.
+    """The run that cut the latest snapshot for a mirror profile, full or delta; of equal ones the last.
 
     Raises:
         RunNotFound: none has succeeded yet.
     """
-    for run in runs.list(tenant, RunFilter(status=RunStatus.SUCCEEDED.value)):
-        if run.chain is not None and run.chain.of == profile:
-            return run
-    raise RunNotFound(f"tenant {tenant} has no export of a mirror profile {profile!r}")
+    found = [
+        run
+        for run in runs.list(tenant, RunFilter(status=RunStatus.SUCCEEDED.value))
+        if run.chain is not None and run.chain.of == profile
+    ]
+    if not found:
+        raise RunNotFound(f"tenant {tenant} has no export of a mirror profile {profile!r}")
+    return max(found, key=lambda run: run.sequence or 0)

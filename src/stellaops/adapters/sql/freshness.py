@@ -22,7 +22,7 @@ class SqlFreshness:
         )
         with reading(self._engine) as connection:
             row = connection.execute(statement).first()
-        return Signed(row.version, row.statement, row.signature) if row else None
+        return Signed(row.version, row.statement, row.signature, row.sequence) if row else None
 
     def put(self, tenant: str, profile: str, signed: Signed) -> None:
         """See the port."""
@@ -33,7 +33,10 @@ class SqlFreshness:
 
     @retried
     def _put(self, tenant: str, profile: str, signed: Signed) -> bool:
-        values = {"version": signed.version, "statement": signed.statement, "signature": signed.signature}
+        values = {
+            "version": signed.version, "statement": signed.statement, "signature": signed.signature,
+            "sequence": signed.sequence,
+        }  # fmt: skip
         place = (freshness_t.c.tenant == tenant, freshness_t.c.profile == profile)
         with writing(self._engine) as connection:
             before = (freshness_t.c.version == signed.version - 1,)

@@ -13,6 +13,8 @@ freshness_t = Table(
     Column("tenant", TEXT, nullable=False),
     Column("profile", TEXT, nullable=False),
     Column("version", BIG, nullable=False),
+    # The snapshot that the export was cut from: an older one does not become the newest again.
+    Column("sequence", BIG, nullable=False),
     # As it was signed, byte for byte, and the signature as it stands in the file beside it.
     Column("statement", LargeBinary, nullable=False),
     Column("signature", LargeBinary, nullable=False),
