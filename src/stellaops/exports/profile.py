@@ -32,7 +32,7 @@ _USUAL_NEXT_UPDATE = "24h"
 _NEXT_UPDATE = {"trivy:java-db": "3d"}
 """Where it is another; as Trivy's own builders have it."""
 
-DRIVERS = ("http",)
+DRIVERS = ("http", "object", "oci")
 """How bundles can be distributed."""
 Kind = Literal["advisories", "artefacts", "sboms", "vex"]
 """A kind of evidence."""
@@ -107,8 +107,12 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     """A place where bundles are brought to."""
 
     driver: str
+    name: str = ""
+    """Of the target as the installation's settings name it; the driver's own name where empty."""
     required: bool = False
     """Whether a run fails that cannot reach it."""
+    settings: dict[str, Any] = {}
+    """What the profile says to the target; where it is and who may write to it, the installation says."""
 
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"):

@@ -1,0 +1,1 @@
+"""The mirrors: domains, what is published for them, and how copies of it are kept in step."""
