@@ -47,6 +47,22 @@ class _VerbatimRow(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     verbatim: str
 
 
+class _AdvisoryIndex(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """The index row of an advisory as this release writes it; all that it holds are texts, in canonical order."""
+
+    aliases: list[str]
+    digest: str
+    ecosystems: list[str]
+    id: str
+    key: str
+    modified: str | None
+    packages: list[str]
+    published: str | None
+    severity: str
+    source: str
+    withdrawn: str | None
+
+
 class _SbomIndex(msgspec.Struct):
     digest: str
     id: str
@@ -91,6 +107,7 @@ _BODY = len(b'{"digest":"sha256:","document":') + 64
 _INDEX_ROW = re.compile(_DIGEST.decode())
 _UPSTREAM = msgspec.json.Decoder(_Upstream)
 _NORMALIZED = msgspec.json.Decoder(_Normalized)
+_ADVISORY_INDEX = msgspec.json.Decoder(_AdvisoryIndex)
 _OWNED_BY = "@"
 
 
@@ -159,6 +176,9 @@ def parse_index(line: bytes) -> Row:
     Raises:
         BadRow: another form.
     """
+    usual = _advisory_index(line)
+    if usual is not None:
+        return usual
     try:
         row = canonical_json.decode(line)
     except (canonical_json.NotCanonical, RecursionError) as error:
@@ -173,6 +193,17 @@ def parse_index(line: bytes) -> Row:
         ):
             return Row(owner_of(source), source, key, Digest(digest))
     raise BadRow("an index line is not of its form: it needs digest, key and source")
+
+
+def _advisory_index(line: bytes) -> Row | None:
+    """The most frequent kind of index line, three times as fast; None for every other, and for those not sound."""
+    try:
+        row = _ADVISORY_INDEX.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if _STRING.encode(row) != line or not _INDEX_ROW.fullmatch(row.digest):
+        return None
+    return Row(owner_of(row.source), row.source, row.key, Digest(row.digest))
 
 
 def parse_sbom_index(line: bytes) -> Row:

@@ -16,6 +16,8 @@ _BLOCK = 1 << 20
 _sha256 = hashlib.sha256
 
 Parse = Callable[[bytes], Row]
+Block = tuple[memoryview, ...]
+"""Whole lines, in as many parts as they came in."""
 
 
 class Stretch(msgspec.Struct, array_like=True):
@@ -47,30 +49,29 @@ class Measured(msgspec.Struct, array_like=True):
     files: list[tuple[str, str]]
 
 
-def blocks(pieces: Iterable[bytes], longest: int = layout.LONGEST_LINE) -> Iterator[bytes]:
+def blocks(pieces: Iterable[bytes], longest: int = layout.LONGEST_LINE) -> Iterator[Block]:
     """Cut bytes into blocks of whole lines, each with its newline at the end.
 
     Raises:
         BadPacking: a line longer than `longest` bytes, or no newline at the end.
     """
-    pending: list[bytes] = []
+    pending: list[memoryview] = []
     held = 0
     for piece in pieces:
         end = piece.rfind(b"\n") + 1
+        rest = memoryview(piece)
         if end and held + end >= _BLOCK:
-            yield b"".join((*pending, piece[:end]))
-            pending, held = [], 0
-            piece = piece[end:]  # noqa: PLW2901 - the rest of it
-        if piece:
-            pending.append(piece)
-            held += len(piece)
+            yield (*pending, rest[:end])
+            pending, held, rest = [], 0, rest[end:]
+        if rest:
+            pending.append(rest)
+            held += len(rest)
             if held > longest + _BLOCK:
                 raise packed.BadPacking(f"a line is longer than {longest} bytes")
     if pending:
-        whole = b"".join(pending)
-        if not whole.endswith(b"\n"):
+        if pending[-1][-1:] != b"\n":
             raise packed.BadPacking("the last line has no newline")
-        yield whole
+        yield tuple(pending)
 
 
 def measure(parse: Parse, block: bytes, longest: int = layout.LONGEST_LINE) -> Measured:

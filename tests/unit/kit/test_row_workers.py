@@ -46,7 +46,7 @@ def workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 def measured(workers: RowWorkers, blocks: list[bytes], places: Places | None = None) -> Places:
     places = places or Places(None)
-    for found in workers.measure(PATH, blocks):
+    for found in workers.measure(PATH, [(memoryview(block),) for block in blocks]):
         for stretch in found.stretches:
             places.add(stretch)
     return places
@@ -81,7 +81,7 @@ def test_the_digests_are_those_of_the_rules_however_rows_are_cut(
     workers = RowWorkers(parser_of, 0)
     places = Places(None)
     for block in row_blocks.blocks(pieces):
-        measured(workers, [block], places)
+        measured(workers, [b"".join(block)], places)
     assert (places.digest(), places.rows_digest()) == (by_row.digest(), by_line.digest())
     assert places.records == len(rows)
 
@@ -117,6 +117,18 @@ def test_children_answer_in_order(workers: RowWorkers) -> None:
     assert places.rows_digest() == measured(RowWorkers(parser_of, 0), blocks).rows_digest()
 
 
+def test_blocks_larger_than_a_slot_keep_their_place(
+    workers: RowWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_workers, "_SLOT", 64)
+    sizes = [1, 30, 2, 3, 1, 1, 40, 40, 2]
+    keys = iter(range(1000))
+    blocks = [b"".join(f",a,{next(keys):04}\n".encode() for _ in range(size)) for size in sizes]
+    places = measured(workers, blocks)
+    assert places.records == sum(sizes)
+    assert places.rows_digest() == measured(RowWorkers(parser_of, 0), blocks).rows_digest()
+
+
 @pytest.mark.parametrize("blocks", [
     [b",a,2\n", b",a,1\n"], [b",a,1\n,a,1\n"], [b",a,1\n", b",a,1\n"], [b",b,1\n", b",a,2\n"], [b",b,1\n,a,2\n"],
     [b"acme,a,1\n", b",a,2\n"],
@@ -136,7 +148,7 @@ def test_after_a_refusal_the_next_set_is_measured_as_ever(workers: RowWorkers) -
 
 
 def test_a_reader_that_stops_early_leaves_nothing_in_the_way(workers: RowWorkers) -> None:
-    results = workers.measure(PATH, [f",a,{number}\n".encode() for number in range(9)])
+    results = workers.measure(PATH, [(memoryview(f",a,{number}\n".encode()),) for number in range(9)])
     assert next(results).stretches[0].first == "0"
     results.close()  # type: ignore[attr-defined]
     assert measured(workers, [b",a,1\n"]).records == 1
