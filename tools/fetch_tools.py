@@ -1,7 +1,9 @@
 """Bring the programs that tests run as peers into `.tools/bin`, without touching the system.
 
-cosign 2 and 3, and age, come from the next releases of Debian: with a package list of our own, made from the mirror
-that this machine is configured for, then `apt-get download` and `dpkg -x`. No root is needed and nothing is installed.
+cosign 2 and 3, and age, come from the next releases of Debian, docker-registry, skopeo and SoftHSM from the release
+that this machine runs: with a package list of our own, made from the mirror that the machine is configured for, then
+`apt-get download` and `dpkg -x`. No root is needed and nothing is installed. A program that brings libraries stays
+with them below `.tools/debian/<program>`, and a small script in `.tools/bin` starts it.
 What cannot be had is listed with its reason in `.tools/missing.txt`; the tests that need it then skip, or fail in CI.
 """
 
@@ -24,11 +26,19 @@ class Unavailable(Exception):
     """A tool cannot be had here; the message says why."""
 
 
+OWN_SUITE = "own"
+"""Stands for the release that this machine runs: what brings libraries has to fit the ones that are here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tool:
     """A program inside a Debian package.
 
-    `generation` is how the package's version begins; `trial` are arguments with which the program just exits 0.
+    Attributes:
+        generation: how the package's version begins; empty where any will do.
+        trial: arguments with which the program just exits 0.
+        libraries: packages whose files the program needs at run time and a small system may lack.
+        arguments: put before the caller's; `{tree}` is where the packages were unpacked.
     """
 
     name: str
@@ -37,12 +47,34 @@ class Tool:
     generation: str
     member: str
     trial: str
+    libraries: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
 
 
 WANTED = (
     Tool("cosign2", "cosign", "trixie", "2.", "usr/bin/cosign", "version"),
     Tool("cosign3", "cosign", "sid", "3.", "usr/bin/cosign", "version"),
     Tool("age", "age", "trixie", "1.", "usr/bin/age", "--version"),
+    Tool("docker-registry", "docker-registry", OWN_SUITE, "2.", "usr/bin/docker-registry", "--version"),
+    Tool(
+        "skopeo",
+        "skopeo",
+        OWN_SUITE,
+        "1.",
+        "usr/bin/skopeo",
+        "--version",
+        libraries=("libgpgme11", "libassuan0", "libdevmapper1.02.1"),
+    ),
+    Tool(
+        "softhsm2-util",
+        "softhsm2",
+        OWN_SUITE,
+        "2.",
+        "usr/bin/softhsm2-util",
+        "--version",
+        libraries=("libsofthsm2",),
+        arguments=("--module", "{tree}/usr/lib/softhsm/libsofthsm2.so"),
+    ),
 )
 
 
@@ -108,8 +140,8 @@ def configured_sources(etc: Path) -> Iterator[Source]:
             yield from parse_list(path.read_text(encoding="utf-8"))
 
 
-def debian_source(etc: Path, release: str) -> Source:
-    """The source from which this machine gets Debian itself.
+def debian_source(etc: Path, release: str) -> tuple[Source, str]:
+    """The source from which this machine gets Debian itself, and the suite that it runs.
 
     Args:
         etc: apt's configuration directory.
@@ -121,10 +153,13 @@ def debian_source(etc: Path, release: str) -> Source:
     facts = dict(line.replace('"', "").split("=", 1) for line in release.splitlines() if "=" in line)
     if facts.get("ID") != "debian":
         raise Unavailable("this machine does not run Debian")
-    own = {facts.get("VERSION_CODENAME", ""), "oldstable", "stable", "testing", "unstable"} - {""}
+    own = [
+        name for name in (facts.get("VERSION_CODENAME"), "oldstable", "stable", "testing", "unstable") if name
+    ]
     for source in configured_sources(etc):
-        if own.intersection(source.suites) and "main" in source.components and source.uris:
-            return source
+        offered = [name for name in own if name in source.suites]
+        if offered and "main" in source.components and source.uris:
+            return source, offered[0]
     raise Unavailable(f"no source under {etc} offers Debian's main archive")
 
 
@@ -186,34 +221,81 @@ class Apt:
         self._command = ["apt-get", "--quiet", *options]
         run([*self._command, "--error-on=any", "update"], cwd=directory, seconds=180)
 
-    def unpack(self, tool: Tool, target: Path) -> None:
-        """Download the tool's package, take the program out of it, try it, and put it at `target`."""
+    def unpack(self, tool: Tool, suite: str, tree: Path) -> None:
+        """Download the tool's packages and unpack them at `tree`."""
         download = self._directory / "download" / tool.name
         download.mkdir()
-        run([*self._command, "download", f"{tool.package}/{tool.suite}"], cwd=download, seconds=300)
-        packages = list(download.glob("*.deb"))
-        if len(packages) != 1:
-            raise Unavailable(f"apt-get left {len(packages)} packages")
-        version = run(["dpkg-deb", "-f", packages[0].name, "Version"], cwd=download, seconds=60).strip()
-        if not version.startswith(tool.generation):
-            raise Unavailable(f"Debian {tool.suite} has {tool.package} {version}, not {tool.generation}x")
-        run(["dpkg", "-x", packages[0].name, "tree"], cwd=download, seconds=60)
-        program = download / "tree" / tool.member
-        run([str(program), tool.trial], cwd=download, seconds=30)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        wanted = [f"{package}/{suite}" for package in (tool.package, *tool.libraries)]
+        run([*self._command, "download", *wanted], cwd=download, seconds=300)
+        packages = sorted(path.name for path in download.glob("*.deb"))
+        if len(packages) != len(wanted):
+            raise Unavailable(f"apt-get left {len(packages)} packages instead of {len(wanted)}")
+        for package in packages:
+            facts = run(
+                ["dpkg-deb", "--show", "--showformat", "${Package} ${Version}", package],
+                cwd=download,
+                seconds=60,
+            )
+            name, _, version = facts.strip().partition(" ")
+            if name == tool.package and not version.split(":")[-1].startswith(tool.generation):
+                raise Unavailable(f"Debian {suite} has {name} {version}, not {tool.generation}x")
+            run(["dpkg", "-x", package, str(tree)], cwd=download, seconds=60)
+
+
+def starter(tool: Tool, tree: str) -> str:
+    """A script that starts a program among its own libraries.
+
+    Args:
+        tree: where the packages were unpacked, as seen from the script's directory.
+    """
+    arguments = "".join(f' "{word.format(tree="$tree")}"' for word in tool.arguments)
+    return f"""#!/bin/sh
+tree=$(dirname "$(readlink -f "$0")")/{tree}
+for place in "$tree"/usr/lib/*-linux-gnu* "$tree"/lib/*-linux-gnu*; do
+    [ -d "$place" ] && LD_LIBRARY_PATH=$place${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}
+done
+export LD_LIBRARY_PATH
+exec "$tree/{tool.member}"{arguments} "$@"
+"""
+
+
+def install(tool: Tool, tree: Path, tools: Path) -> None:
+    """Put an unpacked program where tests look for it, after it has shown that it runs.
+
+    A program alone is moved to `bin`; one with libraries keeps its tree, and `bin` gets a script.
+    """
+    target = tools / "bin" / tool.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    program = tree / tool.member
+    if not tool.libraries:
+        run([str(program), tool.trial], cwd=tree, seconds=30)
         shutil.move(program, target)
+        return
+    home = tools / "debian" / tool.name
+    shutil.rmtree(home, ignore_errors=True)
+    home.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(tree, home)
+    script = target.with_name(f".{tool.name}.part")
+    script.write_text(starter(tool, f"../debian/{tool.name}"), encoding="utf-8")
+    script.chmod(0o755)
+    run([str(script), tool.trial], cwd=home, seconds=30)
+    script.replace(target)
 
 
-def fetch(wanted: list[Tool], bin_directory: Path) -> dict[str, str]:
-    """Fetch tools into a directory; answers the reason for each one that cannot be had."""
+def fetch(wanted: list[Tool], tools: Path) -> dict[str, str]:
+    """Fetch programs into a directory of tools; answers the reason for each one that cannot be had."""
     missing: dict[str, str] = {}
     try:
-        source = debian_source(Path("/etc/apt"), Path("/etc/os-release").read_text(encoding="utf-8"))
-        with tempfile.TemporaryDirectory(dir=bin_directory.parent, prefix="apt-") as directory:
-            apt = Apt(Path(directory), source, sorted({tool.suite for tool in wanted}))
+        source, own = debian_source(Path("/etc/apt"), Path("/etc/os-release").read_text(encoding="utf-8"))
+        suites = {tool.name: own if tool.suite == OWN_SUITE else tool.suite for tool in wanted}
+        with tempfile.TemporaryDirectory(dir=tools, prefix="apt-") as directory:
+            apt = Apt(Path(directory), source, sorted(set(suites.values())))
             for tool in wanted:
+                tree = Path(directory) / "trees" / tool.name
+                tree.mkdir(parents=True)
                 try:
-                    apt.unpack(tool, bin_directory / tool.name)
+                    apt.unpack(tool, suites[tool.name], tree)
+                    install(tool, tree, tools)
                 except Unavailable as reason:
                     missing[tool.name] = str(reason)
     except (Unavailable, OSError) as reason:
@@ -229,7 +311,7 @@ def main() -> int:
     missing: dict[str, str] = {}
     if wanted:
         print(f"tools: fetching {', '.join(tool.name for tool in wanted)} into .tools/bin")
-        missing = fetch(wanted, TOOLS / "bin")
+        missing = fetch(wanted, TOOLS)
     reasons = "".join(f"{name}: {reason}\n" for name, reason in missing.items())
     (TOOLS / "missing.txt").write_text(reasons, encoding="utf-8")
     for name, reason in missing.items():

