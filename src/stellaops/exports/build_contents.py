@@ -72,7 +72,12 @@ def build_rows(material: Material, staging: Staging, sets: RowSets | None = None
     Args:
         sets: writes the row sets; as shards where None.
     """
-    sets, contents = sets or RowSets(material, staging), list[Content]()
+    with sets or RowSets(material, staging) as all_sets:
+        return _build_rows(material, staging, all_sets)
+
+
+def _build_rows(material: Material, staging: Staging, sets: RowSets) -> Built:
+    contents: list[Content] = []
     warnings: tuple[str, ...] = ()
     for kind in build_mirror.DOCUMENTS:
         contents += _documents(material, sets, kind)

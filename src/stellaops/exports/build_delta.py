@@ -234,7 +234,7 @@ class _KeepingSets(RowSets):
         with self._lists.growing() as growing:
             list_ = DigestListWriter(growing.out)
             content = shards.write_row_set(
-                name, lines, self._staging.create, keep=list_.add, level=self._level
+                name, lines, self._staging.create, keep=list_.add, level=self._level, endings=self._endings
             )
             list_.close()
             growing.keep(content.content_digest)

@@ -34,15 +34,24 @@ class _About(msgspec.Struct):
 
 
 class RowSets:
-    """Writes the row sets of a bundle, all packed alike."""
+    """Writes the row sets of a bundle, all packed alike; their files are complete when it is left."""
 
     def __init__(self, material: Material, staging: Staging) -> None:
         self._level = material.profile.spec.compression.level
         self._staging = staging
+        self._endings = shards.Endings()
+
+    def __enter__(self) -> RowSets:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._endings.close()
 
     def write(self, name: str, lines: Iterable[Line]) -> Content:
         """A row set; its lines in ascending order."""
-        return shards.write_row_set(name, lines, self._staging.create, level=self._level)
+        return shards.write_row_set(
+            name, lines, self._staging.create, level=self._level, endings=self._endings
+        )
 
 
 def of_kind(material: Material, kind: Kind) -> Selection:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -46,8 +47,10 @@ def write_row_set(
     name: str,
     lines: Iterable[Line],
     open_file: Callable[[str], BinaryIO],
+    *,
     keep: Callable[[bytes], None] | None = None,
     level: int | None = None,
+    endings: Endings | None = None,
 ) -> Content:
     """Write a row set, sharded or as one index file by its name, and say what it holds.
 
@@ -57,10 +60,14 @@ def write_row_set(
         open_file: gives a file to write by its path in the bundle root; it is closed here.
         keep: is given what the content digest is taken over (`bundles.digest_list`).
         level: of the compression; the usual one where None.
+        endings: where the last file may still be written after the return; all are complete where None.
 
     Raises:
         RowsOutOfOrder: the lines are not in order.
     """
+    if endings is None:
+        with Endings() as own:
+            return write_row_set(name, lines, open_file, keep=keep, level=level, endings=own)
     digest = RowSetDigest(keep)
     sharded = layout.is_sharded(name)
     shard = 0
@@ -68,7 +75,7 @@ def write_row_set(
     for line in lines:
         digest.add(line.owner, line.source, line.key, line.text)
         if out is not None and sharded and (out.full(len(line.text)) or cuts(line.key)):
-            out.close()
+            endings.end(out)
             out, shard = None, shard + 1
         if out is None:
             path = layout.shard(name, shard) if sharded else layout.index_file(name)
@@ -77,7 +84,7 @@ def write_row_set(
     if out is None and not sharded:
         out = LineFile(open_file(layout.index_file(name)), level)
     if out is not None:
-        out.close()
+        endings.end(out)
     return Content(name, digest.digest(), digest.records, layout.ROW_SET_TYPE)
 
 
@@ -131,6 +138,43 @@ class LineFile:
             self._pending.append(b"")
             self._file.write(self._compressor.compress(b"\n".join(self._pending)))
             self._pending, self._held = [], 0
+
+
+class Endings:
+    """Ends one file beside the writing of the next: the last blocks of a frame take as long as many rows.
+
+    What ending a file raises comes with the next file, or at the end.
+    """
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        self._last: Future[None] | None = None
+
+    def __enter__(self) -> Endings:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def end(self, file: LineFile) -> None:
+        """Close a file, soon."""
+        self._wait()
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, "frames")
+        self._last = self._pool.submit(file.close)
+
+    def close(self) -> None:
+        """Wait for the last one."""
+        try:
+            self._wait()
+        finally:
+            if self._pool is not None:
+                self._pool.shutdown()  # no thread is left that a later fork could catch
+
+    def _wait(self) -> None:
+        last, self._last = self._last, None
+        if last is not None:
+            last.result()
 
 
 def cuts(key: str) -> bool:
