@@ -20,6 +20,7 @@ import click
 
 import stellaops
 from stellaops.adapters import settings
+from stellaops.adapters.target_settings import describe_targets
 from stellaops.advisories.databases import DATABASES
 from stellaops.api import openapi, registry
 from stellaops.api.frame import problems
@@ -137,12 +138,16 @@ def settings_page() -> str:
         )
         for name, variable, meaning in settings.describe()
     )
+    target_rows = ((f"`{name}`", f"`{variable}`", meaning) for name, variable, meaning in describe_targets())
     return (
         f"{NOTE}# Settings\n\n"
         "A setting comes from its default, the settings file, the environment or the command line: the later\n"
         "overrules the earlier. `stella config show` prints every value and where it comes from, `stella config\n"
         "check` finds what is wrong. Unknown names in the file are errors.\n\n"
         + table(("In the file", "Variable", "Option", "Default", "Meaning"), rows)
+        + "\nPlaces that bundles are brought to are named by who runs the installation; NAME is the target's\n"
+        "(`-` in it is `_` in a variable). [Distribution](../operate/distribution.md) says more.\n\n"
+        + table(("In the file", "Variable", "Meaning"), target_rows)
         + "\nThe file is `~/.config/stellaops/config.yaml` (`XDG_CONFIG_HOME` moves it), or the one that\n"
         "`STELLA_CONFIG` names:\n\n"
         "```yaml\ndataDir: /srv/stella\ntrivy: /usr/local/bin/trivy\n```\n\n"

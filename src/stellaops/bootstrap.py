@@ -21,6 +21,8 @@ from stellaops.adapters.files.workspace import FileWorkspace
 from stellaops.adapters.keys.disk import passphrase_file
 from stellaops.adapters.keys.file import FileKeyStore
 from stellaops.adapters.keys.openpgp import SequoiaOpenPgp, read_keys
+from stellaops.adapters.keys.services.context import ServiceContext
+from stellaops.adapters.keys.services.registry import KeyServices
 from stellaops.adapters.objects.opening import open_artefacts
 from stellaops.adapters.scanners.trivy import StockTrivy
 from stellaops.adapters.settings import Settings
@@ -45,8 +47,11 @@ from stellaops.adapters.sql.records import SqlRecords
 from stellaops.adapters.sql.schedules import SqlSchedules
 from stellaops.adapters.sql.service import SqlProfiles, SqlRuns
 from stellaops.adapters.sql.sources import SqlSources
+from stellaops.adapters.sql.target_turns import SqlTurns
 from stellaops.adapters.sql.vex_consensus import SqlConsensus
 from stellaops.adapters.sql.vex_exports import SqlVexRows
+from stellaops.adapters.targets.context import TargetContext
+from stellaops.adapters.targets.registry import SettingsTargets
 from stellaops.adapters.web.client import WebClient, WebSettings
 from stellaops.adapters.web.download import FileSpools, Network
 from stellaops.authority.check_tokens import Access
@@ -65,6 +70,7 @@ from stellaops.exports.submit_run import SubmitTools
 from stellaops.findings import find
 from stellaops.ingest.pull import PullTools
 from stellaops.signing.interface import Signer
+from stellaops.signing.key_services import Patience
 
 if TYPE_CHECKING:
     from stellaops.adapters.engine.dbos_queue import DbosQueue
@@ -334,13 +340,42 @@ class Local:
         return open_artefacts(self.settings)
 
     @cached_property
+    def targets(self) -> SettingsTargets:
+        """Places that bundles are brought to."""
+        return SettingsTargets(self.settings.targets, self._target_context, SqlTurns(self.service_engine))
+
+    def _target_context(self, tenant: str) -> TargetContext:
+        scratch = self.data_dir / "exports" / ".staging"
+        return TargetContext(tenant, self.web_settings, self.artefacts, self.tenant_keys, scratch, now)
+
+    @cached_property
     def keys(self) -> FileKeyStore:
         """Signing keys."""
-        return FileKeyStore(self.data_dir, self._passphrase)
+        return self._keys(self._passphrase)
 
     def key_store(self, passphrase: Path | None) -> FileKeyStore:
         """The keys, with the passphrase from another file where one is given."""
-        return FileKeyStore(self.data_dir, passphrase_file(passphrase)) if passphrase else self.keys
+        return self._keys(passphrase_file(passphrase)) if passphrase else self.keys
+
+    def unprotected_keys(self) -> FileKeyStore:
+        """The keys, where new ones are written under no passphrase."""
+        return self._keys(lambda: None)
+
+    def _keys(self, passphrase: Callable[[], bytes | None]) -> FileKeyStore:
+        return FileKeyStore(self.data_dir, passphrase, self.key_services.signer)
+
+    @cached_property
+    def key_services(self) -> KeyServices:
+        """Keys that others keep."""
+        settings = self.settings
+        seconds = settings.number("keyServices.timeoutSeconds")
+        attempts = settings.number("keyServices.attempts")
+
+        def context(tenant: str) -> ServiceContext:
+            return ServiceContext(settings, tenant, self.web_settings, self._passphrase, seconds)
+
+        patience = Patience(attempts, time.sleep, _CHANCE.random)
+        return KeyServices(context, patience, settings.listed("keyServices.allow"))
 
     @cached_property
     def tenant_keys(self) -> TenantKeys:

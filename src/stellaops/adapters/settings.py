@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from stellaops.adapters.target_settings import TargetSettings, read_targets
 from stellaops.core.errors import InvalidInput
 
 _FIELDS = {
@@ -42,6 +43,40 @@ _FIELDS = {
     "artefacts.keyFile": (
         "STELLA_ARTEFACTS_KEY_FILE",
         "file with the access key, as AWS's `credentials`; else what the machine itself may do",
+    ),
+    "keyServices.allow": (
+        "STELLA_KEY_SERVICES_ALLOW",
+        "keys of key services that tenants may use, as `hashivault://{tenant}`; a list; `*` stands for a part",
+    ),
+    "keyServices.attempts": ("STELLA_KEY_SERVICES_ATTEMPTS", "how often a key service that fails is asked"),
+    "keyServices.timeoutSeconds": (
+        "STELLA_KEY_SERVICES_TIMEOUT_SECONDS",
+        "the longest wait for an answer of a key service",
+    ),
+    "hashivault.address": ("STELLA_HASHIVAULT_ADDRESS", "URL of HashiCorp Vault or OpenBao; else `VAULT_ADDR`"),
+    "hashivault.tokenFile": (
+        "STELLA_HASHIVAULT_TOKEN_FILE",
+        "file with the token, of mode 0600; read for each request; may hold `{tenant}`",
+    ),
+    "hashivault.namespace": (
+        "STELLA_HASHIVAULT_NAMESPACE",
+        "namespace of the keys; may hold `{tenant}`; else `VAULT_NAMESPACE`",
+    ),
+    "hashivault.mount": (
+        "STELLA_HASHIVAULT_MOUNT",
+        "path of the transit engine; may hold `{tenant}`; else `TRANSIT_SECRET_ENGINE_PATH`",
+    ),
+    "hashivault.caFile": (
+        "STELLA_HASHIVAULT_CA_FILE",
+        "PEM certificates of the vault's authority; else `VAULT_CACERT`, else `egress.caFile`",
+    ),
+    "pkcs11.module": ("STELLA_PKCS11_MODULE", "path of the PKCS#11 module, as `/usr/lib/softhsm/libsofthsm2.so`"),
+    "pkcs11.pinFile": ("STELLA_PKCS11_PIN_FILE", "file with the PIN, of mode 0600; may hold `{tenant}`"),
+    "awskms.endpoint": ("STELLA_AWSKMS_ENDPOINT", "URL of AWS KMS where it is not the region's own"),
+    "awskms.region": ("STELLA_AWSKMS_REGION", "region of the keys; else the one of the key's file or of the machine"),
+    "awskms.keyFile": (
+        "STELLA_AWSKMS_KEY_FILE",
+        "file with the access key, as AWS's `credentials`; may hold `{tenant}`; else what the machine may do",
     ),
     "egress.offline": ("STELLA_OFFLINE", "`true` refuses every fetch over the network"),
     "egress.allowPrivate": (
@@ -89,9 +124,16 @@ _SECRET = frozenset({"token"})
 _STANDARD = {
     "egress.proxy": ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"),
     "egress.noProxy": ("NO_PROXY", "no_proxy"),
+    "hashivault.address": ("VAULT_ADDR", "BAO_ADDR"),
+    "hashivault.namespace": ("VAULT_NAMESPACE", "BAO_NAMESPACE"),
+    "hashivault.caFile": ("VAULT_CACERT", "BAO_CACERT"),
+    "hashivault.mount": ("TRANSIT_SECRET_ENGINE_PATH",),
 }
 _DEFAULTS = {
     "tenant": "default",
+    "keyServices.attempts": "5",
+    "keyServices.timeoutSeconds": "10",
+    "hashivault.mount": "transit",
     "pull.parallel": "4",
     "pull.maxFileSize": str(8 << 30),
     "api.maxBody": str(1 << 20),
@@ -126,9 +168,14 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings by name."""
+    """All settings by name.
+
+    Attributes:
+        targets: places that bundles are brought to, by name.
+    """
 
     values: Mapping[str, Setting]
+    targets: Mapping[str, TargetSettings] = field(default_factory=dict)
 
     def get(self, name: str) -> str | None:
         """The value of a setting."""
@@ -141,8 +188,19 @@ class Settings:
             return None
         if name in _SECRET:
             return "***"
-        value = re.sub(r"(?i)(?<=[?&])([a-z]*password)=[^&]*", r"\1=***", value)
-        return re.sub(r"(?<=//)[^/@]*@|^[^/@]*@", "***@", value)
+        return _redacted(value)
+
+    def every(self) -> list[tuple[str, str | None, str]]:
+        """Name, value as it may be shown, and origin of every setting, those of targets too."""
+        own = [(name, self.shown(name), setting.origin) for name, setting in self.values.items()]
+        for name, target in self.targets.items():
+            told = {"driver": target.driver, **target.values, "tenants": ",".join(target.tenants)}
+            own += [
+                (f"targets.{name}.{key}", _redacted(value), target.origins.get(key, "default"))
+                for key, value in told.items()
+                if value
+            ]
+        return own
 
     def listed(self, name: str) -> tuple[str, ...]:
         """The parts of a setting that is a list."""
@@ -181,6 +239,11 @@ class Settings:
         return self.get("tenant") or "default"
 
 
+def _redacted(value: str) -> str:
+    value = re.sub(r"(?i)(?<=[?&])([a-z]*password)=[^&]*", r"\1=***", value)
+    return re.sub(r"(?<=//)[^/@]*@|^[^/@]*@", "***@", value)
+
+
 def load(flags: Mapping[str, str | None], environment: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings.
 
@@ -191,7 +254,10 @@ def load(flags: Mapping[str, str | None], environment: Mapping[str, str] = os.en
         InvalidSettings: with everything that is wrong.
     """
     file = settings_file(environment)
-    from_file = _read(file)
+    from_file, section = _read(file)
+    targets, problems = read_targets(section, str(file), environment)
+    if problems:
+        raise InvalidSettings("; ".join(problems), details=problems)
     values = {}
     for name, (variable, _) in _FIELDS.items():
         if flags.get(name) is not None:
@@ -204,7 +270,7 @@ def load(flags: Mapping[str, str | None], environment: Mapping[str, str] = os.en
             values[name] = Setting(environment[standard], standard)
         else:
             values[name] = Setting(_default(name, environment), "default")
-    return Settings(values)
+    return Settings(values, targets)
 
 
 def settings_file(environment: Mapping[str, str] = os.environ) -> Path:
@@ -216,24 +282,28 @@ def settings_file(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def describe() -> list[tuple[str, str, str]]:
-    """Name, variable and meaning of every setting."""
+    """Name, variable and meaning of every setting; `target_settings.describe_targets` has those of targets."""
     return [(name, variable, meaning) for name, (variable, meaning) in _FIELDS.items()]
 
 
-def _read(file: Path) -> dict[str, str]:
+def _read(file: Path) -> tuple[dict[str, str], object]:
+    """The settings of the file, and its section of targets."""
     if not file.is_file():
-        return {}
+        return {}, None
     try:
         wire: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InvalidSettings(f"{file}: {error}") from error
     if wire is None:
-        return {}
+        return {}, None
     if not isinstance(wire, dict):
         raise InvalidSettings(f"{file}: settings are needed, one a line, as `name: value`")
     problems = []
     values: dict[str, str] = {}
-    for name, value in _flat(wire):
+    section = next((wire[name] for name in ("targets", "Targets") if name in wire), None)
+    for name, value in _flat(
+        {name: value for name, value in wire.items() if name not in ("targets", "Targets")}
+    ):
         if name not in _FIELDS:
             near = difflib.get_close_matches(str(name), _FIELDS, 1)
             meant = f" (is {near[0]} meant?)" if near else f"; there are {', '.join(_FIELDS)}"
@@ -244,7 +314,7 @@ def _read(file: Path) -> dict[str, str]:
             values[name] = text
     if problems:
         raise InvalidSettings(f"{file}: {'; '.join(problems)}", details=problems)
-    return values
+    return values, section
 
 
 def _flat(wire: Mapping[Any, Any]) -> Iterator[tuple[Any, Any]]:

@@ -28,7 +28,8 @@ from stellaops.authority.keys import KeyNotFound, KeyRecord
 from stellaops.authority.tenants import BadTenantName, demand_name
 from stellaops.core import timestamps
 from stellaops.core.errors import StellaError
-from stellaops.exports.distribute_run import TargetNotFound, check_target
+from stellaops.exports.distribute_run import check_target
+from stellaops.exports.errors import TargetNotFound
 from stellaops.exports.ports import QueueStatus
 from stellaops.exports.profile import DRIVERS
 from stellaops.exports.run import Archive, RunStatus

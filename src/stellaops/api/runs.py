@@ -28,7 +28,7 @@ from stellaops.bootstrap import run_id_of
 from stellaops.core.digests import Digest
 from stellaops.core.timestamps import EPOCH
 from stellaops.exports import control_runs, manage_runs, submit_run
-from stellaops.exports.distribute_run import TargetNotFound, distribute_run
+from stellaops.exports.distribute_run import distribute_run
 from stellaops.exports.errors import (
     BundleGone,
     InvalidSelector,
@@ -40,6 +40,7 @@ from stellaops.exports.errors import (
     RunQuotaExceeded,
     RunState,
     SnapshotUnknown,
+    TargetNotFound,
 )
 from stellaops.exports.ports import RunFilter
 from stellaops.exports.run import Run, RunStatus

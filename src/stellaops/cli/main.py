@@ -11,6 +11,7 @@ from click.shell_completion import get_completion_class
 
 from stellaops import __version__
 from stellaops.adapters import settings
+from stellaops.adapters.target_settings import describe_targets
 from stellaops.cli.authority import authority
 from stellaops.cli.concelier import concelier
 from stellaops.cli.contexts import context
@@ -55,16 +56,16 @@ config.add_command(context)
 @pass_app
 def config_show(app: App) -> None:
     """Print every setting with its value and origin."""
-    values = app.settings.values
+    told = {name: (variable, meaning) for name, variable, meaning in settings.describe()}
+    keys = {name.split(".", 2)[2]: meaning for name, _, meaning in describe_targets()}
+    every = app.settings.every()
     wire = {
         "file": str(settings.settings_file()),
-        "settings": {
-            name: {"value": app.settings.shown(name), "origin": each.origin} for name, each in values.items()
-        },
+        "settings": {name: {"value": value, "origin": origin} for name, value, origin in every},
     }
     rows = [
-        (name, app.settings.shown(name), values[name].origin, variable, meaning)
-        for name, variable, meaning in settings.describe()
+        (name, value, origin, *told.get(name, ("", keys.get(name.split(".", 2)[-1], ""))))
+        for name, value, origin in every
     ]
     app.out.rows(wire, ("setting", "value", "origin", "variable", "meaning"), rows)
 
@@ -74,7 +75,7 @@ def config_show(app: App) -> None:
 def config_check(app: App) -> None:
     """Check the settings file and the environment; every problem is listed."""
     app.out.value(
-        {"verdict": "ok", "file": str(settings.settings_file()), "settings": len(app.settings.values)}
+        {"verdict": "ok", "file": str(settings.settings_file()), "settings": len(app.settings.every())}
     )
 
 

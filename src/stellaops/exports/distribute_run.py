@@ -5,20 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from stellaops.core.errors import NotFound
 from stellaops.exports.control_runs import ControlTools
-from stellaops.exports.errors import RunNotFound, RunState
+from stellaops.exports.errors import RunNotFound, RunState, TargetNotFound
 from stellaops.exports.events import Event, EventType
 from stellaops.exports.manage_runs import archive_of
 from stellaops.exports.profile import DRIVERS
 from stellaops.exports.run import Run, RunStatus
-
-
-class TargetNotFound(NotFound):
-    """There is no such target."""
-
-    code = "ERR_EXPORT_TARGET_NOT_FOUND"
-    hint = "See the targets with `stella export target list`."
 
 
 def check_target(name: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from stellaops.core.errors import (
     Conflict,
     DependencyFailed,
@@ -102,10 +104,34 @@ class RunTimeout(QuotaExceeded):
 
 
 class DistributionFailed(DependencyFailed):
-    """A target that the profile requires did not take the bundle, which is kept and can be downloaded."""
+    """A target did not take a bundle, or does not have it as it was brought; the bundle is kept and can be downloaded.
+
+    Args:
+        retry_after: seconds after which the target asked to be tried again.
+        again: whether the same attempt may work a moment later; False where somebody has to act first.
+    """
 
     code = "ERR_EXPORT_DISTRIBUTION"
     hint = "Check the target that the message names, then run `stella export distribute`."
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        retry_after: float | None = None,
+        again: bool = True,
+        hint: str | None = None,
+        details: Iterable[str] = (),
+    ) -> None:
+        super().__init__(what, hint=hint, details=details)
+        self.retry_after, self.again = retry_after, again
+
+
+class TargetNotFound(NotFound):
+    """There is no such target for the tenant."""
+
+    code = "ERR_EXPORT_TARGET_NOT_FOUND"
+    hint = "See the targets with `stella export target list`."
 
 
 class BaseMissing(MissingPrerequisite):
@@ -127,6 +153,27 @@ class BundleGone(MissingPrerequisite):
 
     code = "ERR_EXPORT_BUNDLE_GONE"
     hint = "Replay the run with `stella export run replay`: the same snapshot gives the same export."
+
+
+class RetentionBusy(DependencyFailed):
+    """Another process decides which bundles are removed."""
+
+    code = "ERR_EXPORT_RETENTION_BUSY"
+    hint = "Wait until the other pass has ended, then run the command again."
+
+
+class RunKept(Conflict):
+    """A run is pinned or under a legal hold, or one that is builds on it: it cannot be deleted."""
+
+    code = "ERR_EXPORT_RUN_KEPT"
+    hint = "Take the pin away with `stella export run unpin`, where that is right."
+
+
+class InvalidRetention(InvalidInput):
+    """How long bundles are kept is not well said."""
+
+    code = "ERR_EXPORT_INVALID_RETENTION"
+    hint = "Write `mode: days` or `mode: count`, and a whole number above zero as `value`."
 
 
 class ArtefactMissing(NotFound):

@@ -133,6 +133,17 @@ class Target(Protocol):
         """Send a small thing, read it back, remove it: `{"reference", "seconds", "remarks": [...]}`."""
 
 
+class Turn(Protocol):
+    """The turn at a target, while it is held."""
+
+    def demand(self) -> None:
+        """See that it is still held: a process that was stopped for long may have lost it to another.
+
+        Raises:
+            DistributionFailed: it was lost.
+        """
+
+
 class Targets(Protocol):
     """The targets of this installation."""
 
@@ -147,7 +158,7 @@ class Targets(Protocol):
             MissingPrerequisite: its settings, its secret or its library are missing.
         """
 
-    def turn(self, name: str, tenant: str) -> AbstractContextManager[None]:
+    def turn(self, name: str, tenant: str) -> AbstractContextManager[Turn]:
         """While it is held nobody else brings anything to the target, on any machine; waits for it.
 
         Raises:

@@ -19,14 +19,18 @@ from stellaops.adapters.sql import (
     authority_schema,
     freshness_schema,
     idempotency_schema,
+    import_count_schema,
     java_schema,
     listing_schema,
     meter_schema,
     policy_schema,
     pull_schema,
+    retention_schema,
     sbom_schema,
     schema,
     service_schema,
+    target_schema,
+    upkeep_schema,
     vex_schema,
     worker_schema,
 )
@@ -36,8 +40,10 @@ from stellaops.adapters.sql.errors import CopyUnfinished, StoreNotMigrated, Stor
 from stellaops.adapters.sql.migrations import (
     evidence_0002_context,
     evidence_0003_by_start,
+    evidence_0004_floor,
     projections,
     service_0003_attempts,
+    service_0004_storage,
 )
 from stellaops.adapters.sql.migrations.unfinished import unfinished_copy
 
@@ -46,12 +52,16 @@ _PARTS = (
     authority_schema,
     freshness_schema,
     idempotency_schema,
+    import_count_schema,
     java_schema,
     listing_schema,
     meter_schema,
     policy_schema,
     pull_schema,
+    retention_schema,
     sbom_schema,
+    target_schema,
+    upkeep_schema,
     vex_schema,
     worker_schema,
 )  # they declare tables of the schemas
@@ -112,6 +122,7 @@ EVIDENCE = Store(
         Step(1, "documents, revisions and provenance", 1),
         Step(2, "context around records; who made which derived rows", 1, evidence_0002_context.apply),
         Step(3, "revisions by their first sequence", 1, evidence_0003_by_start.apply),
+        Step(4, "the floor of the evidence", 1, evidence_0004_floor.apply),
     ),
 )
 SERVICE = Store(
@@ -122,6 +133,7 @@ SERVICE = Store(
         Step(1, "profiles and runs", 1),
         Step(2, "numbered steps", 1, lambda connection: None),
         Step(3, "versions, attempts and events of runs", 1, service_0003_attempts.apply),
+        Step(4, "bounds of storage", 1, service_0004_storage.apply),
     ),
 )
 
