@@ -149,8 +149,9 @@ BOOKWORM = 'ID=debian\nVERSION_CODENAME="bookworm"\n'
 def test_the_mirror_that_the_machine_is_configured_for_is_found(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / "sources.list.d").mkdir()
     (tmp_path / "sources.list.d" / name).write_text(text, encoding="utf-8")
-    source = fetch_tools.debian_source(tmp_path, BOOKWORM)
+    source, suite = fetch_tools.debian_source(tmp_path, BOOKWORM)
     assert source.uris == ("http://mirror.example/debian",)
+    assert suite == "bookworm"
     written = fetch_tools.source_file(source, ["sid"]).splitlines()
     assert written[:4] == [
         "Types: deb",
@@ -167,6 +168,28 @@ def test_another_system_or_a_machine_without_sources_is_told_as_the_reason(tmp_p
         fetch_tools.debian_source(tmp_path, "ID=fedora\n")
     with pytest.raises(fetch_tools.Unavailable, match="no source"):
         fetch_tools.debian_source(tmp_path, BOOKWORM)
+
+
+def test_a_program_with_libraries_is_started_among_them_wherever_its_folder_lies(tmp_path: Path) -> None:
+    tool = fetch_tools.Tool(
+        "told", "told", "own", "", "usr/bin/told", "", libraries=("liba",), arguments=("--at", "{tree}/here")
+    )
+    program = tmp_path / "a b" / "tree" / tool.member
+    program.parent.mkdir(parents=True)
+    (tmp_path / "a b" / "tree" / "usr" / "lib" / "x86_64-linux-gnu").mkdir(parents=True)
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$LD_LIBRARY_PATH" "$@"\n', encoding="utf-8")
+    script = tmp_path / "a b" / "bin" / "told"
+    script.parent.mkdir()
+    script.write_text(fetch_tools.starter(tool, "../tree"), encoding="utf-8")
+    for path in (program, script):
+        path.chmod(0o755)
+    done = subprocess.run(
+        [script, "one two"], capture_output=True, text=True, check=True, env={"PATH": "/usr/bin:/bin"}
+    )
+    libraries, *arguments = done.stdout.splitlines()
+    assert Path(libraries).resolve() == tmp_path / "a b" / "tree" / "usr" / "lib" / "x86_64-linux-gnu"
+    assert [arguments[0], arguments[2]] == ["--at", "one two"]
+    assert Path(arguments[1]).resolve() == tmp_path / "a b" / "tree" / "here"
 
 
 def test_a_missing_program_fails_in_ci_and_skips_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
