@@ -22,7 +22,13 @@ from stellaops.authority.clients import (
     TwoSecretsValid,
 )
 from stellaops.authority.manage_clients import LONGEST_OVERLAP, OVERLAP, Wanted
-from stellaops.authority.tenants import BadTenantLimit, BadTenantName, TenantExists, TenantNotFound
+from stellaops.authority.tenants import (
+    UNLIMITED,
+    BadTenantLimit,
+    BadTenantName,
+    TenantExists,
+    TenantNotFound,
+)
 from stellaops.authority.tokens import TokenKeyNotFound
 from stellaops.center.authority import LocalAuthority
 
@@ -33,6 +39,7 @@ Names = Annotated[
     list[Annotated[str, msgspec.Meta(min_length=1, max_length=100)]], msgspec.Meta(max_length=100)
 ]
 Count = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
+Size = Annotated[int, msgspec.Meta(ge=0, le=1 << 60)]
 Seconds = Annotated[int, msgspec.Meta(ge=0, le=int(LONGEST_OVERLAP.total_seconds()))]
 
 
@@ -79,13 +86,15 @@ class NewTenant(_Asking, frozen=True):
     tenant: Name
     max_active_runs: Count | None = None
     max_queued_runs: Count | None = None
+    max_storage_bytes: Size | None = None
 
 
 class TenantChange(_Asking, frozen=True):
-    """Limits that change; what is left out stays."""
+    """Limits that change; what is left out stays. With null for `maxStorageBytes` there is no bound of storage."""
 
     max_active_runs: Count | None = None
     max_queued_runs: Count | None = None
+    max_storage_bytes: Size | msgspec.UnsetType | None = msgspec.UNSET
     reason: Name = ""
 
 
@@ -113,11 +122,12 @@ class ClientForm(_Form, frozen=True):
 
 
 class TenantForm(_Form, frozen=True):
-    """A tenant and how much it may run."""
+    """A tenant, how much it may run, and how many bytes its bundles may take."""
 
     tenant: str
     max_active_runs: int
     max_queued_runs: int
+    max_storage_bytes: int | None
     created_at: str | None
 
 
@@ -206,17 +216,21 @@ def show_tenant(call: Call) -> Response:
 def create_tenant(call: Call) -> Response:
     """Make a tenant."""
     body: NewTenant = call.body
-    made = _authority(call).create_tenant(body.tenant, body.max_active_runs, body.max_queued_runs)
+    made = _authority(call).create_tenant(
+        body.tenant, body.max_active_runs, body.max_queued_runs, body.max_storage_bytes
+    )
     return answer(made, 201, {"location": f"/api/authority/tenants/{made['tenant']}"})
 
 
 def change_tenant(call: Call) -> Response:
     """Change a tenant's limits."""
     body: TenantChange = call.body
+    told = body.max_storage_bytes
+    storage = None if told is msgspec.UNSET else UNLIMITED if told is None else told
     return answer(
         _authority(call).set_limits(
             call.path["tenant"], max_active_runs=body.max_active_runs, max_queued_runs=body.max_queued_runs,
-            reason=body.reason,
+            max_storage=storage, reason=body.reason,
         )
     )  # fmt: skip
 
@@ -292,8 +306,9 @@ OPERATIONS = (
         answers={200: Answer("the tenant", TenantForm)}, errors=(TenantNotFound,),
     ),
     Operation(
-        "changeTenant", "PATCH", "/api/authority/tenants/{tenant}", "Change how much a tenant may run (operators)",
-        change_tenant, scope=SCOPE, body=TenantChange, mutating=True, action="tenant.changed", tag=_TAG,
+        "changeTenant", "PATCH", "/api/authority/tenants/{tenant}",
+        "Change how much a tenant may run and keep (operators)", change_tenant, scope=SCOPE, body=TenantChange,
+        mutating=True, action="tenant.changed", tag=_TAG,
         answers={200: Answer("the tenant", TenantForm)}, errors=(TenantNotFound, OperatorOnly, BadTenantLimit),
     ),
     Operation(

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from stellaops.authority.actors import Actor
 from stellaops.authority.ports import Tenants
-from stellaops.authority.tenants import Tenant, TenantNotFound, demand_limit, demand_name
+from stellaops.authority.tenants import Tenant, TenantNotFound, demand_limit, demand_name, demand_storage
 
 
 def create_tenant(
@@ -19,6 +19,7 @@ def create_tenant(
     now: datetime,
     max_active_runs: int | None = None,
     max_queued_runs: int | None = None,
+    max_storage: int | None = None,
 ) -> Tenant:
     """Make a tenant; limits that are not given are the usual ones.
 
@@ -26,7 +27,8 @@ def create_tenant(
         OperatorOnly, BadTenantName, BadTenantLimit, TenantExists: see there.
     """
     actor.demand_operator("create tenants")
-    tenant = _limited(Tenant(demand_name(name), created_at=now), max_active_runs, max_queued_runs)
+    fresh = Tenant(demand_name(name), created_at=now)
+    tenant = _limited(fresh, max_active_runs, max_queued_runs, max_storage)
     store.add(tenant)
     return tenant
 
@@ -49,9 +51,18 @@ def find_tenant(store: Tenants, actor: Actor, name: str) -> Tenant:
 
 
 def set_limits(
-    store: Tenants, actor: Actor, name: str, *, max_active_runs: int | None, max_queued_runs: int | None
+    store: Tenants,
+    actor: Actor,
+    name: str,
+    *,
+    max_active_runs: int | None,
+    max_queued_runs: int | None,
+    max_storage: int | None = None,
 ) -> tuple[Tenant, Tenant]:
-    """Change how much a tenant may run; None leaves a limit as it is.
+    """Change how much a tenant may run and keep; None leaves a limit as it is.
+
+    Args:
+        max_storage: in bytes; `tenants.UNLIMITED` for no bound.
 
     Returns:
         the tenant before and after.
@@ -61,14 +72,18 @@ def set_limits(
     """
     before = find_tenant(store, actor, name)
     actor.demand_operator("change limits")
-    after = _limited(before, max_active_runs, max_queued_runs)
+    after = _limited(before, max_active_runs, max_queued_runs, max_storage)
     store.change(after)
     return before, after
 
 
-def _limited(tenant: Tenant, max_active_runs: int | None, max_queued_runs: int | None) -> Tenant:
+def _limited(
+    tenant: Tenant, max_active_runs: int | None, max_queued_runs: int | None, max_storage: int | None
+) -> Tenant:
     if max_active_runs is not None:
         tenant = replace(tenant, max_active_runs=demand_limit("max_active_runs", max_active_runs))
     if max_queued_runs is not None:
         tenant = replace(tenant, max_queued_runs=demand_limit("max_queued_runs", max_queued_runs))
+    if max_storage is not None:
+        tenant = replace(tenant, max_storage=demand_storage(max_storage))
     return tenant

@@ -17,6 +17,9 @@ MAX_ACTIVE_RUNS = 2
 MAX_QUEUED_RUNS = 100
 """How many may wait."""
 _LARGEST_LIMIT = 100_000
+_LARGEST_STORAGE = 1 << 60
+UNLIMITED = -1
+"""As a wish for `max_storage`: no bound."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
@@ -31,7 +34,10 @@ class BadTenantLimit(InvalidInput):
     """A limit of a tenant is no number that can be."""
 
     code = "ERR_TENANT_LIMIT"
-    hint = f"Give a whole number from 0 to {_LARGEST_LIMIT}; 0 active runs refuses submissions."
+    hint = (
+        f"Give a whole number from 0 to {_LARGEST_LIMIT}; 0 active runs refuses submissions."
+        " Storage is a size such as 50GiB, or none."
+    )
 
 
 class TenantNotFound(NotFound):
@@ -56,6 +62,7 @@ class Tenant:
         id: as `demand_name` allows it.
         max_active_runs: how many runs may be running; 0 refuses submissions, and lets queued ones wait.
         max_queued_runs: how many more may wait.
+        max_storage: bytes that its kept bundles may take; None for no bound.
         created_at: None for the default tenant while nobody has changed it.
     """
 
@@ -63,6 +70,7 @@ class Tenant:
     max_active_runs: int = MAX_ACTIVE_RUNS
     max_queued_runs: int = MAX_QUEUED_RUNS
     created_at: datetime | None = None
+    max_storage: int | None = None
 
     def to_wire(self) -> dict[str, Any]:
         """The tenant as scripts read it."""
@@ -70,6 +78,7 @@ class Tenant:
             "tenant": self.id,
             "maxActiveRuns": self.max_active_runs,
             "maxQueuedRuns": self.max_queued_runs,
+            "maxStorageBytes": self.max_storage,
             "createdAt": timestamps.render(self.created_at) if self.created_at else None,
         }
 
@@ -93,4 +102,17 @@ def demand_limit(name: str, value: int) -> int:
     """
     if not 0 <= value <= _LARGEST_LIMIT:
         raise BadTenantLimit(f"{name}: {value} is not from 0 to {_LARGEST_LIMIT}")
+    return value
+
+
+def demand_storage(value: int) -> int | None:
+    """The bound of storage that is wished for; None for `UNLIMITED`.
+
+    Raises:
+        BadTenantLimit: see there.
+    """
+    if value == UNLIMITED:
+        return None
+    if not 0 <= value <= _LARGEST_STORAGE:
+        raise BadTenantLimit(f"max_storage: {value} bytes is not from 0 to {_LARGEST_STORAGE}")
     return value

@@ -104,23 +104,33 @@ class LocalAuthority:
         return manage_tenants.find_tenant(self._local.tenants, self._actor, name).to_wire()
 
     def create_tenant(
-        self, name: str, max_active_runs: int | None = None, max_queued_runs: int | None = None
+        self,
+        name: str,
+        max_active_runs: int | None = None,
+        max_queued_runs: int | None = None,
+        max_storage: int | None = None,
     ) -> Wire:
         """Make a tenant."""
         made = manage_tenants.create_tenant(
             self._local.tenants, self._actor, name, now=now(),
-            max_active_runs=max_active_runs, max_queued_runs=max_queued_runs,
+            max_active_runs=max_active_runs, max_queued_runs=max_queued_runs, max_storage=max_storage,
         )  # fmt: skip
         self._tenant_changed("tenant.created", None, made)
         return made.to_wire()
 
     def set_limits(
-        self, name: str, *, max_active_runs: int | None, max_queued_runs: int | None, reason: str = ""
+        self,
+        name: str,
+        *,
+        max_active_runs: int | None,
+        max_queued_runs: int | None,
+        max_storage: int | None = None,
+        reason: str = "",
     ) -> Wire:
-        """Change how much a tenant may run."""
+        """Change how much a tenant may run and keep."""
         before, after = manage_tenants.set_limits(
             self._local.tenants, self._actor, name,
-            max_active_runs=max_active_runs, max_queued_runs=max_queued_runs,
+            max_active_runs=max_active_runs, max_queued_runs=max_queued_runs, max_storage=max_storage,
         )  # fmt: skip
         self._tenant_changed("tenant.changed", before, after, reason)
         return after.to_wire()
@@ -163,7 +173,9 @@ class LocalAuthority:
 
     def _tenant_changed(self, action: str, before: Tenant | None, after: Tenant, reason: str = "") -> None:
         old = before.to_wire() if before else None
-        details = {name: after.to_wire()[name] for name in ("maxActiveRuns", "maxQueuedRuns")}
+        details = {
+            name: after.to_wire()[name] for name in ("maxActiveRuns", "maxQueuedRuns", "maxStorageBytes")
+        }
         change = Change(
             action, f"tenant/{after.id}", digest_of(old), digest_of(after.to_wire()), reason, details
         )

@@ -14,9 +14,10 @@ from stellaops.adapters.keys import disk
 from stellaops.authority.access import SCOPES
 from stellaops.authority.client_secrets import WeakSecret
 from stellaops.authority.manage_clients import Wanted
+from stellaops.authority.tenants import UNLIMITED
 from stellaops.center.interface import Authority
 from stellaops.cli.frame import App, StellaCommand, StellaGroup, UsageError, pass_app
-from stellaops.core import durations
+from stellaops.core import durations, sizes
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _SECRET_FILE = click.option(
@@ -30,6 +31,21 @@ _ACTIVE = click.option(
     "--max-active-runs", type=int, metavar="N", help="Runs at once; 0 refuses submissions."
 )
 _QUEUED = click.option("--max-queued-runs", type=int, metavar="N", help="Runs that may wait.")
+
+
+def _size(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
+    if text is None:
+        return None
+    found = UNLIMITED if text == "none" else sizes.parse(text)
+    if found is None:
+        raise click.BadParameter(f"{text!r} is no size; write 50GiB, 1.5TB, a number of bytes, or none")
+    return found
+
+
+_STORAGE = click.option(
+    "--max-storage", callback=_size, metavar="SIZE",
+    help="What its kept bundles may take, as 50GiB; `none` for no bound.",
+)  # fmt: skip
 
 
 def _overlap(_context: click.Context, _parameter: click.Parameter, text: str) -> timedelta:
@@ -170,10 +186,14 @@ def tenant() -> None:
 @click.argument("name")
 @_ACTIVE
 @_QUEUED
+@_STORAGE
 @pass_app
-def tenant_create(app: App, name: str, max_active_runs: int | None, max_queued_runs: int | None) -> None:
+def tenant_create(
+    app: App, name: str, max_active_runs: int | None, max_queued_runs: int | None, max_storage: int | None
+) -> None:
     """Make a tenant."""
-    app.out.value(_authority(app).create_tenant(name, max_active_runs, max_queued_runs))
+    storage = None if max_storage == UNLIMITED else max_storage
+    app.out.value(_authority(app).create_tenant(name, max_active_runs, max_queued_runs, storage))
 
 
 @tenant.command("list")
@@ -182,27 +202,50 @@ def tenant_list(app: App) -> None:
     """List the tenants with their limits."""
     wires = _authority(app).tenants()
     rows = [
-        (wire["tenant"], wire["maxActiveRuns"], wire["maxQueuedRuns"], wire["createdAt"]) for wire in wires
+        (
+            wire["tenant"],
+            wire["maxActiveRuns"],
+            wire["maxQueuedRuns"],
+            _shown_size(wire.get("maxStorageBytes")),
+            wire["createdAt"],
+        )
+        for wire in wires
     ]
-    app.out.rows(wires, ("tenant", "active runs", "queued runs", "created"), rows)
+    app.out.rows(wires, ("tenant", "active runs", "queued runs", "storage", "created"), rows)
+
+
+def _shown_size(size: int | None) -> str:
+    return "-" if size is None else sizes.render(size)
 
 
 @tenant.command("set")
 @click.argument("name")
 @_ACTIVE
 @_QUEUED
+@_STORAGE
 @_REASON
 @pass_app
 def tenant_set(
-    app: App, name: str, max_active_runs: int | None, max_queued_runs: int | None, reason: str
+    app: App,
+    *,
+    name: str,
+    max_active_runs: int | None,
+    max_queued_runs: int | None,
+    max_storage: int | None,
+    reason: str,
 ) -> None:
-    """Change how much a tenant may run. With 0 active runs, submissions are refused and what is queued waits."""
-    if max_active_runs is None and max_queued_runs is None:
-        raise UsageError("nothing to change: give --max-active-runs or --max-queued-runs")
+    """Change how much a tenant may run and keep.
+
+    With 0 active runs, submissions are refused and what is queued waits. What would take more storage than allowed is
+    refused before it is built.
+    """
+    if max_active_runs is None and max_queued_runs is None and max_storage is None:
+        raise UsageError("nothing to change: give --max-active-runs, --max-queued-runs or --max-storage")
     authority = _authority(app)
     wire = authority.set_limits(
-        name, max_active_runs=max_active_runs, max_queued_runs=max_queued_runs, reason=reason
-    )
+        name, max_active_runs=max_active_runs, max_queued_runs=max_queued_runs, max_storage=max_storage,
+        reason=reason,
+    )  # fmt: skip
     app.out.value(wire)
 
 

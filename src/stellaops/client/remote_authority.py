@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stellaops.authority.manage_clients import OVERLAP, Wanted
+from stellaops.authority.tenants import UNLIMITED
 from stellaops.center.interface import Progress, silent
 from stellaops.center.wire import Wire
 from stellaops.client.connection import WORK, Connection, items, mapping, path_of
@@ -70,17 +71,29 @@ class RemoteAuthority:
         return list(self._connection.pages(_TENANTS))
 
     def create_tenant(
-        self, name: str, max_active_runs: int | None = None, max_queued_runs: int | None = None
+        self,
+        name: str,
+        max_active_runs: int | None = None,
+        max_queued_runs: int | None = None,
+        max_storage: int | None = None,
     ) -> Wire:
         """See the interface."""
         body = {"tenant": name, "maxActiveRuns": max_active_runs, "maxQueuedRuns": max_queued_runs}
+        body |= _storage(max_storage)
         return mapping(self._connection.change("POST", _TENANTS, body))
 
     def set_limits(
-        self, name: str, *, max_active_runs: int | None, max_queued_runs: int | None, reason: str = ""
+        self,
+        name: str,
+        *,
+        max_active_runs: int | None,
+        max_queued_runs: int | None,
+        max_storage: int | None = None,
+        reason: str = "",
     ) -> Wire:
         """See the interface."""
-        body = {"maxActiveRuns": max_active_runs, "maxQueuedRuns": max_queued_runs, "reason": reason}
+        body: dict[str, Any] = {"maxActiveRuns": max_active_runs, "maxQueuedRuns": max_queued_runs}
+        body |= {"reason": reason, **_storage(max_storage)}
         return mapping(self._connection.change("PATCH", path_of(_TENANTS, name), body))
 
     def token_keys(self) -> list[Wire]:
@@ -105,6 +118,13 @@ def _told(wanted: Wanted) -> dict[str, Any]:
     }
 
 
+def _storage(max_storage: int | None) -> dict[str, int | None]:
+    """A bound that is to stay is not named; null is no bound."""
+    if max_storage is None:
+        return {}
+    return {"maxStorageBytes": None if max_storage == UNLIMITED else max_storage}
+
+
 def _refuse(secret: str | None) -> None:
     if secret is not None:
         raise NotOverServer(
@@ -122,10 +142,13 @@ class RemoteKeys:
         """See the interface."""
         return [_key(each) for each in self._connection.pages(_KEYS)]
 
-    def create(self, *, activate: bool = True, passphrase_file: Path | None = None) -> Wire:
+    def create(
+        self, *, activate: bool = True, passphrase_file: Path | None = None, uri: str | None = None
+    ) -> Wire:
         """See the interface."""
         _refuse_passphrase(passphrase_file)
-        return _key(mapping(self._connection.change("POST", _KEYS, {"activate": activate})))
+        body = {"activate": activate} | _named(uri)
+        return _key(mapping(self._connection.change("POST", _KEYS, body, patience=WORK)))
 
     def activate(self, key_id: str) -> Wire:
         """See the interface."""
@@ -138,10 +161,15 @@ class RemoteKeys:
             key_id = active[0] if active else None
         return self._connection.raw(f"{_KEYS}/public", {"keyId": key_id})
 
+    def listed(self) -> Wire:
+        """See the interface."""
+        return mapping(self._connection.get(f"{_KEYS}/listed"))
+
     def rotate(
         self,
         *,
         passphrase_file: Path | None = None,
+        uri: str | None = None,
         unprotected: bool = False,
         keep_signatures: bool = False,
         progress: Progress = silent,
@@ -149,7 +177,7 @@ class RemoteKeys:
         """See the interface."""
         _refuse_passphrase(passphrase_file, unprotected=unprotected)
         progress("the server is signing")
-        body = {"keepSignatures": keep_signatures}
+        body = {"keepSignatures": keep_signatures} | _named(uri)
         return _key(mapping(self._connection.change("POST", f"{_KEYS}/rotate", body, patience=WORK)))
 
     def resign(
@@ -169,6 +197,10 @@ class RemoteKeys:
 def _key(found: Wire) -> Wire:
     """A key without its public part, which `public` gives."""
     return {name: value for name, value in found.items() if name != "publicKey"}
+
+
+def _named(uri: str | None) -> dict[str, str]:
+    return {} if uri is None else {"uri": uri}
 
 
 def _refuse_passphrase(file: Path | None, *, unprotected: bool = False) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -23,10 +23,11 @@ from sqlalchemy import (
     update,
 )
 
-from stellaops.adapters.sql import schema
+from stellaops.adapters.sql import import_counts, schema
 from stellaops.adapters.sql.engine import dialect_of, reading, retried, settle, writing
 from stellaops.adapters.sql.schema import OPEN
 from stellaops.adapters.sql.vex_rows import count_statements
+from stellaops.adapters.sql.vex_schema import vex_document
 from stellaops.core.errors import DependencyFailed
 from stellaops.ingest.import_documents import microseconds
 from stellaops.ingest.model import ImportReport, Job, owner_of
@@ -59,6 +60,15 @@ SELECT count(*) AS "rows", count(*) FILTER (WHERE old.id IS NULL) AS added,
        count(*) FILTER (WHERE old.digest <> chunk.digest) AS changed,
        count(*) FILTER (WHERE old.digest <> chunk.digest AND chunk.withdrawn AND NOT old.withdrawn) AS withdrawn
 FROM (SELECT owner, key, digest, withdrawn {_CHUNK}) AS chunk LEFT JOIN {_OLD}
+""")
+_COUNT_STATEMENTS = text(f"""
+SELECT coalesce(sum(made.statements), 0) AS "rows",
+       coalesce(sum(made.statements) FILTER (WHERE old.id IS NULL), 0) AS added,
+       coalesce(sum(made.statements) FILTER (WHERE old.digest <> chunk.digest), 0) AS changed,
+       coalesce(sum(made.statements) FILTER (
+           WHERE old.digest <> chunk.digest AND chunk.withdrawn AND NOT old.withdrawn), 0) AS withdrawn
+FROM (SELECT document, owner, key, digest, withdrawn {_CHUNK}) AS chunk
+JOIN {vex_document.name} AS made ON made.revision = chunk.document LEFT JOIN {_OLD}
 """)
 _CLOSE_CHUNK = text(f"""
 WITH chunk AS (SELECT owner, key, row_number() OVER (ORDER BY key) AS number {_CHUNK})
@@ -130,6 +140,7 @@ class Applying:
                 return False
             span = {"job": job.id, "source": job.source.name, "last": last, "open": OPEN}
             counts = connection.execute(_COUNT_CHUNK, span).one()
+            self._count_chunk(connection, span, counts)
             span["first"] = _take_sequences(connection, counts.rows)
             if counts.rows > counts.added:
                 connection.execute(_CLOSE_CHUNK, span)
@@ -145,6 +156,19 @@ class Applying:
                 )
             )
             return True
+
+    def _count_chunk(self, connection: Connection, span: Mapping[str, Any], counts: Any) -> None:
+        source = self._job.source
+        if import_counts.series(source) == import_counts.STATEMENTS:
+            counts = connection.execute(_COUNT_STATEMENTS, span).one()
+        told = {
+            "added": int(counts.added),
+            "changed": int(counts.changed),
+            # Content that is the same in other bytes.
+            "unchanged": int(counts.rows) - int(counts.added) - int(counts.changed),
+            "withdrawn": int(counts.withdrawn),
+        }
+        import_counts.count(connection, source, told)
 
     @retried
     def _prune_some(self, scopes: Sequence[str], now: int) -> bool:
@@ -215,6 +239,11 @@ class Applying:
             (seq, source.owner, source.name, row.key, row.digest, now) for seq, row in enumerate(rows, first)
         ]
         insert_many(connection, schema.tombstone, stones)
+        gone = sum(
+            import_counts.statements_of(connection, source, [row.id for row in piece])
+            for piece in pieces_of(rows)
+        )
+        import_counts.count(connection, source, {"vanished": gone})
         count = {"vanished": job_t.c.vanished + len(rows)}
         connection.execute(update(job_t).where(job_t.c.id == self._job.id).values(count))
 
@@ -227,6 +256,8 @@ class Applying:
                 select(func.count()).select_from(staged_t).where(staged_t.c.job == job.id)
             ).scalar_one()
             rejected = connection.execute(_rejected_count(job)).scalar_one()
+            told = {"unchanged": import_counts.known(connection, job), "quarantined": rejected}
+            import_counts.count(connection, job.source, told)
             connection.execute(delete(staged_t).where(staged_t.c.job == job.id))
             connection.execute(update(job_t).where(job_t.c.id == job.id).values(state="done"))
             values: dict[str, Any] = {"vanished": schema.source.c.vanished + row.vanished}

@@ -65,7 +65,7 @@ class SqlTenants:
     def limits(self, tenant: str) -> RunLimits:
         """See the port."""
         found = self.get(tenant) or Tenant(tenant)
-        return RunLimits(found.max_active_runs, found.max_queued_runs)
+        return RunLimits(found.max_active_runs, found.max_queued_runs, found.max_storage)
 
 
 class _Secret(msgspec.Struct):
@@ -202,12 +202,14 @@ def _tenant_values(tenant: Tenant) -> dict[str, Any]:
         "id": tenant.id,
         "max_active_runs": tenant.max_active_runs,
         "max_queued_runs": tenant.max_queued_runs,
+        "max_storage": tenant.max_storage,
         "created_at": microseconds(tenant.created_at) if tenant.created_at else None,
     }
 
 
 def _tenant(row: Any) -> Tenant:
-    return Tenant(row.id, row.max_active_runs, row.max_queued_runs, instant(row.created_at))
+    created_at = instant(row.created_at)
+    return Tenant(row.id, row.max_active_runs, row.max_queued_runs, created_at, row.max_storage)
 
 
 def _record(client: Client) -> _Client:

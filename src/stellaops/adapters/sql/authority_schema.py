@@ -14,6 +14,8 @@ tenant_t = Table(
     Column("max_active_runs", Integer, nullable=False),
     Column("max_queued_runs", Integer, nullable=False),
     Column("created_at", BIG),
+    # Null for no bound, and where a release with an older schema wrote the row.
+    Column("max_storage", BIG),
 )
 
 client_t = Table(
