@@ -5,7 +5,7 @@ A driver adds its place to `PLACES`: a function that makes one for a test, and m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,9 @@ import pytest
 
 from stellaops.core.errors import StellaError
 from stellaops.exports.errors import DistributionFailed
+from tests.support import registry, s3
+from tests.support.object_places import HttpPlace, ObjectPlace
+from tests.support.registry import OciPlace
 from tests.support.targets import (
     FakePlace,
     Place,
@@ -26,7 +29,29 @@ from tests.support.targets import (
 
 PLACES: dict[str, Callable[[pytest.FixtureRequest], Place]] = {
     "fake": lambda request: FakePlace(),
+    "http": lambda request: HttpPlace(request.getfixturevalue("tmp_path") / "place"),
+    "object": lambda request: ObjectPlace(made(request), request.getfixturevalue("bucket")),
+    "oci": lambda request: OciPlace(request.getfixturevalue("oci_registry"), made(request)),
 }
+
+
+def made(request: pytest.FixtureRequest) -> Path:
+    """A directory for a place."""
+    directory: Path = request.getfixturevalue("tmp_path") / "place"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.Bucket]:
+    with s3.serving(tmp_path_factory.mktemp("s3")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def oci_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[registry.Registry]:
+    with registry.serving(tmp_path_factory.mktemp("registry")) as found:
+        yield found
 
 
 @pytest.fixture(params=PLACES)

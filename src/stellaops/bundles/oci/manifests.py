@@ -24,6 +24,7 @@ EMPTY = b"{}"
 TRIVY_CONFIG = "application/vnd.aquasec.trivy.config.v1+json"
 BUNDLE = "application/vnd.stellaops.export.bundle.v1"
 """Artefact type of a bundle: its layers are the files of a bundle root, each titled with its path."""
+STATE = "application/vnd.stellaops.export.state.v1"
 BUNDLE_CONFIG = "application/vnd.stellaops.export.config.v1+json"
 LARGEST = 4 << 20
 """Bytes that a manifest may have: what registries accept at least."""
@@ -33,6 +34,7 @@ CREATED = "org.opencontainers.image.created"
 _VERSION = "org.opencontainers.image.version"
 _OWN = "io.stellaops.export."
 EXPORT_ID, ARCHIVE_ID = f"{_OWN}exportId", f"{_OWN}archiveId"
+_DIGEST, _SEQUENCE = f"{_OWN}digest", f"{_OWN}sequence"
 TENANT, PROFILE, KIND = f"{_OWN}tenant", f"{_OWN}profile", f"{_OWN}kind"
 
 SIGSTORE_BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -113,7 +115,12 @@ class Identity:
     def config(self) -> bytes:
         """The configuration of the bundle's manifest, for registries and tools that tell artefacts by it."""
         return canonical_json.encode(
-            {"archiveId": self.archive_id, "exportId": self.export_id, "kind": self.kind, "profile": self.profile}
+            {
+                "archiveId": self.archive_id,
+                "exportId": self.export_id,
+                "kind": self.kind,
+                "profile": self.profile,
+            }
         )
 
 
@@ -129,7 +136,9 @@ class Manifest:
 
     def descriptor(self) -> Descriptor:
         """What an index says of it."""
-        return Descriptor(self.media_type, self.digest, len(self.content), self.annotations, self.artifact_type)
+        return Descriptor(
+            self.media_type, self.digest, len(self.content), self.annotations, self.artifact_type
+        )
 
 
 def media_type(path: str, head: bytes) -> str:
@@ -150,7 +159,9 @@ def blob(content: bytes, kind: str) -> Descriptor:
     return Descriptor(kind, digests.sha256(content), len(content))
 
 
-def of_bundle(identity: Identity, layers: Sequence[Descriptor], subject: Descriptor | None = None) -> Manifest:
+def of_bundle(
+    identity: Identity, layers: Sequence[Descriptor], subject: Descriptor | None = None
+) -> Manifest:
     """The manifest of a whole bundle.
 
     Args:
@@ -196,6 +207,25 @@ def build(
         wire["annotations"] = dict(annotations)
     content = canonical_json.encode(wire)
     return Manifest(content, digests.sha256(content), MANIFEST, artifact_type, annotations)
+
+
+def of_state(digest: Digest, sequence: int, generated_at: datetime) -> Manifest:
+    """What is kept about the moving tags: which manifest they stand for, and of which sequence."""
+    empty = blob(EMPTY, EMPTY_TYPE)
+    told = {_DIGEST: digest, _SEQUENCE: str(sequence), CREATED: timestamps.render(generated_at)}
+    return build(empty, [empty], artifact_type=STATE, annotations=told)
+
+
+def is_behind(state: WireManifest, sequence: int, generated_at: datetime) -> bool:
+    """Whether a bundle is older than what the moving tags stand for.
+
+    Both the sequence and the content have to say so. A lower sequence alone is that of an installation that was set up
+    anew; older content alone, of one that has given up its newest source.
+    """
+    known = state.annotations.get(_SEQUENCE, "")
+    created = timestamps.parse(state.annotations.get(CREATED, ""))
+    older = known.isdecimal() and int(known) > sequence
+    return older and created is not None and created > generated_at
 
 
 class WireDescriptor(msgspec.Struct, frozen=True, rename="camel"):

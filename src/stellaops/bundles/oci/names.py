@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,11 +11,17 @@ from stellaops.core.digests import PREFIX, Digest, parse
 from stellaops.core.errors import InvalidInput
 
 LATEST = "latest"
+STATE = "latest.state"
+"""The tag of what is kept about the moving ones: the sequence that they stand for."""
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
-_LONGEST = 255
+_LONGEST, _LONGEST_COMPONENT = 255, 63
+_STANDARD = ("json:raw", "json:policy", "trivy:db", "trivy:java-db", "mirror:full", "mirror:delta")
+_PLAIN = {name: name.replace(":", "-") for name in _STANDARD}
+PROBE = "probe"
+_TAKEN = frozenset((*_PLAIN.values(), PROBE))
 _HUB, _HUB_SERVER = ("docker.io", "index.docker.io"), "registry-1.docker.io"
 
 
@@ -85,9 +92,23 @@ def reference(text: str) -> tuple[Repository, Digest]:
         raise BadRepository(f"{text[:200]!r} names no manifest by its digest") from error
 
 
+def is_component(text: str) -> bool:
+    """Whether a text can be one part of a repository's path."""
+    return len(text) <= _LONGEST_COMPONENT and re.fullmatch(_COMPONENT, text) is not None
+
+
 def component(profile: str) -> str:
-    """The last part of the repository of a profile's bundles: `trivy:db` is `trivy-db`."""
-    return re.sub(r"[^a-z0-9]+", "-", profile.lower()).strip("-")
+    """The last part of the repository of a profile's bundles: `trivy:db` is `trivy-db`.
+
+    No two profiles share one: a name that cannot stand as it is gets eight digits of its digest.
+    """
+    plain = _PLAIN.get(profile)
+    if plain is not None:
+        return plain
+    if is_component(profile) and profile not in _TAKEN:
+        return profile
+    told = re.sub(r"[^a-z0-9]+", "-", profile.lower()).strip("-")[:40].strip("-")
+    return f"{told}-{hashlib.sha256(profile.encode()).hexdigest()[:8]}".lstrip("-")
 
 
 def export_tag(export_id: str, archive_id: str | None = None) -> str:

@@ -1,0 +1,374 @@
+"""The driver `oci`: bundles as artefacts of an OCI registry, Trivy's databases as stock Trivy pulls them.
+
+    <repository>/trivy-db      the database; tags 2, latest, YYYYMMDD, <exportId>; the whole bundle refers to it
+    <repository>/<profile>     one layer for each file of the bundle root; tags latest, YYYYMMDD, <exportId>
+
+Each manifest is signed with the tenant's key, in both forms that cosign knows. Blobs come first, then manifests and
+signatures, then the tags of the content; the tags that move are `point`'s.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from stellaops.adapters.oci import downloads, signing
+from stellaops.adapters.oci.logins import read_login
+from stellaops.adapters.oci.registry import RegistryClient
+from stellaops.adapters.oci.transport import Transport
+from stellaops.adapters.oci.uploads import Content, upload
+from stellaops.adapters.target_settings import BadTarget, TargetSettings
+from stellaops.adapters.targets.context import TargetContext
+from stellaops.bundles import layout
+from stellaops.bundles.oci import manifests, names
+from stellaops.bundles.oci.manifests import BadManifest, Descriptor, Identity, Manifest, WireManifest
+from stellaops.bundles.oci.names import BadRepository, Repository
+from stellaops.core import digests
+from stellaops.core.digests import PREFIX, Digest
+from stellaops.exports.errors import DistributionFailed, TargetIsNewer
+from stellaops.exports.run import Archive
+from stellaops.exports.target_ports import Delivered, DeliveredFile, Delivery, Kept, Target, Told
+from stellaops.kit.disk import disk_errors
+from stellaops.signing.ecdsa_p256 import PublicKey, load_public_keys
+
+_AT_ONCE = 4
+_DATABASES = {"trivy:db": (layout.TRIVY_DB, "2"), "trivy:java-db": (layout.TRIVY_JAVA_DB, "1")}
+"""The file that Trivy pulls, and the number of its schema, by the kind of the bundle."""
+
+
+_Done = TypeVar("_Done")
+
+
+def open_target(name: str, settings: TargetSettings, context: TargetContext) -> Target:
+    """See `OpenTarget`."""
+    try:
+        repository = names.repository(settings.need("repository").rstrip("/"))
+    except BadRepository as error:
+        raise BadTarget(f"targets.{name}.repository: {error.what}", hint=error.advice) from error
+    logins, ca_file = settings.get("dockerConfigFile"), settings.get("caFile")
+    place = _Place(
+        repository,
+        None if logins is None else Path(logins),
+        settings.is_on("plainHttp"),
+        None if ca_file is None else Path(ca_file),
+    )
+    return OciTarget(name, place, context)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What the settings say of a registry."""
+
+    repository: Repository
+    logins: Path | None
+    plain: bool
+    ca_file: Path | None
+
+
+class OciTarget:
+    """`exports.target_ports.Target` at a registry. The login is read again for each call."""
+
+    driver: ClassVar[str] = "oci"
+
+    def __init__(self, name: str, place: _Place, context: TargetContext) -> None:
+        self._name, self._place, self._context = name, place, context
+
+    @property
+    def name(self) -> str:
+        """See the port."""
+        return self._name
+
+    def check(self, options: Mapping[str, Any]) -> Sequence[str]:
+        """See the port: a profile may choose the last part of its repository's name."""
+        problems = [
+            f"{key!r} is not a setting of the driver oci; there is name"
+            for key in sorted(options)
+            if key != "name"
+        ]
+        name = options.get("name")
+        if name is not None and not (
+            isinstance(name, str) and names.is_component(name) and name != names.PROBE
+        ):
+            problems.append(f"name: {name!r} is no last part of a repository's name, such as trivy-db")
+        return problems
+
+    def deliver(self, delivery: Delivery, told: Told) -> Delivered:
+        """See the port."""
+        registry = self._open(self._repository(delivery.profile, delivery.options))
+        identity = _identity(delivery)
+        layers = tuple(_layer(delivery.root, file) for file in delivery.files)
+        database = _database(delivery.kind, layers)
+        contents = [Content(layer, delivery.root / layer.annotations[manifests.TITLE]) for layer in layers]
+        contents.append(_in_memory(identity.config(), manifests.BUNDLE_CONFIG))
+        main = None if database is None else manifests.of_database(identity, database)
+        if main is not None:
+            contents.append(_in_memory(manifests.EMPTY, manifests.TRIVY_CONFIG))
+        sent = _send(registry, contents, told)
+        whole = manifests.of_bundle(identity, layers, None if main is None else main.descriptor())
+        self._put(registry, main, whole, delivery.archive)
+        return Delivered(registry.repository.at((main or whole).digest), sent)
+
+    def _put(
+        self, registry: RegistryClient, main: Manifest | None, whole: Manifest, archive: Archive
+    ) -> None:
+        """Send the manifests, sign them, and let the names of the content name them."""
+        signer = self._context.keys.signer(self._context.tenant)
+        if main is not None:
+            _put_once(registry, main)
+            signing.refer(registry, whole, main.digest)
+            signing.sign(registry, main.descriptor(), signer)
+        else:
+            _put_once(registry, whole)
+        signing.sign(registry, whole.descriptor(), signer)
+        export, own = (
+            names.export_tag(archive.export_id),
+            names.export_tag(archive.export_id, archive.archive_id),
+        )
+        if main is not None:
+            _tag(registry, whole, names.bundle_tag(archive.export_id, archive.archive_id))
+        for tag in (own, export):
+            _tag(registry, main or whole, tag)
+
+    def point(self, delivery: Delivery, delivered: Delivered) -> None:
+        """See the port. What the tags stand for is written down first, so that an older bundle finds it."""
+        repository, digest = names.reference(delivered.reference)
+        registry = self._open(repository)
+        found = registry.manifest(digest)
+        if found is None:
+            raise DistributionFailed(f"{delivered.reference} is not there")
+        self._demand_newer(registry, delivery)
+        state = manifests.of_state(digest, delivery.sequence, delivery.generated_at)
+        _send(registry, [_in_memory(manifests.EMPTY, manifests.EMPTY_TYPE)], _silent)
+        before = registry.digest_of(names.STATE)
+        _tag(registry, state, names.STATE)
+        manifest = Manifest(found.content, found.digest, found.media_type or manifests.MANIFEST)
+        for tag in names.moving_tags(delivery.generated_at, _schema(delivery.kind, manifest)):
+            _tag(registry, manifest, tag)
+        if before is not None and before != state.digest:
+            registry.remove_manifest(before)
+
+    def _demand_newer(self, registry: RegistryClient, delivery: Delivery) -> None:
+        latest = registry.manifest(names.LATEST)
+        if latest is None:
+            return
+        whose = manifests.parse(latest.content).annotations
+        theirs = whose.get(manifests.TENANT), whose.get(manifests.PROFILE)
+        if theirs != (delivery.tenant, delivery.profile):
+            what = f"tag latest stands for a bundle of profile {theirs[1]!r} of tenant {theirs[0]!r}"
+            hint = "Give the profiles names of their own at the target, with `settings: {name: …}`."
+            raise DistributionFailed(f"{registry.repository}: {what}", again=False, hint=hint)
+        state = registry.manifest(names.STATE)
+        if state is None:
+            return
+        if manifests.is_behind(manifests.parse(state.content), delivery.sequence, delivery.generated_at):
+            raise TargetIsNewer(f"{registry.repository}: tag latest stands for a newer bundle")
+
+    def fetch(self, kept: Kept, into: Path) -> None:
+        """See the port."""
+        repository, digest = self._kept(kept)
+        registry = self._open(repository)
+        try:
+            files = self._bundle(registry, digest, kept.archive)
+            signing.demand_signature(registry, digest, self._keys())
+        except BadManifest as error:
+            raise DistributionFailed(f"{repository}: {error.what}", again=False) from error
+        with disk_errors(into):
+            for folder in sorted({(into / path).parent for path in files}):
+                folder.mkdir(parents=True, exist_ok=True)
+        tasks = [_fetching(registry, blob, into / path) for path, blob in sorted(files.items())]
+        for _ in _at_once(tasks):
+            pass
+
+    def _bundle(self, registry: RegistryClient, digest: Digest, archive: Archive) -> dict[str, Descriptor]:
+        """The files of a bundle; where users pull the database in it, of the bundle that refers to that."""
+        named = _manifest(registry, digest)
+        if named.config.media_type != manifests.TRIVY_CONFIG:
+            return manifests.files_of(named)
+        whole = _manifest(registry, names.bundle_tag(archive.export_id, archive.archive_id))
+        files = manifests.files_of(whole)
+        database = {layer.digest for layer in named.layers}
+        if whole.subject is None or whole.subject.digest != digest:
+            raise BadManifest(f"the bundle of archive {archive.archive_id} refers to another database")
+        if not database <= {blob.digest for blob in files.values()}:
+            raise BadManifest(f"the bundle of archive {archive.archive_id} does not hold the database")
+        return files
+
+    def newest(self, kept: Kept) -> str | None:
+        """See the port."""
+        registry = self._open(self._repository(kept.profile, kept.options))
+        found = registry.digest_of(names.LATEST)
+        return None if found is None else registry.repository.at(found)
+
+    def remove(self, kept: Kept) -> bool:
+        """See the port. The blobs go when the registry itself collects what no manifest names."""
+        repository, digest = self._kept(kept)
+        registry = self._open(repository)
+        schema = _DATABASES.get(kept.kind, ("", ""))[1]
+        if any(registry.digest_of(tag) == digest for tag in (names.LATEST, schema) if tag):
+            return False
+        whole = registry.digest_of(names.bundle_tag(kept.archive.export_id, kept.archive.archive_id))
+        gone = registry.remove_manifest(digest)
+        for each in (digest, *(() if whole is None else (whole,))):
+            if gone:
+                signing.forget(registry, each)
+        return gone and (whole is None or registry.remove_manifest(whole))
+
+    def probe(self) -> Mapping[str, Any]:
+        """See the port."""
+        began = time.monotonic()
+        registry = self._open(self._place.repository.below(names.PROBE))
+        content = _in_memory(secrets.token_bytes(64), "application/octet-stream")
+        config = _in_memory(manifests.EMPTY, manifests.EMPTY_TYPE)
+        _send(registry, [content, config], _silent)
+        manifest = manifests.build(config.blob, [content.blob], artifact_type=manifests.STATE)
+        tag = f"{names.PROBE}-{secrets.token_hex(6)}"
+        registry.put_manifest(manifest, tag)
+        read = registry.manifest(tag)
+        if read is None or read.content != manifest.content:
+            raise DistributionFailed(f"{registry.repository}:{tag}: what was sent is not what is read")
+        if downloads.small(registry, content.blob, 64) != content.source:
+            raise DistributionFailed(f"{registry.repository}: the blob that was sent is not what is read")
+        remarks = _remarks(registry, manifest.digest)
+        return {
+            "reference": registry.repository.at(manifest.digest),
+            "seconds": round(time.monotonic() - began, 3),
+            "remarks": remarks,
+        }
+
+    def _open(self, repository: Repository) -> RegistryClient:
+        place = self._place
+        transport = Transport(self._context.web, ca_file=place.ca_file, connections=2 * _AT_ONCE)
+        return RegistryClient(
+            transport, repository, lambda: read_login(place.logins, repository), plain=place.plain
+        )
+
+    def _repository(self, profile: str, options: Mapping[str, Any]) -> Repository:
+        return self._place.repository.below(options.get("name") or names.component(profile))
+
+    def _kept(self, kept: Kept) -> tuple[Repository, Digest]:
+        """Where a bundle was brought to, which has to be inside of what the settings say at present."""
+        try:
+            repository, digest = names.reference(kept.reference)
+        except BadRepository as error:
+            raise DistributionFailed(f"target {self._name}: {error.what}", again=False) from error
+        if not str(repository).startswith(f"{self._place.repository}/"):
+            what = f"{kept.reference} is not at {self._place.repository}, where the target is"
+            raise DistributionFailed(f"target {self._name}: {what}", again=False)
+        return repository, digest
+
+    def _keys(self) -> list[PublicKey]:
+        pems, revoked = self._context.keys.trusted(self._context.tenant)
+        keys = [key for pem in pems for key in load_public_keys(pem)]
+        return [key for key in keys if key.key_id not in revoked]
+
+
+def _identity(delivery: Delivery) -> Identity:
+    return Identity(
+        delivery.tenant,
+        delivery.profile,
+        delivery.kind,
+        delivery.archive.export_id,
+        delivery.archive.archive_id,
+        delivery.generated_at,
+    )
+
+
+def _layer(root: Path, file: DeliveredFile) -> Descriptor:
+    with disk_errors(root), (root / file.path).open("rb") as content:
+        head = content.read(8)
+    digest = digests.parse(f"{PREFIX}{file.sha256}")
+    return Descriptor(manifests.media_type(file.path, head), digest, file.bytes, {manifests.TITLE: file.path})
+
+
+def _database(kind: str, layers: Sequence[Descriptor]) -> Descriptor | None:
+    """What stock Trivy is to pull; None where there is none, or where it is encrypted."""
+    path, _ = _DATABASES.get(kind, ("", ""))
+    known = (layout.TRIVY_DB_TYPE, layout.TRIVY_JAVA_DB_TYPE)
+    found = (
+        layer for layer in layers if layer.annotations[manifests.TITLE] == path and layer.media_type in known
+    )
+    return next(found, None)
+
+
+def _schema(kind: str, manifest: Manifest) -> str | None:
+    config = manifests.parse(manifest.content).config.media_type
+    return _DATABASES[kind][1] if kind in _DATABASES and config == manifests.TRIVY_CONFIG else None
+
+
+def _in_memory(content: bytes, kind: str) -> Content:
+    return Content(manifests.blob(content, kind), content)
+
+
+def _silent(event: str, data: Mapping[str, Any]) -> None:
+    """For what is too small to be told."""
+
+
+def _send(registry: RegistryClient, contents: Iterable[Content], told: Told) -> int:
+    """Send the blobs that the registry does not have; the bytes that were sent."""
+    total = 0
+    tasks = [
+        _sending(registry, content) for content in {each.blob.digest: each for each in contents}.values()
+    ]
+    for content, sent in _at_once(tasks):
+        total += sent
+        if sent:
+            told("sent", {"path": content.blob.annotations.get(manifests.TITLE, ""), "bytes": sent})
+    return total
+
+
+def _sending(registry: RegistryClient, content: Content) -> Callable[[], tuple[Content, int]]:
+    def send() -> tuple[Content, int]:
+        with disk_errors(Path()):
+            return content, 0 if registry.has(content.blob) else upload(registry, content)
+
+    return send
+
+
+def _fetching(registry: RegistryClient, blob: Descriptor, file: Path) -> Callable[[], None]:
+    return lambda: downloads.download(registry, blob, file)
+
+
+def _at_once(tasks: Iterable[Callable[[], _Done]]) -> Iterator[_Done]:
+    """What some tasks give, a few at a time; after a failure those that have not begun are left."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        futures = [pool.submit(task) for task in tasks]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def _put_once(registry: RegistryClient, manifest: Manifest) -> None:
+    if registry.digest_of(manifest.digest) is None:
+        registry.put_manifest(manifest)
+
+
+def _tag(registry: RegistryClient, manifest: Manifest, tag: str) -> None:
+    """Let a tag name a manifest; one that does is left, since some registries let tags be written only once."""
+    if registry.digest_of(tag) != manifest.digest:
+        registry.put_manifest(manifest, tag)
+
+
+def _manifest(registry: RegistryClient, reference: str) -> WireManifest:
+    found = registry.manifest(reference)
+    if found is None:
+        raise DistributionFailed(f"{registry.repository}: the manifest {reference} is not there", again=False)
+    return manifests.parse(found.content)
+
+
+def _remarks(registry: RegistryClient, digest: Digest) -> list[str]:
+    """What an operator should know of a registry, with the probe's manifest, which goes."""
+    _, kept = registry.referrers(digest)
+    remarks = [] if kept else ["the registry keeps no index of referrers; the tag sha256-… stands in for it"]
+    if not registry.remove_manifest(digest):
+        remarks.append(
+            "manifests cannot be removed here: retention leaves bundles, and the probe has left its own"
+        )
+    return remarks
