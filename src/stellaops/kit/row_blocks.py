@@ -13,6 +13,7 @@ from stellaops.bundles.rows import Row
 from stellaops.core.canonical_json import escape
 
 _BLOCK = 1 << 20
+_NEWLINE = ord("\n")
 _sha256 = hashlib.sha256
 
 Parse = Callable[[bytes], Row]
@@ -69,7 +70,7 @@ def blocks(pieces: Iterable[bytes], longest: int = layout.LONGEST_LINE) -> Itera
             if held > longest + _BLOCK:
                 raise packed.BadPacking(f"a line is longer than {longest} bytes")
     if pending:
-        if pending[-1][-1:] != b"\n":
+        if pending[-1][-1] != _NEWLINE:
             raise packed.BadPacking("the last line has no newline")
         yield tuple(pending)
 
