@@ -34,7 +34,7 @@ from stellaops.exports.resign_exports import ResignTools, resign_exports
 from stellaops.exports.run import Archive
 from stellaops.exports.run_export import run_export
 from stellaops.kit.verify import verify_bundle
-from tests.support import s3
+from tests.support import faulty_server, s3
 from tests.unit.exports.executing import TENANT, Service, document
 
 ONE = Archive("export-one", "archive-a")
@@ -264,6 +264,19 @@ def test_what_is_in_a_bucket_as_it_was_written_is_not_sent_again_and_what_is_dam
     put(store, tmp_path / "three")
     assert sent == ["/export.json"]
     assert b"".join(store.read(ONE, "export.json")) == FILES["export.json"]
+
+
+def test_a_byte_that_changes_on_the_way_to_a_bucket_is_refused(bucket: s3.Bucket, tmp_path: Path) -> None:
+    with faulty_server.before(bucket.url.rstrip("/").rpartition("/")[0]) as faulty:
+        store = S3Artefacts(place(bucket, tmp_path.name, endpoint=faulty.url), tmp_path / "scratch")
+        flip = faulty_server.FlipRequest(at=1000)
+        faulty.misbehave = faulty_server.always(
+            flip, lambda seen: seen.method == "PUT" and seen.length > 2000
+        )
+        with pytest.raises(ObjectStoreFailed):
+            put(store, tmp_path / "grown")
+        assert faulty.met > 0
+        assert not store.exists(ONE)
 
 
 def test_a_wrong_key_is_refused_and_shows_nowhere(bucket: s3.Bucket, tmp_path: Path) -> None:

@@ -281,7 +281,12 @@ def _opened(place: S3Place) -> tuple[S3Store, str]:
         raise BadObjectStore(
             f"{place.endpoint!r} is reached without TLS, and is not among `egress.allowHttp`"
         )
-    config: S3Config = {"region": place.region, "virtual_hosted_style_request": False}
+    # With checksums the server refuses what changed on the way; its signature of the body not every server looks at.
+    config: S3Config = {
+        "region": place.region,
+        "virtual_hosted_style_request": False,
+        "checksum_algorithm": "SHA256",
+    }
     if place.endpoint:
         config["endpoint"] = place.endpoint.rstrip("/")
     options: ClientConfig = {**_CLIENT, "allow_http": place.plain}

@@ -177,15 +177,15 @@ def _redirect(url: str, response: BaseHTTPResponse) -> str:
     return urljoin(url, location)
 
 
-def tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    """What connections are protected by: the system's certificates and those of a file.
+def tls_context(*ca_files: Path | None) -> ssl.SSLContext:
+    """What connections are protected by: the system's certificates and those of files.
 
     Raises:
         CaFileUnusable: see there.
     """
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if ca_file is not None:
+    for ca_file in filter(None, ca_files):
         try:
             context.load_verify_locations(ca_file)
         except (OSError, ssl.SSLError) as error:
