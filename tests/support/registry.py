@@ -191,10 +191,19 @@ def _certificate(directory: Path) -> Path:
 
 
 class OneKey:
-    """`exports.ports.Keys` with a key in memory."""
+    """`exports.ports.Keys` with one key.
 
-    def __init__(self) -> None:
-        self.key: Signer = ecdsa_p256.generate()
+    Args:
+        file: where it is kept, for other processes; made where it is not there.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        made = ecdsa_p256.generate()
+        if file is not None and file.exists():
+            made = ecdsa_p256.load_private_key(file.read_bytes(), None)
+        elif file is not None:
+            file.write_bytes(made.to_pem(None))
+        self.key: Signer = made
         self.revoked: frozenset[str] = frozenset()
         self.former: tuple[bytes, ...] = ()
 
