@@ -20,10 +20,15 @@ from stellaops.adapters.files.kept_lists import FileKeptLists
 from stellaops.adapters.files.workspace import FileWorkspace
 from stellaops.adapters.keys.disk import passphrase_file
 from stellaops.adapters.keys.file import FileKeyStore
+from stellaops.adapters.keys.link_keys import FileLinkKeys
 from stellaops.adapters.keys.openpgp import SequoiaOpenPgp, read_keys
 from stellaops.adapters.keys.services.context import ServiceContext
 from stellaops.adapters.keys.services.registry import KeyServices
+from stellaops.adapters.mirrors.bucket import MirrorBucket
+from stellaops.adapters.mirrors.directory import MirrorDirectory
+from stellaops.adapters.mirrors.opening import BUCKET, open_bucket
 from stellaops.adapters.objects.opening import open_artefacts
+from stellaops.adapters.retention_settings import retention_grace, retention_rules
 from stellaops.adapters.scanners.trivy import StockTrivy
 from stellaops.adapters.settings import Settings
 from stellaops.adapters.sql import migrations, schema
@@ -32,43 +37,61 @@ from stellaops.adapters.sql.administration import Stores
 from stellaops.adapters.sql.audit import SqlAudit
 from stellaops.adapters.sql.authority import SqlClients, SqlTenants, SqlTokenKeys
 from stellaops.adapters.sql.changes import SqlChanges
+from stellaops.adapters.sql.chores import SqlChores
+from stellaops.adapters.sql.download_tokens import SqlDownloadTokens
 from stellaops.adapters.sql.engine import open_engine
 from stellaops.adapters.sql.evidence import SqlEvidence
 from stellaops.adapters.sql.findings import SqlAdvisories, SqlSboms, selected_findings
 from stellaops.adapters.sql.freshness import SqlFreshness
+from stellaops.adapters.sql.import_counts import SqlImportCounts
 from stellaops.adapters.sql.imports import SqlImports
 from stellaops.adapters.sql.inspection import SqlInspection
 from stellaops.adapters.sql.losses import SqlLosses
+from stellaops.adapters.sql.metering import SqlMetering
+from stellaops.adapters.sql.mirrors import SqlDomains, SqlPublications
 from stellaops.adapters.sql.policies import SqlPolicies
 from stellaops.adapters.sql.projections import SqlProjections
+from stellaops.adapters.sql.pruning import SqlEvidenceFloor
 from stellaops.adapters.sql.pulls import SqlPulls
 from stellaops.adapters.sql.quarantine import SqlQuarantine
 from stellaops.adapters.sql.records import SqlRecords
+from stellaops.adapters.sql.retention import SqlBundleTurns, SqlPasses, SqlPins
 from stellaops.adapters.sql.schedules import SqlSchedules
 from stellaops.adapters.sql.service import SqlProfiles, SqlRuns
 from stellaops.adapters.sql.sources import SqlSources
+from stellaops.adapters.sql.staging_rooms import SqlStagingRooms
+from stellaops.adapters.sql.storage import SqlStorage, database_bytes
+from stellaops.adapters.sql.target_checks import SqlTargetChecks
+from stellaops.adapters.sql.target_latest import SqlLatest
 from stellaops.adapters.sql.target_turns import SqlTurns
 from stellaops.adapters.sql.vex_consensus import SqlConsensus
 from stellaops.adapters.sql.vex_exports import SqlVexRows
 from stellaops.adapters.targets.context import TargetContext
 from stellaops.adapters.targets.registry import SettingsTargets
+from stellaops.adapters.telemetry.metrics import Watched
+from stellaops.adapters.telemetry.upkeep import Places
 from stellaops.adapters.web.client import WebClient, WebSettings
 from stellaops.adapters.web.download import FileSpools, Network
 from stellaops.authority.check_tokens import Access
 from stellaops.authority.issue_tokens import Issuer
 from stellaops.authority.login_limits import LoginLimits
-from stellaops.authority.manage_keys import active_signer, trusted_keys
+from stellaops.authority.manage_keys import active_signer, named_signer, trusted_keys
 from stellaops.authority.tokens import TokenSettings
 from stellaops.core.egress import EgressPolicy, networks
 from stellaops.core.errors import MissingPrerequisite
 from stellaops.exports.build_delta import DeltaTools
 from stellaops.exports.control_runs import ControlTools
+from stellaops.exports.deliver import DeliverTools
 from stellaops.exports.issue_freshness import FreshnessTools
+from stellaops.exports.pin_runs import PinTools
 from stellaops.exports.plan_run import Tools
 from stellaops.exports.ports import ArtefactStore
+from stellaops.exports.prune_exports import RetentionTools
 from stellaops.exports.submit_run import SubmitTools
+from stellaops.exports.verify_targets import VerifyTools
 from stellaops.findings import find
 from stellaops.ingest.pull import PullTools
+from stellaops.mirrors.publish import PublishTools
 from stellaops.signing.interface import Signer
 from stellaops.signing.key_services import Patience
 
@@ -262,6 +285,16 @@ class Local:
         return SqlClients(self.service_engine)
 
     @cached_property
+    def download_tokens(self) -> SqlDownloadTokens:
+        """Tokens that open downloads and nothing else."""
+        return SqlDownloadTokens(self.service_engine)
+
+    @cached_property
+    def link_keys(self) -> FileLinkKeys:
+        """What signs links to files of bundles."""
+        return FileLinkKeys(self.data_dir / "authority" / "links")
+
+    @cached_property
     def audit(self) -> SqlAudit:
         """The audit log."""
         return SqlAudit(self.service_engine)
@@ -316,13 +349,55 @@ class Local:
     def submit_tools(self) -> SubmitTools:
         """What submissions to the queue work with."""
         return SubmitTools(
-            self.runs, self.profiles, self.evidence, self.policies, self.limits, self.queue, new_run_id, now
-        )
+            self.runs, self.profiles, self.evidence, self.policies, self.limits, self.queue, new_run_id, now,
+            self.storage,
+        )  # fmt: skip
 
     @cached_property
     def losses(self) -> SqlLosses:
         """Attempts that were lost with their processes."""
         return SqlLosses(self.service_engine)
+
+    @cached_property
+    def storage(self) -> SqlStorage:
+        """How much is kept."""
+        return SqlStorage(self.service_engine)
+
+    @cached_property
+    def target_checks(self) -> SqlTargetChecks:
+        """What was last found at targets."""
+        return SqlTargetChecks(self.service_engine)
+
+    @cached_property
+    def staging_rooms(self) -> SqlStagingRooms:
+        """The disks that bundles are built on."""
+        return SqlStagingRooms(self.service_engine)
+
+    @property
+    def verify_tools(self) -> VerifyTools:
+        """What verification at targets works with."""
+        return VerifyTools(
+            self.runs, self.profiles, self.artefacts, self.targets, self.latest_names, self.target_checks,
+            self.tenant_keys, self.scanner, self.workspace, time.sleep, now,
+        )  # fmt: skip
+
+    @property
+    def watched(self) -> Watched:
+        """What metrics are made of."""
+        databases = {
+            "evidence": lambda: database_bytes(self.evidence_engine),
+            "service": lambda: database_bytes(self.service_engine),
+        }
+        places = Places(
+            self.storage, self.tenants.list, self.staging_rooms.all, databases, self.target_checks
+        )
+        metering, imports = SqlMetering(self.service_engine), SqlImportCounts(self.evidence_engine)
+        return Watched(metering, imports, self.chores, self.queue.workers, places)
+
+    @cached_property
+    def chores(self) -> SqlChores:
+        """What workers do by themselves now and then."""
+        return SqlChores(self.service_engine)
 
     @cached_property
     def schedules(self) -> SqlSchedules:
@@ -343,6 +418,16 @@ class Local:
     def targets(self) -> SettingsTargets:
         """Places that bundles are brought to."""
         return SettingsTargets(self.settings.targets, self._target_context, SqlTurns(self.service_engine))
+
+    @cached_property
+    def latest_names(self) -> SqlLatest:
+        """What the moving names of targets stand for."""
+        return SqlLatest(self.service_engine)
+
+    @property
+    def delivery(self) -> DeliverTools:
+        """What brings bundles to targets."""
+        return DeliverTools(self.targets, self.latest_names, self.artefacts, time.sleep, _CHANCE.random, now)
 
     def _target_context(self, tenant: str) -> TargetContext:
         scratch = self.data_dir / "exports" / ".staging"
@@ -390,7 +475,43 @@ class Local:
     @property
     def control_tools(self) -> ControlTools:
         """What controls of runs work with, where there is no queue."""
-        return ControlTools(self.runs, self.artefacts, None, now)
+        return ControlTools(self.runs, self.artefacts, None, now, self.bundle_turns, self.pins)
+
+    @cached_property
+    def pins(self) -> SqlPins:
+        """Runs that retention leaves alone."""
+        return SqlPins(self.service_engine)
+
+    @cached_property
+    def bundle_turns(self) -> SqlBundleTurns:
+        """Who decides about the bundles of tenants."""
+        return SqlBundleTurns(self.service_engine, self.data_dir / "locks")
+
+    @property
+    def pin_tools(self) -> PinTools:
+        """What pins of runs work with."""
+        return PinTools(self.runs, self.pins, self.bundle_turns, now)
+
+    @property
+    def retention_tools(self) -> RetentionTools:
+        """What passes of retention work with."""
+        passes = SqlPasses(self.service_engine)
+        return RetentionTools(
+            runs=self.runs,
+            profiles=self.profiles,
+            artefacts=self.artefacts,
+            pins=self.pins,
+            turns=self.bundle_turns,
+            evidence=SqlEvidenceFloor(self.evidence_engine),
+            lists=FileKeptLists(self.data_dir / "lists"),
+            passes=passes,
+            tenants=passes,
+            targets=self.targets,
+            latest=self.latest_names,
+            rules=retention_rules(self.settings),
+            grace=retention_grace(self.settings),
+            now=now,
+        )
 
     @property
     def delta_tools(self) -> DeltaTools:
@@ -428,10 +549,43 @@ class Local:
             keys=self.tenant_keys,
             scanner=self.scanner,
             deltas=self.delta_tools,
+            turns=self.bundle_turns,
             freshness=self.freshness_tools,
+            delivery=self.delivery,
             projection_versions=schema.VERSIONS,
+            wrapping=self.key_services,
+            limits=self.limits,
+            storage=self.storage,
             now=now,
         )
+
+    @cached_property
+    def mirror_domains(self) -> SqlDomains:
+        """Domains of mirrors."""
+        return SqlDomains(self.service_engine, now)
+
+    @cached_property
+    def mirror_publications(self) -> SqlPublications:
+        """What was published where."""
+        return SqlPublications(self.service_engine)
+
+    def mirror_places(self, place: str | None) -> tuple[MirrorDirectory, list[MirrorBucket]]:
+        """Where mirrors are made, and where they are copied to.
+
+        Args:
+            place: a directory, or `s3://…`; `mirrors` in the data directory when None.
+        """
+        own = MirrorDirectory(self.data_dir / "mirrors")
+        if place is None:
+            return own, []
+        if place.startswith(BUCKET):
+            return own, [open_bucket(place, self.settings, self.web_settings, now)]
+        return MirrorDirectory(Path(place)), []
+
+    @property
+    def publish_tools(self) -> PublishTools:
+        """What mirrors are published with."""
+        return PublishTools(self.export_tools, self.mirror_domains, self.mirror_publications)
 
 
 class ServerExtraMissing(MissingPrerequisite):
@@ -460,8 +614,10 @@ class TenantKeys:
     def __init__(self, store: FileKeyStore) -> None:
         self._store = store
 
-    def signer(self, tenant: str) -> Signer:
+    def signer(self, tenant: str, key: str | None = None) -> Signer:
         """See the port."""
+        if key is not None:
+            return named_signer(self._store, self._store, tenant, key)
         return active_signer(self._store, self._store, tenant, now=now())
 
     def trusted(self, tenant: str) -> tuple[tuple[bytes, ...], frozenset[str]]:

@@ -11,10 +11,21 @@ import pytest
 
 from stellaops.adapters.sql import migrations
 from stellaops.adapters.sql.idempotency import KEPT, LEASE, Begun, Kept, SqlIdempotency
-from stellaops.adapters.sql.metering import BYTES, DURATION, FAILURES, VERIFY_FAILURES, SqlMetering
+from stellaops.adapters.sql.metering import (
+    BYTES,
+    DURATION,
+    FAILURES,
+    PUSH,
+    UNREACHED,
+    VERIFY_FAILURES,
+    SqlMetering,
+)
 from stellaops.adapters.sql.service import SqlRuns
+from stellaops.adapters.sql.staging_rooms import FORGOTTEN, SqlStagingRooms, StagingRoom
+from stellaops.adapters.sql.storage import SqlStorage, database_bytes
 from stellaops.exports.events import Event, EventType
-from stellaops.exports.run import Archive, Artifact, Run, RunStatus
+from stellaops.exports.run import Artifact, Run, RunStatus
+from stellaops.exports.storage import used
 from tests.contract.stores import NOON, Place
 
 _SECOND = timedelta(seconds=1)
@@ -33,6 +44,11 @@ def runs(place: Place) -> SqlRuns:
 @pytest.fixture
 def metering(place: Place) -> SqlMetering:
     return SqlMetering(place.engine(migrations.SERVICE))
+
+
+@pytest.fixture
+def storage(place: Place) -> SqlStorage:
+    return SqlStorage(place.engine(migrations.SERVICE))
 
 
 def test_an_answer_is_kept_for_a_day(answers: SqlIdempotency) -> None:
@@ -90,8 +106,7 @@ def _run(number: int = 0, **more: object) -> Run:
     found = Run(
         f"run-{number}", "default", "nightly", "r1", "json:raw", {}, RunStatus.RUNNING, NOON,
         started_at=NOON, finished_at=NOON + 45 * _SECOND, attempt=1, export_id="e", archive_id="a",
-        artifacts=(Artifact("x", "x", "sha256:00", 1000),), durations={"distribute": 2.0},
-        targets=({"target": "http", "status": "succeeded"},),
+        artifacts=(Artifact("x", "x", "sha256:00", 1000),),
     )  # fmt: skip
     return replace(found, **more)  # type: ignore[arg-type]
 
@@ -134,19 +149,99 @@ def test_failures_are_counted_by_their_code(runs: SqlRuns, metering: SqlMetering
     assert _numbers(metering, f"{DURATION}_count") == []
 
 
+def test_each_delivery_is_timed_by_its_driver_whenever_it_happens(
+    runs: SqlRuns, metering: SqlMetering
+) -> None:
+    def event(status: str, **more: object) -> Event:
+        return Event(
+            EventType.DISTRIBUTED, NOON, {"target": "edge", "driver": "oci", "status": status, **more}
+        )
+
+    run = runs.change(runs.add(_run(), []), [event("succeeded", seconds=2.5), event("failed", seconds=9.0)])
+    run = runs.change(replace(run, status=RunStatus.SUCCEEDED), [Event(EventType.SUCCEEDED, NOON)])
+    runs.change(run, [event("succeeded", seconds=0.5)])
+    assert _numbers(metering, f"{PUSH}_count", driver="oci", profile="nightly") == [2]
+    assert _numbers(metering, f"{PUSH}_sum", driver="oci") == [3.0]
+
+
 def test_runs_that_end_at_once_are_all_counted(runs: SqlRuns, metering: SqlMetering) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: _end(runs, _run(n), RunStatus.SUCCEEDED, EventType.SUCCEEDED), range(24)))
     assert _numbers(metering, f"{DURATION}_count") == [24]
 
 
-def test_an_archive_that_runs_share_takes_room_once(runs: SqlRuns, metering: SqlMetering) -> None:
+def test_deliveries_are_counted_by_their_driver_and_the_download_from_here_is_none(
+    runs: SqlRuns, metering: SqlMetering
+) -> None:
+    def told(driver: str, status: str, seconds: float) -> Event:
+        return Event(EventType.DISTRIBUTED, NOON, {"driver": driver, "status": status, "seconds": seconds})
+
+    run = runs.add(_run(), [])
+    run = runs.change(run, [told("http", "succeeded", 0), told("oci", "succeeded", 40)])
+    runs.change(
+        run, [told("oci", "failed", 3), told("object", "succeeded", 0.5), told("oci", "succeeded", 2)]
+    )
+    assert _numbers(metering, f"{PUSH}_count", driver="oci") == [2]
+    assert _numbers(metering, f"{PUSH}_sum", driver="oci") == [42]
+    assert _numbers(metering, f"{PUSH}_bucket", driver="oci", le="60.0") == [2]
+    assert _numbers(metering, f"{PUSH}_count") == [1, 2]
+    assert _numbers(metering, UNREACHED) == [1]
+
+
+def test_a_run_that_succeeds_when_its_targets_are_back_says_nothing_of_how_long_runs_take(
+    runs: SqlRuns, metering: SqlMetering
+) -> None:
+    run = _end(runs, _run(error_code="distribution"), RunStatus.FAILED, EventType.FAILED)
+    late = Event(EventType.SUCCEEDED, NOON, {"late": True})
+    runs.change(replace(run, status=RunStatus.SUCCEEDED, finished_at=NOON + timedelta(days=3)), [late])
+    assert _numbers(metering, FAILURES, error_code="distribution") == [1]
+    assert _numbers(metering, BYTES) == [1000]
+    assert _numbers(metering, f"{DURATION}_count") == []
+
+
+def test_bundles_are_added_up_by_tenant_store_and_profile_each_once(
+    runs: SqlRuns, storage: SqlStorage
+) -> None:
+    edge = {"target": "edge", "driver": "oci", "status": "succeeded"}
+    lost = {"target": "away", "driver": "oci", "status": "failed"}
     for number in range(3):
-        _end(runs, _run(number), RunStatus.SUCCEEDED, EventType.SUCCEEDED)
-    other = _run(9, export_id="other")
-    assert other.archive == Archive("other", "a")
-    _end(runs, other, RunStatus.SUCCEEDED, EventType.SUCCEEDED)
-    assert metering.archived_bytes() == 2000
+        runs.add(_run(number, status=RunStatus.SUCCEEDED, targets=(edge, lost) if number else ()), [])
+    runs.add(_run(3, export_id="other", profile="weekly", status=RunStatus.HELD), [])
+    runs.add(_run(4, export_id="acme", tenant="acme", status=RunStatus.FAILED, error_code="gate"), [])
+    for gone in (
+        _run(5, export_id="gone", status=RunStatus.EXPIRED),
+        _run(6, export_id="gone-too", status=RunStatus.FAILED, removed_at=NOON),
+        _run(7, export_id=None, archive_id=None),
+    ):
+        runs.add(gone, [])
+    found = [(each.tenant, each.store, each.profile, each.bytes, each.bundles) for each in storage.stored()]
+    assert found == [
+        ("acme", "artefacts", "nightly", 1000, 1),
+        ("default", "artefacts", "nightly", 1000, 1),
+        ("default", "artefacts", "weekly", 1000, 1),
+        ("default", "edge", "nightly", 1000, 1),
+    ]
+    assert used(storage, "default") == 2000
+    assert [each.tenant for each in storage.stored("acme")] == ["acme"]
+
+
+def test_the_size_of_a_store_is_told_by_its_database(place: Place) -> None:
+    engine = place.engine(migrations.SERVICE)
+    before = database_bytes(engine)
+    assert before > 50_000
+    store = SqlRuns(engine)
+    store.add(_run(warnings=tuple(f"{number:x}" * 40 for number in range(1 << 14))), [])
+    assert database_bytes(engine) > before
+
+
+def test_machines_tell_of_their_disks_until_they_are_gone(place: Place) -> None:
+    rooms = SqlStagingRooms(place.engine(migrations.SERVICE))
+    rooms.note(StagingRoom("a", "/x", NOON, 100, 50, 5))
+    rooms.note(StagingRoom("b", "/x", NOON, 100, 40, 0))
+    rooms.note(StagingRoom("a", "/x", NOON + _SECOND, 100, 30, 6))
+    assert [(each.host, each.free, each.staged) for each in rooms.all()] == [("a", 30, 6), ("b", 40, 0)]
+    rooms.note(StagingRoom("a", "/x", NOON + FORGOTTEN + _SECOND, 100, 30, 6))
+    assert [each.host for each in rooms.all()] == ["a"]
 
 
 def test_heads_are_those_of_runs_that_are(runs: SqlRuns) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from stellaops.exports.errors import DistributionFailed, TargetNotFound
+from stellaops.exports.errors import DistributionFailed, TargetIsNewer, TargetNotFound
 from stellaops.exports.run import Archive
 from stellaops.exports.target_ports import Delivered, DeliveredFile, Delivery, Kept, Target, Told
 
@@ -164,7 +164,7 @@ class FakeTarget:
     def point(self, delivery: Delivery, delivered: Delivered) -> None:
         now = self.place.moving.get(delivery.profile)
         if now is not None and now[1] > delivery.sequence:
-            raise DistributionFailed("something newer is there already", again=False)
+            raise TargetIsNewer("something newer is there already")
         self.place.moving[delivery.profile] = (delivered.reference, delivery.sequence)
         self.place.moves.append((delivered.reference, delivery.sequence))
 

@@ -177,6 +177,8 @@ class RunForm(Form, frozen=True):
     held: list[str]
     approved_by: str | None
     shared_from: str | None
+    expired: str | None
+    removed_at: datetime | None
 
 
 class RunRemoved(Form, frozen=True):
@@ -247,17 +249,6 @@ class WorkerForm(Form, frozen=True):
     runs: list[str]
 
 
-class QuotaForm(Form, frozen=True):
-    """What a tenant may have, and has."""
-
-    tenant: str
-    max_active_runs: int
-    max_queued_runs: int
-    running: int
-    pending: int
-    held: int
-
-
 class AuditForm(Form, frozen=True):
     """One change: who, what, from where, and what it was before and after."""
 
@@ -288,16 +279,33 @@ class KeyForm(Form, frozen=True):
     public_key: str
 
 
+class LatestForm(Form, frozen=True):
+    """What the moving names of a target stand for, for one profile."""
+
+    profile: str
+    run_id: str
+    sequence: int
+    reference: str
+    at: datetime
+
+
 class TargetForm(Form, frozen=True):
     """Where bundles are brought: `http` is the store that downloads come from."""
 
     name: str
     driver: str
+    problem: str | None
+    latest: list[LatestForm]
 
 
 class TargetTest(Form, frozen=True):
-    """Whether a target answers."""
+    """Whether a target answers: something small was sent, read back and removed."""
 
     name: str
     status: Literal["ok", "failed"]
     detail: str
+    reference: str | None
+    seconds: float | None
+    remarks: list[str]
+    error_code: str | None
+    hint: str | None

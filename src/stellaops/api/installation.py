@@ -1,4 +1,4 @@
-"""Routes about what runs share: queue, workers, quotas, audit, keys, targets."""
+"""Routes about what runs share: queue, workers, audit, keys."""
 
 from __future__ import annotations
 
@@ -12,13 +12,10 @@ from stellaops.api.forms import (
     AuditForm,
     KeyForm,
     QueueForm,
-    QuotaForm,
-    TargetForm,
-    TargetTest,
     WorkerForm,
 )
 from stellaops.api.frame.answers import answer
-from stellaops.api.frame.errors import InvalidRequest, NotAvailable
+from stellaops.api.frame.errors import InvalidRequest
 from stellaops.api.operation import Answer, Call, Operation
 from stellaops.api.paging import Page, PageQuery, cursor_of, place_of
 from stellaops.authority import manage_keys
@@ -27,15 +24,10 @@ from stellaops.authority.audit import AuditFilter
 from stellaops.authority.keys import KeyNotFound, KeyRecord
 from stellaops.authority.tenants import BadTenantName, demand_name
 from stellaops.core import timestamps
-from stellaops.core.errors import StellaError
-from stellaops.exports.distribute_run import check_target
-from stellaops.exports.errors import TargetNotFound
 from stellaops.exports.ports import QueueStatus
-from stellaops.exports.profile import DRIVERS
-from stellaops.exports.run import Archive, RunStatus
+from stellaops.exports.run import RunStatus
 
 READ, RUN = "export:read", "export:run"
-_PROBE = Archive("probe", "probe")
 Text = Annotated[str, msgspec.Meta(max_length=200)]
 
 
@@ -101,21 +93,6 @@ def workers(call: Call) -> Response:
     return answer(Page(items))
 
 
-def quotas(call: Call) -> Response:
-    """What the tenant may have, and has."""
-    limits, runs = call.local.limits.limits(call.tenant), call.local.runs
-    return answer(
-        {
-            "tenant": call.tenant,
-            "maxActiveRuns": limits.max_active_runs,
-            "maxQueuedRuns": limits.max_queued_runs,
-            "running": runs.count(call.tenant, RunStatus.RUNNING),
-            "pending": runs.count(call.tenant, RunStatus.PENDING),
-            "held": runs.count(call.tenant, RunStatus.HELD),
-        }
-    )
-
-
 def audit(call: Call) -> Response:
     """Who changed what, newest first."""
     query: AuditQuery = call.query
@@ -163,27 +140,6 @@ def public_keys(call: Call) -> Response:
     return Response(pem, 200, {"cache-control": "public, max-age=60"}, "application/x-pem-file")
 
 
-def targets(call: Call) -> Response:
-    """Where bundles can be brought."""
-    return answer(Page([{"name": name, "driver": name} for name in DRIVERS]))
-
-
-def probe_target(call: Call) -> Response:
-    """Whether a target answers."""
-    name = call.path["id"]
-    check_target(name)
-    try:
-        call.local.artefacts.exists(_PROBE)
-    except StellaError as error:
-        return answer({"name": name, "status": "failed", "detail": error.what})
-    return answer({"name": name, "status": "ok", "detail": "the store of artefacts answers"})
-
-
-def retention(call: Call) -> Response:
-    """There is none in this release."""
-    raise NotAvailable("retention is not part of this release: bundles stay until their runs are deleted")
-
-
 _QUEUE = Answer("What waits and what runs", QueueForm)
 _EXPORT = "/api/export"
 OPERATIONS = (
@@ -203,10 +159,6 @@ OPERATIONS = (
         answers={200: Answer("Alive, or being taken over", Page[WorkerForm])},
     ),
     Operation(
-        "getQuotas", "GET", f"{_EXPORT}/quotas", "What the tenant may have, and has", quotas, READ,
-        answers={200: Answer("Its limits and numbers", QuotaForm)},
-    ),
-    Operation(
         "listAudit", "GET", f"{_EXPORT}/audit", "Who changed what, newest first", audit, READ, query=AuditQuery,
         answers={200: Answer("A page of records", Page[AuditForm])},
     ),
@@ -218,21 +170,5 @@ OPERATIONS = (
         "getPublicKeys", "GET", "/tenants/{tenant}/export-center.pub", "The keys that verify a tenant's exports",
         public_keys, public=True,
         answers={200: Answer("In PEM, one after the other", media="application/x-pem-file")}, errors=(KeyNotFound,),
-    ),
-    Operation(
-        "listTargets", "GET", f"{_EXPORT}/targets", "Where bundles can be brought", targets, READ,
-        answers={200: Answer("Their names and drivers", Page[TargetForm])},
-    ),
-    Operation(
-        "testTarget", "POST", f"{_EXPORT}/targets/{{id}}/test", "Whether a target answers", probe_target, RUN,
-        answers={200: Answer("What it said", TargetTest)}, errors=(TargetNotFound,),
-    ),
-    Operation(
-        "getRetention", "GET", f"{_EXPORT}/retention", "How long bundles are kept; not in this release", retention,
-        READ, errors=(NotAvailable,),
-    ),
-    Operation(
-        "runRetention", "POST", f"{_EXPORT}/retention", "Remove what is over; not in this release", retention, RUN,
-        errors=(NotAvailable,),
     ),
 )  # fmt: skip

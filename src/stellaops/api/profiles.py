@@ -25,6 +25,7 @@ from stellaops.core import timestamps
 from stellaops.core.errors import AlreadyExists
 from stellaops.exports import manage_profiles, profile
 from stellaops.exports.errors import InvalidProfile, InvalidSelector, ProfileNotFound, UnsupportedSchema
+from stellaops.exports.manage_targets import check_destinations
 from stellaops.exports.ports import RunFilter
 from stellaops.exports.profile import Profile
 from stellaops.exports.run import RunStatus
@@ -59,6 +60,7 @@ def history(call: Call) -> Response:
 def create(call: Call) -> Response:
     """Store a profile."""
     document = profile.read(call.body)
+    check_destinations(call.tenant, document.spec, call.local.targets)
     made = manage_profiles.create_profile(
         call.tenant, document, call.local.profiles, now=now(), by=call.principal.client
     )
@@ -69,9 +71,11 @@ def change(call: Call) -> Response:
     """Store the next revision of a profile."""
     current = _find(call)
     wanted: ProfileChange = call.body
+    document = profile.read(_changed(current, wanted))
+    check_destinations(call.tenant, document.spec, call.local.targets)
     changed = manage_profiles.update_profile(
         call.tenant,
-        profile.read(_changed(current, wanted)),
+        document,
         wanted.change_reason,
         call.local.profiles,
         now=now(),

@@ -8,6 +8,7 @@ from stellaops.api import (
     authority_keys,
     comparing,
     concelier,
+    downloads,
     events,
     evidence,
     excititor,
@@ -16,8 +17,11 @@ from stellaops.api import (
     installation,
     policy,
     profiles,
+    retention,
     runs,
+    targets,
     token,
+    upkeep,
 )
 from stellaops.api.operation import Operation
 
@@ -26,9 +30,13 @@ MODULES = (
     runs,
     events,
     artifacts,
+    downloads,
     freshness,
     comparing,
     installation,
+    targets,
+    retention,
+    upkeep,
     concelier,
     excititor,
     policy,

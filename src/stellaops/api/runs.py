@@ -12,7 +12,6 @@ from starlette.responses import Response
 from stellaops.api.forms import (
     RunApproval,
     RunCancellation,
-    RunDistribution,
     RunForm,
     RunRemoved,
     RunReplay,
@@ -28,19 +27,17 @@ from stellaops.bootstrap import run_id_of
 from stellaops.core.digests import Digest
 from stellaops.core.timestamps import EPOCH
 from stellaops.exports import control_runs, manage_runs, submit_run
-from stellaops.exports.distribute_run import distribute_run
 from stellaops.exports.errors import (
-    BundleGone,
     InvalidSelector,
     PolicyNotApplied,
     PolicySnapshotRequired,
     ProfileNotFound,
     RunChanged,
+    RunKept,
     RunNotFound,
     RunQuotaExceeded,
     RunState,
     SnapshotUnknown,
-    TargetNotFound,
 )
 from stellaops.exports.ports import RunFilter
 from stellaops.exports.run import Run, RunStatus
@@ -121,7 +118,7 @@ def cancel(call: Call) -> Response:
     """End a run that has not ended."""
     run = find(call)
     ended = control_runs.cancel_run(call.tenant, run.id, control_tools(call), by=call.principal.client)
-    return _changed(call, run, ended, call.body.reason)
+    return changed(call, run, ended, call.body.reason)
 
 
 def approve(call: Call) -> Response:
@@ -129,14 +126,7 @@ def approve(call: Call) -> Response:
     run = find(call)
     let = control_runs.approve_run(call.tenant, run.id, control_tools(call), by=call.principal.client)
     call.change.details["held"] = list(run.held)
-    return _changed(call, run, let, call.body.reason)
-
-
-def distribute(call: Call) -> Response:
-    """Bring a bundle to its targets again."""
-    run = find(call)
-    done = distribute_run(call.tenant, run.id, call.body.target, control_tools(call))
-    return _changed(call, run, done, "")
+    return changed(call, run, let, call.body.reason)
 
 
 def delete(call: Call) -> Response:
@@ -154,7 +144,11 @@ def find(call: Call) -> Run:
     Raises:
         RunNotFound: see there.
     """
-    return manage_runs.find_run(call.tenant, call.path["id"], call.local.runs)
+    run = manage_runs.find_run(call.tenant, call.path["id"], call.local.runs)
+    confined = call.principal.confined
+    if confined is not None and not confined.admits(run.id, run.profile):
+        raise RunNotFound(f"tenant {call.tenant} has no run {call.path['id'][:80]!r} that this token opens")
+    return run
 
 
 def _run_id(call: Call) -> str:
@@ -178,7 +172,8 @@ def _accepted(call: Call, made: Run) -> Response:
     return answer(made.to_wire(), 202, {"location": f"/api/export/runs/{made.id}"})
 
 
-def _changed(call: Call, before: Run, after: Run, reason: str) -> Response:
+def changed(call: Call, before: Run, after: Run, reason: str) -> Response:
+    """The answer about a run that was changed, and what the audit log says of it."""
     told = call.change
     told.target, told.reason = f"run/{after.id}", reason
     told.before, told.after = _digest(before), _digest(after)
@@ -229,7 +224,7 @@ OPERATIONS = (
     Operation(
         "deleteRun", "DELETE", f"{_PATH}/{{id}}", "Forget a run, and its bundle where no other run has the same",
         delete, RUN, query=DryRun, answers={200: Answer("What was removed", RunRemoved)},
-        errors=(RunNotFound, RunState), mutating=True, action="run.deleted",
+        errors=(RunNotFound, RunState, RunKept), mutating=True, action="run.deleted",
     ),
     Operation(
         "cancelRun", "POST", f"{_PATH}/{{id}}/cancel", "End a run that has not ended", cancel, RUN,
@@ -244,10 +239,5 @@ OPERATIONS = (
     Operation(
         "approveRun", "POST", f"{_PATH}/{{id}}/approve", "Let a held run go on", approve, RUN, body=RunApproval,
         answers={200: _RUN}, errors=(RunNotFound, RunState, RunChanged), mutating=True, action="run.approved",
-    ),
-    Operation(
-        "distributeRun", "POST", f"{_PATH}/{{id}}/distribute", "Bring a bundle to its targets again", distribute, RUN,
-        body=RunDistribution, required=False, answers={200: _RUN},
-        errors=(RunNotFound, RunState, RunChanged, BundleGone, TargetNotFound), mutating=True, action="run.distributed",
     ),
 )  # fmt: skip

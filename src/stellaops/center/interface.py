@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+from stellaops.authority.download_tokens import Wanted as TokenWanted
 from stellaops.authority.manage_clients import Wanted
 from stellaops.center.wire import Wire
 
@@ -324,6 +325,18 @@ class Exports(Protocol):
         """Remove a run's record, and its bundle where no other run has the same."""
         ...
 
+    def distribute(self, run_id: str, target: str | None = None, progress: Progress = silent) -> Wire:
+        """Bring a run's bundle to one target, or to all of its profile; the run with what came of each."""
+        ...
+
+    def targets(self) -> list[Wire]:
+        """Where bundles can be brought: `name driver problem latest[]`."""
+        ...
+
+    def test_target(self, name: str) -> Wire:
+        """Whether a target answers: `name status detail reference seconds remarks errorCode hint`."""
+        ...
+
     def download(self, run_id: str, target: Path, progress: Progress = silent) -> Wire:
         """Copy a run's bundle to a directory, which is then the bundle root; all or nothing."""
         ...
@@ -338,6 +351,72 @@ class Exports(Protocol):
 
     def diff(self, old: str, new: str) -> Wire:
         """What changed between two runs."""
+        ...
+
+
+class Retention(Protocol):
+    """How long a tenant's bundles are kept."""
+
+    def show(self) -> Wire:
+        """`rules` of profiles; which runs' bundles `stays` and `goes` and `why`; `pins`; the `last` pass."""
+        ...
+
+    def run(self, *, dry_run: bool = False, every_tenant: bool = False) -> Wire:
+        """One pass: `expired` runs and why, `archives` and `targets` that they went from, `evidence`, `failures`."""
+        ...
+
+    def pin(self, run_id: str, reason: str, *, legal_hold: bool = False) -> Wire:
+        """Let a run's bundle stay: `runId kind reason by at`."""
+        ...
+
+    def unpin(self, run_id: str, reason: str, *, legal_hold: bool = False) -> Wire:
+        """Leave it to the rules again."""
+        ...
+
+
+class Downloads(Protocol):
+    """Tokens and links that open the downloads of the tenant to those who are no clients."""
+
+    def tokens(self) -> list[Wire]:
+        """Every download token, the oldest first."""
+        ...
+
+    def create_token(self, wanted: TokenWanted) -> Wire:
+        """Make a token; the answer has it as `downloadToken`, this once."""
+        ...
+
+    def rotate_token(self, token_id: str, *, overlap: timedelta) -> Wire:
+        """Give a token another secret; the answer has it as `downloadToken`, this once."""
+        ...
+
+    def revoke_token(self, token_id: str, reason: str = "") -> Wire:
+        """Revoke a token for ever."""
+        ...
+
+    def links(self, run_id: str, path: str | None = None, *, life: timedelta) -> Wire:
+        """Signed links to a file of a run's bundle, or to all: `runId expiresAt links[]{path,bytes,sha256,url}`."""
+        ...
+
+
+class Upkeep(Protocol):
+    """What looks after bundles: what is kept, whether targets have what they should, what workers do by themselves."""
+
+    def quotas(self) -> Wire:
+        """What the tenant may have, and has: `maxStorageBytes`, `storedBytes`, `stores[]`, numbers of runs."""
+        ...
+
+    def verifications(self) -> list[Wire]:
+        """What was last found of the newest bundles at each target, with `soundAt`."""
+        ...
+
+    def verify(
+        self, target: str | None = None, profile: str | None = None, progress: Progress = silent
+    ) -> list[Wire]:
+        """Fetch the newest bundles back from their targets and verify them; what was found of each."""
+        ...
+
+    def chores(self) -> list[Wire]:
+        """What workers do by themselves, and what came of it."""
         ...
 
 
@@ -397,15 +476,29 @@ class Authority(Protocol):
         ...
 
     def create_tenant(
-        self, name: str, max_active_runs: int | None = None, max_queued_runs: int | None = None
+        self,
+        name: str,
+        max_active_runs: int | None = None,
+        max_queued_runs: int | None = None,
+        max_storage: int | None = None,
     ) -> Wire:
         """Make a tenant."""
         ...
 
     def set_limits(
-        self, name: str, *, max_active_runs: int | None, max_queued_runs: int | None, reason: str = ""
+        self,
+        name: str,
+        *,
+        max_active_runs: int | None,
+        max_queued_runs: int | None,
+        max_storage: int | None = None,
+        reason: str = "",
     ) -> Wire:
-        """Change how much a tenant may run."""
+        """Change how much a tenant may run and keep; None leaves a limit as it is.
+
+        Args:
+            max_storage: in bytes; `authority.tenants.UNLIMITED` for no bound.
+        """
         ...
 
     def token_keys(self) -> list[Wire]:
@@ -428,8 +521,10 @@ class Keys(Protocol):
         """All of them, the oldest first."""
         ...
 
-    def create(self, *, activate: bool = True, passphrase_file: Path | None = None) -> Wire:
-        """Make one that signs from now on, or waits."""
+    def create(
+        self, *, activate: bool = True, passphrase_file: Path | None = None, uri: str | None = None
+    ) -> Wire:
+        """Make one, or take one of a key service, that signs from now on, or waits."""
         ...
 
     def activate(self, key_id: str) -> Wire:
@@ -440,15 +535,20 @@ class Keys(Protocol):
         """A public key in PEM, the active one's where none is named; or all that are not revoked."""
         ...
 
+    def listed(self) -> Wire:
+        """All public keys with the time of each (`authority.published_keys`)."""
+        ...
+
     def rotate(
         self,
         *,
         passphrase_file: Path | None = None,
+        uri: str | None = None,
         unprotected: bool = False,
         keep_signatures: bool = False,
         progress: Progress = silent,
     ) -> Wire:
-        """Make one that signs from now on, and sign kept exports again; `resigned` tells of each."""
+        """Make one, or take one of a key service, and sign kept exports again; `resigned` tells of each."""
         ...
 
     def resign(self, *, passphrase_file: Path | None = None, progress: Progress = silent) -> Sequence[Wire]:
@@ -486,6 +586,21 @@ class Center(Protocol):
     @property
     def exports(self) -> Exports:
         """Profiles, runs and bundles."""
+        ...
+
+    @property
+    def upkeep(self) -> Upkeep:
+        """What looks after bundles."""
+        ...
+
+    @property
+    def retention(self) -> Retention:
+        """How long bundles are kept."""
+        ...
+
+    @property
+    def downloads(self) -> Downloads:
+        """Download tokens and links."""
         ...
 
     @property

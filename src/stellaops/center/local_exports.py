@@ -13,14 +13,19 @@ from stellaops.authority.audit import Change, digest_of
 from stellaops.bootstrap import Local, new_run_id, now
 from stellaops.center import wire
 from stellaops.center.authority import LocalAuthority, local_audit, local_authority
+from stellaops.center.downloads import LocalDownloads
 from stellaops.center.interface import Progress, Submission, silent
 from stellaops.center.keys import LocalKeys
 from stellaops.center.local_ingest import LocalConcelier, LocalExcititor
+from stellaops.center.local_retention import LocalRetention
 from stellaops.center.local_tenant import LocalEvidence, LocalPolicies
+from stellaops.center.local_upkeep import LocalUpkeep
 from stellaops.center.wire import Wire
 from stellaops.core import timestamps
-from stellaops.exports import control_runs, manage_profiles, manage_runs
+from stellaops.exports import control_runs, manage_profiles, manage_runs, manage_targets
 from stellaops.exports.diff_exports import diff_exports
+from stellaops.exports.distribute_run import distribute_run
+from stellaops.exports.manage_targets import check_destinations
 from stellaops.exports.plan_run import RunRequest, plan_export
 from stellaops.exports.ports import RunFilter
 from stellaops.exports.profile import read
@@ -60,13 +65,15 @@ class LocalExports:
 
     def create_profile(self, document: object) -> Wire:
         """See the interface."""
-        profiles = self._local.profiles
-        made = manage_profiles.create_profile(self._tenant, read(document), profiles, now=now(), by=self._by)
+        profiles, wanted = self._local.profiles, read(document)
+        check_destinations(self._tenant, wanted.spec, self._local.targets)
+        made = manage_profiles.create_profile(self._tenant, wanted, profiles, now=now(), by=self._by)
         return self._noted("profile.created", made.name, None, made.to_wire())
 
     def update_profile(self, document: object, reason: str) -> Wire:
         """See the interface."""
         profiles, wanted = self._local.profiles, read(document)
+        check_destinations(self._tenant, wanted.spec, self._local.targets)
         before = manage_profiles.find_profile(self._tenant, wanted.metadata.name, profiles)
         changed = manage_profiles.update_profile(
             self._tenant, wanted, reason, profiles, now=now(), by=self._by
@@ -210,6 +217,22 @@ class LocalExports:
         with self.opened(old) as before, self.opened(new) as after:
             return diff_exports(before, after).to_wire()
 
+    def distribute(self, run_id: str, target: str | None = None, progress: Progress = silent) -> Wire:
+        """See the interface."""
+        run = self._found(run_id)
+        done = distribute_run(self._tenant, run.id, target, self._local.export_tools, progress)
+        told = {str(each["target"]): str(each["status"]) for each in done.targets}
+        self._tell(Change("run.distributed", f"run/{run.id}", details={"targets": told}))
+        return self._shown(done)
+
+    def targets(self) -> list[Wire]:
+        """See the interface."""
+        return [each.to_wire() for each in manage_targets.list_targets(self._tenant, self._local.delivery)]
+
+    def test_target(self, name: str) -> Wire:
+        """See the interface."""
+        return dict(manage_targets.test_target(self._tenant, name, self._local.delivery))
+
     def _found(self, run_id: str) -> Run:
         return manage_runs.find_run(self._tenant, run_id, self._local.runs)
 
@@ -308,6 +331,21 @@ class LocalCenter:
     def exports(self) -> LocalExports:
         """Profiles, runs and bundles."""
         return LocalExports(self._local, self._tenant, self._by)
+
+    @cached_property
+    def upkeep(self) -> LocalUpkeep:
+        """What looks after bundles."""
+        return LocalUpkeep(self._local, self._tenant)
+
+    @cached_property
+    def retention(self) -> LocalRetention:
+        """How long bundles are kept."""
+        return LocalRetention(self._local, self._tenant, self._by)
+
+    @cached_property
+    def downloads(self) -> LocalDownloads:
+        """Download tokens and links."""
+        return LocalDownloads(self._local, self._tenant, self._by, local_audit(self._local, self._tenant))
 
     @cached_property
     def queue(self) -> LocalQueue:

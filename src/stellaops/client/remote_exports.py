@@ -14,11 +14,15 @@ from stellaops.center.wire import Wire
 from stellaops.client import downloads, events
 from stellaops.client.connection import WORK, Connection, mapping, path_of
 from stellaops.client.remote_authority import RemoteAuthority, RemoteKeys
+from stellaops.client.remote_downloads import RemoteDownloads
 from stellaops.client.remote_ingest import RemoteConcelier, RemoteEvidence, RemoteExcititor, RemotePolicies
+from stellaops.client.remote_retention import RemoteRetention
+from stellaops.client.remote_upkeep import RemoteUpkeep
 from stellaops.core.errors import NotFound
 
 _PROFILES = "/api/export/profiles"
 _RUNS = "/api/export/runs"
+_TARGETS = "/api/export/targets"
 _PATIENCE = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0)
 
 
@@ -146,6 +150,22 @@ class RemoteExports:
         """See the interface."""
         return mapping(self._connection.change("POST", path_of(_RUNS, run_id, "verify"), patience=WORK))
 
+    def distribute(self, run_id: str, target: str | None = None, progress: Progress = silent) -> Wire:
+        """See the interface."""
+        del progress
+        body = {} if target is None else {"target": target}
+        return mapping(
+            self._connection.change("POST", path_of(_RUNS, run_id, "distribute"), body, patience=WORK)
+        )
+
+    def targets(self) -> list[Wire]:
+        """See the interface."""
+        return list(self._connection.pages(_TARGETS))
+
+    def test_target(self, name: str) -> Wire:
+        """See the interface."""
+        return mapping(self._connection.change("POST", path_of(_TARGETS, name, "test"), patience=WORK))
+
     def diff(self, old: str, new: str) -> Wire:
         """See the interface."""
         return mapping(self._connection.get("/api/export/diff", {"old": old, "new": new}))
@@ -204,6 +224,21 @@ class RemoteCenter:
     def exports(self) -> RemoteExports:
         """Profiles, runs and bundles."""
         return RemoteExports(self.connection)
+
+    @property
+    def upkeep(self) -> RemoteUpkeep:
+        """What looks after bundles."""
+        return RemoteUpkeep(self.connection)
+
+    @property
+    def retention(self) -> RemoteRetention:
+        """How long bundles are kept."""
+        return RemoteRetention(self.connection)
+
+    @property
+    def downloads(self) -> RemoteDownloads:
+        """Download tokens and links."""
+        return RemoteDownloads(self.connection)
 
     @property
     def queue(self) -> RemoteQueue:

@@ -8,13 +8,15 @@ from datetime import datetime
 
 from msgspec import structs
 
-from stellaops.exports.errors import ProfileNotFound, RunChanged, RunNotFound, RunState
+from stellaops.exports.errors import ProfileNotFound, RunChanged, RunKept, RunNotFound, RunState
 from stellaops.exports.events import Event, EventType
 from stellaops.exports.manage_profiles import find_profile, profile_history
 from stellaops.exports.plan_run import RunRequest
 from stellaops.exports.ports import ArtefactStore, Profiles, Queue, Runs
 from stellaops.exports.profile import Profile
-from stellaops.exports.run import ENDED, Priority, Run, RunStatus
+from stellaops.exports.retention import kept_by_pins, owned
+from stellaops.exports.retention_ports import Pins, Turns
+from stellaops.exports.run import ENDED, Archive, Priority, Run, RunStatus
 from stellaops.exports.submit_run import SubmitTools, submit_request
 
 _TRIES = 20
@@ -32,6 +34,8 @@ class ControlTools:
     artefacts: ArtefactStore
     queue: Queue | None
     now: Callable[[], datetime]
+    turns: Turns
+    pins: Pins
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ def cancel_run(tenant: str, run_id: str, tools: ControlTools, *, by: str) -> Run
         )
         return ended, Event(EventType.CANCELLED, now, {"by": by})
 
-    run = _changed(tenant, run_id, cancelled, tools.runs)
+    run = changed_run(tenant, run_id, cancelled, tools.runs)
     if tools.queue is not None:
         tools.queue.cancel(run)
     return run
@@ -95,14 +99,24 @@ def approve_run(tenant: str, run_id: str, tools: ControlTools, *, by: str) -> Ru
         told = Event(EventType.PENDING, now, {"approvedBy": by, "reasons": list(run.held)})
         return replace(run, status=RunStatus.PENDING, approved_by=by, worker=None), told
 
-    run = _changed(tenant, run_id, approved, tools.runs)
+    run = changed_run(tenant, run_id, approved, tools.runs)
     if tools.queue is not None and run.status is RunStatus.PENDING:
         tools.queue.enqueue(run)
     return run
 
 
-def _changed(tenant: str, run_id: str, change: Callable[[Run], tuple[Run, Event] | None], runs: Runs) -> Run:
-    """Make a change of the record as it is, however often it changes meanwhile."""
+def changed_run(
+    tenant: str, run_id: str, change: Callable[[Run], tuple[Run, Event] | None], runs: Runs
+) -> Run:
+    """Make a change of the record as it is, however often it changes meanwhile.
+
+    Args:
+        change: the record as it is to be, with the event that tells of it; None where there is nothing to change.
+
+    Raises:
+        RunNotFound: there is no such run.
+        RunChanged: others change it all the time.
+    """
     for _ in range(_TRIES):
         run = runs.get(tenant, run_id)
         if run is None:
@@ -179,11 +193,13 @@ def delete_run(run: Run, tools: ControlTools) -> list[str]:
 
     Raises:
         RunState: it has not ended.
+        RunKept: it is pinned or under a legal hold, or one that is builds on it.
     """
-    removed = removed_with(run, tools)
-    if len(removed) > 1 and run.archive is not None:
-        tools.artefacts.delete(run.archive)
-    tools.runs.delete(run.tenant, run.id)
+    with tools.turns.turn(run.tenant):
+        removed, archives = _removed_with(run, tools)
+        for archive in archives:
+            tools.artefacts.delete(archive)
+        tools.runs.delete(run.tenant, run.id)
     return removed
 
 
@@ -191,12 +207,20 @@ def removed_with(run: Run, tools: ControlTools) -> list[str]:
     """What `delete_run` would remove.
 
     Raises:
-        RunState: it has not ended.
+        RunState, RunKept: see there.
     """
+    return _removed_with(run, tools)[0]
+
+
+def _removed_with(run: Run, tools: ControlTools) -> tuple[list[str], list[Archive]]:
     if run.status not in ENDED:
         raise RunState(f"run {run.id} is {run.status.value}; cancel it before it is deleted")
-    removed = [f"run {run.id}"]
-    others = (other for other in tools.runs.list(run.tenant) if other.id != run.id)
-    if run.archive is not None and not any(other.archive == run.archive for other in others):
-        removed.append(f"bundle {run.archive.export_id}/{run.archive.archive_id}")
-    return removed
+    runs = tools.runs.list(run.tenant)
+    why = kept_by_pins(run, runs, tools.pins.pins(run.tenant))
+    if why is not None:
+        raise RunKept(f"run {run.id} cannot be deleted: {why}")
+    needed = owned(other for other in runs if other.id != run.id)
+    own = () if run.archive is None or run.removed_at is not None else (run.archive,)
+    archives = [each for each in dict.fromkeys((*own, *run.abandoned)) if each not in needed]
+    told = [f"bundle {archive.export_id}/{archive.archive_id}" for archive in archives]
+    return [f"run {run.id}", *told], archives

@@ -80,20 +80,36 @@ class RunState(Conflict):
 
 
 class RunQuotaExceeded(QuotaExceeded):
-    """The tenant may submit no run at the moment: its queue is full, or its submissions are closed.
+    """The tenant may submit no run at the moment: its queue is full, its submissions are closed, or its storage is used up.
 
     Args:
-        limit: how many runs may wait.
-        remaining: how many more could be submitted.
+        limit: how many runs may wait; of storage, how many bytes may be kept.
+        remaining: how many more could be.
         reset: seconds after which a retry makes sense.
     """
 
     code = "ERR_EXPORT_QUOTA"
     hint = "Wait until runs have ended, or have the tenant's limits raised."
 
-    def __init__(self, what: str, *, limit: int, remaining: int = 0, reset: int = 60) -> None:
-        super().__init__(what)
+    def __init__(
+        self, what: str, *, limit: int, remaining: int = 0, reset: int = 60, hint: str | None = None
+    ) -> None:
+        super().__init__(what, hint=hint)
         self.limit, self.remaining, self.reset = limit, remaining, reset
+
+
+class NoStagingRoom(MissingPrerequisite):
+    """The disk that bundles are built on has less room than the run will take; nothing of it was built."""
+
+    code = "ERR_EXPORT_STAGING_ROOM"
+    hint = "Free room on the disk that the message names, or have `dataDir` on a larger one; then submit the run again."
+
+
+class StagingTaken(DependencyFailed):
+    """There would be room for the run, but others that are being built on the same disk have it; it is tried again."""
+
+    code = "ERR_EXPORT_STAGING_TAKEN"
+    hint = "Wait until other runs have ended, or have fewer at once: `worker.slots`."
 
 
 class RunTimeout(QuotaExceeded):
@@ -125,6 +141,13 @@ class DistributionFailed(DependencyFailed):
     ) -> None:
         super().__init__(what, hint=hint, details=details)
         self.retry_after, self.again = retry_after, again
+
+
+class TargetIsNewer(DistributionFailed):
+    """The moving names of a target stand for something newer than what was brought; they stay."""
+
+    code = "ERR_EXPORT_TARGET_NEWER"
+    hint = "Nothing has to be done: the bundle is there, and the newer one stays the latest."
 
 
 class TargetNotFound(NotFound):

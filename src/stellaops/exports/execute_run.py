@@ -13,8 +13,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from stellaops.core.errors import DependencyFailed, StellaError
+from stellaops.exports import deliver
+from stellaops.exports.claim_archive import claim_archive, demand_base
 from stellaops.exports.errors import (
     ArchiveGone,
+    DistributionFailed,
     GateRefused,
     RunChanged,
     RunNotFound,
@@ -24,21 +27,22 @@ from stellaops.exports.errors import (
 )
 from stellaops.exports.events import Event, EventType
 from stellaops.exports.gate import Previous, objections
+from stellaops.exports.guarded_signer import tried_signer
 from stellaops.exports.issue_freshness import say_fresh
 from stellaops.exports.make_archive import checks_of, make_archive
 from stellaops.exports.plan_run import (
     Plan,
     Tools,
-    active_signer,
     plan_again,
     plan_digest,
     plan_export,
     request_of,
 )
 from stellaops.exports.ports import RunFilter, Staging
-from stellaops.exports.profile import check_schema
+from stellaops.exports.profile import HTTP, check_schema, destinations
+from stellaops.exports.room import demand_room
 from stellaops.exports.run import Run, RunStatus
-from stellaops.exports.step_clock import Clock, Progress, nothing
+from stellaops.exports.step_clock import Clock, Progress, Told, nothing
 from stellaops.kit.verify import verify_bundle
 
 STEPS = ("plan", "build", "gate", "publish", "distribute", "finish")
@@ -121,7 +125,7 @@ def planned(run: Run, tools: Tools, progress: Progress = nothing) -> tuple[Run, 
     request = request_of(run, tools.profiles)
     with clock.step("plan"):
         check_schema(request.profile.spec)
-        signer = active_signer(tools.keys, run.tenant)
+        signer = tried_signer(tools.keys, run.tenant, request.profile.spec.signing.key_ref)
     with clock.step("collect"):
         made = plan_export(request, tools)
     digest = plan_digest(made.request, made, signer.key_id, tools.projection_versions)
@@ -138,7 +142,9 @@ def planned(run: Run, tools: Tools, progress: Progress = nothing) -> tuple[Run, 
         durations=clock.durations,
         done=_with(run, "plan"),
     )
-    return tools.runs.change(pinned), made
+    pinned = tools.runs.change(pinned)
+    demand_base(pinned, tools.runs, tools.turns)
+    return pinned, made
 
 
 def _equal(run: Run, digest: str, tools: Tools) -> Run | None:
@@ -157,9 +163,9 @@ def build(run: Run, tools: Tools, progress: Progress = nothing) -> Run:
     Raises:
         StellaError: the run fails for this reason.
     """
-    found = _found(run, tools, progress)
-    if found is not None:
-        return found
+    run, found = _found(run, tools, progress)
+    if found:
+        return run
     made = plan_again(run, tools)
     # Another attempt's process may be stopped, not dead, and still hold its place.
     with tools.workspace.stage(f"{run.id}-{run.attempt}") as staging:
@@ -168,35 +174,41 @@ def build(run: Run, tools: Tools, progress: Progress = nothing) -> Run:
 
 def build_by(staging: Staging, run: Run, made: Plan, tools: Tools, progress: Progress = nothing) -> Run:
     """The same in a staging place that the caller holds, by a plan that it has made."""
-    return _found(run, tools, progress) or _make(staging, run, made, tools, progress)
+    run, found = _found(run, tools, progress)
+    return run if found else _make(staging, run, made, tools, progress)
 
 
-def _found(run: Run, tools: Tools, progress: Progress) -> Run | None:
-    """The run with its archive, where an earlier attempt or an equal run has made it."""
+def _found(run: Run, tools: Tools, progress: Progress) -> tuple[Run, bool]:
+    """The run, and whether it has its archive: an earlier attempt or an equal run has made it."""
     if "build" in run.done and run.archive is not None and tools.artefacts.exists(run.archive):
-        return run
+        return run, True
     # Looked for once more: while this run waited for its turn, an equal one may have ended.
     origin = _equal(run, run.plan_digest or "", tools)
-    return None if origin is None else _share(run, origin, tools, progress)
+    return (run, False) if origin is None else _share(run, origin, tools, progress)
 
 
 def _make(staging: Staging, run: Run, made: Plan, tools: Tools, progress: Progress) -> Run:
+    demand_room(staging, run, made, tools)
     finished = make_archive(staging, run, made, tools, Clock(run, tools, progress))
+    staging.reserve(0)
     finished = replace(finished, done=_with(run, "build"))
     return tools.runs.change(finished, [_verified_event(finished, tools)])
 
 
-def _share(run: Run, origin: Run, tools: Tools, progress: Progress) -> Run | None:
-    """The run with the archive of an equal one; None where that is not sound any more."""
+def _share(run: Run, origin: Run, tools: Tools, progress: Progress) -> tuple[Run, bool]:
+    """The run with the archive of an equal one, and whether that is there and sound."""
     if origin.archive is None:
-        return None
+        return run, False
     clock = Clock(run, tools, progress)
+    run = claim_archive(run, origin.archive, tools.runs, tools.turns)
+    if not tools.artefacts.exists(origin.archive):
+        return run, False
     with clock.step("verify", sharedFrom=origin.id):
         trusted, revoked = tools.keys.trusted(run.tenant)
         with tools.artefacts.opened(origin.archive) as root:
             report = verify_bundle(root, trusted, revoked=revoked)
     if report.verdict != "ok":
-        return None
+        return run, False
     shared = replace(
         run,
         export_id=origin.export_id,
@@ -211,7 +223,7 @@ def _share(run: Run, origin: Run, tools: Tools, progress: Progress) -> Run | Non
         durations=clock.durations,
         done=_with(run, "build"),
     )
-    return tools.runs.change(shared, [_verified_event(shared, tools)])
+    return tools.runs.change(shared, [_verified_event(shared, tools)]), True
 
 
 def gate(run: Run, tools: Tools, progress: Progress = nothing) -> Run:
@@ -270,15 +282,30 @@ def publish(run: Run, tools: Tools, progress: Progress = nothing) -> Run:
 
 
 def distribute(run: Run, tools: Tools, progress: Progress = nothing) -> Run:
-    """Bring the archive to its targets. `http`, the download from here, is where the archive lies already."""
+    """Bring the archive to the profile's targets; those that an earlier attempt reached are left out.
+
+    Each outcome stands in the record before the next target's turn. Targets that fail leave the run degraded.
+
+    Raises:
+        DistributionFailed: a target that the profile requires did not take the bundle.
+        StellaError: the bundle cannot be read here.
+    """
     if "distribute" in run.done:
         return run
     clock = Clock(run, tools, progress)
     with clock.step("distribute"):
-        targets = ({"target": "http", "status": "succeeded", "required": False, "error": None},)
-    told = [Event(EventType.DISTRIBUTED, tools.now(), {"target": "http", "status": "succeeded"})]
-    changed = replace(run, targets=targets, durations=clock.durations, done=_with(run, "distribute"))
-    return tools.runs.change(changed, told)
+        wanted = destinations(request_of(run, tools.profiles).profile.spec)
+        lacking = deliver.missing(run, wanted)
+        if any(each != HTTP for each in lacking):
+            run = tools.runs.change(deliver.awaiting(run, wanted, tools.now()))
+        for outcome in deliver.bring(run, lacking, tools.delivery, Told(run, tools)):
+            run = tools.runs.change(deliver.noted(run, outcome), [outcome.event()])
+    failed, degraded = deliver.unreached(run, wanted)
+    run = replace(run, degraded=degraded, durations=clock.durations)
+    if failed:
+        tools.runs.change(run)
+        raise DistributionFailed(deliver.words(run, failed))
+    return tools.runs.change(replace(run, done=_with(run, "distribute")))
 
 
 def finish(run: Run, tools: Tools) -> Run:
@@ -290,11 +317,11 @@ def finish(run: Run, tools: Tools) -> Run:
     ended = replace(run, status=RunStatus.SUCCEEDED, finished_at=now, error_code=None, error=None)
     data = {"exportId": run.export_id, "degraded": run.degraded, "sharedFrom": run.shared_from}
     # The record first: a process that was taken over must not say that what it has made is the newest.
-    return _said_fresh(tools.runs.change(ended, [Event(EventType.SUCCEEDED, now, data)]), tools)
+    return said_fresh(tools.runs.change(ended, [Event(EventType.SUCCEEDED, now, data)]), tools)
 
 
-def _said_fresh(run: Run, tools: Tools) -> Run:
-    """With a freshness statement about it; the export is whole without one, which can be made later."""
+def said_fresh(run: Run, tools: Tools) -> Run:
+    """The run with a freshness statement about it; the export is whole without one, which can be made later."""
     try:
         say_fresh(run, tools.freshness)
     except StellaError as error:

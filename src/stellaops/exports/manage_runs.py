@@ -42,7 +42,7 @@ def archive_of(run: Run, artefacts: ArtefactStore, *, held: bool = False) -> Arc
     Raises:
         BundleGone: it is not kept, or the run has published none.
     """
-    may_be_seen = run.status is RunStatus.SUCCEEDED or (held and run.status is RunStatus.HELD)
+    may_be_seen = run.is_published or (held and run.status is RunStatus.HELD)
     if run.archive is None or not may_be_seen or not artefacts.exists(run.archive):
         waits = run.status is RunStatus.HELD
         raise BundleGone(
@@ -83,10 +83,18 @@ def close_interrupted(tenant: str, runs: Runs, workspace: Workspace, now: dateti
     for run in runs.list(tenant, RunFilter(status=RunStatus.RUNNING.value)):
         if not _is_of_this_machine(run) or workspace.is_staged(run.id):
             continue
-        ended = run.failed("internal", "the process ended before the run did; submit it again", now)
+        ended = _ended(run, now)
         event = Event(EventType.FAILED, now, {"errorCode": ended.error_code, "error": ended.error})
         with suppress(RunChanged):  # it has ended between the two looks
             runs.change(ended, [event])
+
+
+def _ended(run: Run, now: datetime) -> Run:
+    """The run whose process died; a bundle that was published is kept, and goes to its targets when it is told to."""
+    if "publish" in run.done:
+        text = "the process ended before the bundle was brought to all targets; `stella export distribute` goes on"
+        return run.failed("distribution", text, now)
+    return run.failed("internal", "the process ended before the run did; submit it again", now)
 
 
 def _is_of_this_machine(run: Run) -> bool:

@@ -14,11 +14,11 @@ from msgspec import structs
 from stellaops.bundles import manifest
 from stellaops.core import canonical_json, digests, timestamps
 from stellaops.core.digests import Digest
-from stellaops.core.errors import StellaError
 from stellaops.exports import plan_delta
 from stellaops.exports import selectors as selecting
 from stellaops.exports.build_contents import toolchain
 from stellaops.exports.build_delta import DeltaTools, snapshot_after, snapshot_kept
+from stellaops.exports.deliver import DeliverTools
 from stellaops.exports.errors import (
     BaseMissing,
     EmptyExport,
@@ -27,7 +27,6 @@ from stellaops.exports.errors import (
     PolicyNotApplied,
     PolicySnapshotRequired,
     ProfileNotFound,
-    SigningFailed,
     SnapshotPruned,
     SnapshotUnknown,
 )
@@ -40,6 +39,7 @@ from stellaops.exports.ports import (
     Evidence,
     JavaRows,
     Keys,
+    Limits,
     Profiles,
     Projections,
     RowSource,
@@ -49,16 +49,18 @@ from stellaops.exports.ports import (
     Snapshot,
     TrivyRows,
     Workspace,
+    Wrapping,
 )
 from stellaops.exports.profile import DELTA, FULL, Encryption, Profile, built_in
+from stellaops.exports.retention_ports import Turns
 from stellaops.exports.run import Chain, Run
+from stellaops.exports.storage import Storage
 from stellaops.exports.vex_verdicts import VexRows
 from stellaops.findings import find
 from stellaops.findings.policies import LATEST, find_snapshot
 from stellaops.findings.ports import Policies
 from stellaops.policy.snapshot import EMPTY
 from stellaops.policy.snapshot import Snapshot as PolicySnapshot
-from stellaops.signing.interface import Signer
 from stellaops.vex import consensus
 
 PROJECTIONS: Mapping[str, tuple[str, ...]] = {
@@ -111,8 +113,13 @@ class Tools:
     keys: Keys
     scanner: Scanner
     deltas: DeltaTools
+    turns: Turns
     freshness: FreshnessTools
+    delivery: DeliverTools
     projection_versions: Mapping[str, int]
+    wrapping: Wrapping
+    limits: Limits
+    storage: Storage
     entropy: Callable[[int], bytes] = secrets.token_bytes
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -159,6 +166,11 @@ class Plan:
     delta: DeltaPlan | None = None
     chain: Chain | None = None
     remarks: tuple[str, ...] = ()
+
+    @property
+    def base_sequence(self) -> int:
+        """Of the state that a delta builds on; that of its own where it is none."""
+        return self.selection.sequence if self.delta is None else self.delta.base.state.sequence
 
     @property
     def encryption(self) -> Encryption:
@@ -306,6 +318,8 @@ def _demand_delta(
     state = delta.base.state
     versions = projections_of(request.profile, tools.projection_versions)
     reason = plan_delta.unfit(state, request.profile, selection, versions)
+    if reason is None and state.sequence < tools.evidence.floor():
+        reason = f"the evidence does not reach back to its sequence {state.sequence}"
     allowed_full = delta.profile.spec.full_instead == "ifNeeded"
     if reason is None and allowed_full and plan_delta.too_many(state, selection, tools.deltas, delta.profile):
         reason = "too much has changed for a delta"
@@ -360,7 +374,21 @@ def _sequence(request: RunRequest, evidence: Evidence) -> int:
     sequence = newest if request.sequence is None else request.sequence
     if not 0 <= sequence <= newest:
         raise SnapshotUnknown(f"snapshot {sequence} does not exist; the newest is {newest}")
+    demand_whole(sequence, evidence)
     return sequence
+
+
+def demand_whole(sequence: int, evidence: Evidence) -> None:
+    """See that the state at a sequence is whole. Asked after it was read, the answer holds for what was read.
+
+    Raises:
+        SnapshotPruned: retention has removed something of it.
+    """
+    floor = evidence.floor()
+    if sequence < floor:
+        raise SnapshotPruned(
+            f"snapshot {sequence} is not kept any more; the evidence reaches back to {floor}"
+        )
 
 
 def _demand_finished(chosen: selecting.Selectors, evidence: Evidence) -> None:
@@ -439,19 +467,3 @@ def _base_wire(base: Base) -> dict[str, Any]:
         "exportId": archive and archive.export_id,
         "archiveId": archive and archive.archive_id,
     }
-
-
-def active_signer(keys: Keys, tenant: str) -> Signer:
-    """The tenant's active key, tried once.
-
-    Raises:
-        SigningFailed: it cannot sign.
-    """
-    try:
-        signer = keys.signer(tenant)
-        signer.sign(b"probe")
-    except StellaError as error:
-        raise SigningFailed(
-            f"the key of tenant {tenant} cannot sign: {error.what}", hint=error.advice
-        ) from error
-    return signer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from stellaops.core import durations
 from stellaops.exports import selectors
 from stellaops.exports.errors import InvalidProfile, InvalidSelector, UnsupportedSchema
 from stellaops.exports.schedule import check_schedule
+from stellaops.signing import key_uri
+from stellaops.signing.key_uri import BadKeyUri
 
 API_VERSION = "stellaops.io/export.v1"
 KIND = "ExportProfile"
@@ -50,10 +53,14 @@ INCLUDABLE: Mapping[str, tuple[Kind, ...]] = {
 _USUALLY_INCLUDED = ("advisories", "vex")
 _OF_ROWS = ("json", "mirror")
 """Kinds of bundles that choose what they include."""
+MOST_RETAINED = 36_500
+"""Days or bundles of a rule of retention."""
 HIGHEST_LEVEL = 19
 """Of compression; above it readers need more memory than they can be asked for."""
 
+_KEY_ID = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9:._-]{0,62}")
+_TARGET = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _PERCENT = re.compile(r"(\d{1,3})%")
 
 
@@ -71,6 +78,8 @@ class Signing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
     forms: list[Literal["jws"]] = []
     """Forms beside the cosign signature and the Sigstore bundle, which every bundle has."""
+    key_ref: str | None = None
+    """Which of the tenant's keys signs: its id, or its URI in a key service; the active one where None."""
 
 
 class Compression(
@@ -89,7 +98,7 @@ class Encryption(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     mode: Literal["age", "aes-gcm"] = "age"
     """Each file as a file of age, or all under one key of AES-256-GCM that is wrapped for each recipient."""
     recipient_keys: list[str] = []
-    """Public keys of age (`age1…`)."""
+    """Public keys of age (`age1…`), and in mode aes-gcm URIs of keys in key services."""
 
 
 class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"):
@@ -103,6 +112,14 @@ class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     """Whether a run that breaks a bound is held for an approval; else it fails."""
 
 
+class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"):
+    """How long bundles are kept. It stands in no state; `exports.retention` says what stays whatever a rule says."""
+
+    mode: Literal["days", "count"]
+    """For days after their runs have ended, or the newest ones by count."""
+    value: int
+
+
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"):
     """A place where bundles are brought to."""
 
@@ -113,6 +130,22 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     """Whether a run fails that cannot reach it."""
     settings: dict[str, Any] = {}
     """What the profile says to the target; where it is and who may write to it, the installation says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A target that a profile's bundles are brought to.
+
+    Attributes:
+        name: of the target, as the installation's settings name it.
+        required: whether a run fails that cannot reach it.
+        options: what the profile says to the target.
+    """
+
+    name: str
+    driver: str
+    required: bool = False
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"):
@@ -134,6 +167,8 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     encryption: Encryption = Encryption()
     schedule: str | None = None
     """When the profile is run by itself: cron, in UTC."""
+    retention: Retention | None = None
+    """How long bundles are kept; as the installation's settings say for the kind of bundle where None."""
     time_limit: str | None = None
     """How long an attempt of a run may take, as `90m`; the worker's own limit where None."""
     of: str | None = None
@@ -222,6 +257,20 @@ class Profile:
         wire = msgspec.to_builtins(document)
         assert isinstance(wire, dict)  # noqa: S101 - a struct becomes a dict
         return wire
+
+
+HTTP = Destination("http", "http")
+"""The download from here: bundles lie there before they are brought anywhere."""
+
+
+def destinations(spec: Spec) -> tuple[Destination, ...]:
+    """Where the bundles of a profile are brought to, `http` first; a plain word is a driver and the target's name."""
+    told = (Target(each) if isinstance(each, str) else each for each in spec.distribution)
+    found = [
+        Destination(target.name or target.driver, target.driver, target.required, dict(target.settings))
+        for target in told
+    ]
+    return (HTTP, *(each for each in found if each.driver != HTTP.driver))
 
 
 def built_in(tenant: str) -> tuple[Profile, ...]:
@@ -359,18 +408,36 @@ def _spec_problems(spec: Spec) -> list[str]:
         ("schedule", spec.schedule, check_schedule),
     ):
         problems += _value_problems(name, value, reader)
-    drivers = [target if isinstance(target, str) else target.driver for target in spec.distribution]
-    problems += [
-        f"spec.distribution: {driver!r} is not available; there is {', '.join(DRIVERS)}"
-        for driver in drivers
-        if driver not in DRIVERS
-    ]
+    problems += _distribution_problems(spec)
     try:
         selectors.parse(spec.selectors)
     except InvalidSelector as error:
         problems += [f"spec.selectors.{detail}" for detail in error.details or (error.what,)]
+    if spec.retention is not None and not 1 <= spec.retention.value <= MOST_RETAINED:
+        problems.append(f"spec.retention.value must be 1 to {MOST_RETAINED}, not {spec.retention.value}")
     problems += _include_problems(spec) + _compression_problems(spec) + _encryption_problems(spec.encryption)
+    problems += _signing_problems(spec.signing)
     return problems + _delta_problems(spec)
+
+
+def _distribution_problems(spec: Spec) -> list[str]:
+    """What is wrong wherever the targets are; whether the installation has them, `check_destinations` says."""
+    problems, names = [], list[str]()
+    for each in spec.distribution:
+        target = Target(each) if isinstance(each, str) else each
+        name = target.name or target.driver
+        if target.driver not in DRIVERS:
+            problems.append(f"{target.driver!r} is not available; there is {', '.join(DRIVERS)}")
+        elif not _TARGET.fullmatch(name):
+            problems.append(f"the target's name {name[:80]!r} must be 1 to 63 of a-z, 0-9, -")
+        elif name != target.driver and (name in DRIVERS or target.driver == HTTP.driver):
+            problems.append(f"{name!r} is no target of the driver {target.driver}")
+        elif target.driver == HTTP.driver and target.settings:
+            problems.append("http takes no settings")
+        if name in names:
+            problems.append(f"{name!r} stands in it twice")
+        names.append(name)
+    return [f"spec.distribution: {problem}" for problem in problems]
 
 
 def _encryption_problems(encryption: Encryption) -> list[str]:
@@ -378,16 +445,37 @@ def _encryption_problems(encryption: Encryption) -> list[str]:
     problems = []
     if encryption.enabled and not keys:
         problems.append(
-            "spec.encryption.recipientKeys names nobody; at least one public key of age is needed"
+            "spec.encryption.recipientKeys names nobody; at least one public key of age, or URI, is needed"
         )
     if len(keys) > envelope.MOST_RECIPIENTS:
         problems.append(f"spec.encryption.recipientKeys names more than {envelope.MOST_RECIPIENTS}")
     for key in keys:
         try:
-            age.Recipient.parse(key)
-        except InvalidRecipient as error:
+            _check_recipient(key, encryption.mode)
+        except (InvalidRecipient, BadKeyUri) as error:
             problems.append(f"spec.encryption.recipientKeys: {error.what}")
     return problems
+
+
+def _check_recipient(key: str, mode: str) -> None:
+    if not key_uri.is_uri(key):
+        age.Recipient.parse(key)
+    elif key_uri.parse(key).scheme not in key_uri.WRAPPING:
+        services = ", ".join(key_uri.WRAPPING)
+        raise BadKeyUri(f"{key} can sign and wraps no content key; {services} can, and recipients of age (age1…)")
+    elif mode != "aes-gcm":
+        raise BadKeyUri(f"{key} needs mode aes-gcm: a file of age has no recipients in key services")
+
+
+def _signing_problems(signing: Signing) -> list[str]:
+    key = signing.key_ref
+    if key is None or _KEY_ID.fullmatch(key):
+        return []
+    try:
+        key_uri.parse(key)
+    except BadKeyUri as error:
+        return [f"spec.signing.keyRef is no id of a key (64 hexadecimal digits), and {error.what}"]
+    return []
 
 
 def _delta_problems(spec: Spec) -> list[str]:

@@ -110,6 +110,9 @@ class Run:
         worker: who works on it, or did last.
         chain: of a mirror, where its archive stands.
         warnings: constraints left out, sources without dates and the like; not part of the export.
+        expired: why its bundle went, a sentence; None where it did not, or never had one.
+        abandoned: archives that earlier attempts were going to store; encrypted ones differ from each other.
+        removed_at: when its archive was removed from the store of artefacts, or was found to be needed by nobody.
     """
 
     id: str
@@ -153,11 +156,20 @@ class Run:
     done: tuple[str, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
     chain: Chain | None = None
+    expired: str | None = None
+    abandoned: tuple[Archive, ...] = ()
+    removed_at: datetime | None = None
 
     @property
     def bytes(self) -> int:
         """The size of the archive, without its signatures."""
         return sum(artifact.bytes for artifact in self.artifacts)
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the bundle has passed everything: it succeeded, or failed to reach a target that it has to."""
+        failed_later = self.status is RunStatus.FAILED and "publish" in self.done
+        return self.status is RunStatus.SUCCEEDED or failed_later
 
     @property
     def archive(self) -> Archive | None:
@@ -206,6 +218,8 @@ class Run:
             "approvedBy": self.approved_by,
             "sharedFrom": self.shared_from,
             "chain": None if self.chain is None else _chain(self.chain),
+            "expired": self.expired,
+            "removedAt": timestamps.render(self.removed_at) if self.removed_at else None,
         }
 
 

@@ -112,5 +112,6 @@ def _through(run: Run, staging: Staging, tools: Tools, progress: Progress) -> Ru
     except BaseException as error:
         # Where even that cannot be written, the reason stands; the next run marks this one.
         with suppress(StellaError):
-            execute_run.fail(run, error, tools)
+            # The record as it is: a step may have written it before it failed.
+            execute_run.fail(execute_run.current(run.tenant, run.id, run.attempt, tools), error, tools)
         raise

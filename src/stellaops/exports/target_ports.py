@@ -114,6 +114,9 @@ class Target(Protocol):
 
         The caller has the target's turn and knows that nothing newer was delivered; the target refuses all the same
         to go back behind what it has itself, where it can tell.
+
+        Raises:
+            TargetIsNewer: it refuses; the bundle is there, and the names stay.
         """
 
     def fetch(self, kept: Kept, into: Path) -> None:
@@ -131,6 +134,44 @@ class Target(Protocol):
 
     def probe(self) -> Mapping[str, Any]:
         """Send a small thing, read it back, remove it: `{"reference", "seconds", "remarks": [...]}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pointed:
+    """What the moving names of a target were last told to stand for, for one profile of a tenant.
+
+    Attributes:
+        sequence: of the snapshot.
+        submitted_at: of the run; of equal sequences the later one is the newer.
+        at: when the names were told.
+    """
+
+    target: str
+    tenant: str
+    profile: str
+    run_id: str
+    sequence: int
+    submitted_at: datetime
+    reference: str
+    at: datetime
+
+    def is_newer_than(self, other: Pointed) -> bool:
+        """Whether the names must not go from this one to the other."""
+        mine, theirs = ((each.sequence, each.submitted_at, each.run_id) for each in (self, other))
+        return mine > theirs
+
+
+class LatestNames(Protocol):
+    """What moving names stand for at all targets. Written by whoever has the target's turn, before names move."""
+
+    def of(self, target: str, tenant: str, profile: str) -> Pointed | None:
+        """For one profile; None where its names never moved."""
+
+    def note(self, pointed: Pointed) -> None:
+        """Keep what names are about to stand for."""
+
+    def all(self, tenant: str) -> Sequence[Pointed]:
+        """For all of a tenant's profiles, by target and profile."""
 
 
 class Turn(Protocol):

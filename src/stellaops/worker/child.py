@@ -19,6 +19,7 @@ from typing import TextIO
 import msgspec
 
 from stellaops.adapters.settings import Setting, Settings
+from stellaops.adapters.target_settings import PREFIX, TargetSettings
 from stellaops.bootstrap import Local
 from stellaops.core.errors import DependencyFailed
 from stellaops.exports import execute_run
@@ -32,12 +33,13 @@ _STORE_SECONDS = 60.0
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What to do."""
+    """What to do, and by which settings."""
 
     settings: dict[str, str | None]
     tenant: str
     run: str
     attempt: int
+    targets: dict[str, TargetSettings] = {}
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -49,14 +51,14 @@ class Outcome(msgspec.Struct, frozen=True):
 
 def main() -> None:
     """Work on one order."""
-    answers = _own_output()
+    answers = own_output()
     os.umask(0o022)
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
     line = sys.stdin.buffer.readline()
     if not line:
         return
-    threading.Thread(target=_end_with_input, daemon=True).start()
+    threading.Thread(target=end_with_input, daemon=True).start()
     os.nice(_NICENESS)
     outcome = work(msgspec.json.decode(line, type=Order))
     answers.write(msgspec.json.encode(outcome).decode() + "\n")
@@ -65,7 +67,8 @@ def main() -> None:
 
 def work(order: Order) -> Outcome:
     """Take a run through its remaining steps; its record says what came of it."""
-    local = Local(Settings({name: Setting(value, "worker") for name, value in order.settings.items()}))
+    values = {name: Setting(value, "worker") for name, value in order.settings.items()}
+    local = Local(Settings(values, order.targets))
     tools = local.export_tools
     try:
         _steps(order, tools)
@@ -115,14 +118,14 @@ def _insist(write: Callable[[], Outcome]) -> Outcome:
             time.sleep(0.5)
 
 
-def _own_output() -> TextIO:
+def own_output() -> TextIO:
     """Standard output for answers alone: what anything else prints goes to standard error."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return answers
 
 
-def _end_with_input() -> None:
+def end_with_input() -> None:
     """The input ends when the worker does, however that ends: then nothing of what was started here may go on."""
     sys.stdin.buffer.read()
     os.killpg(0, signal.SIGKILL)
@@ -130,13 +133,14 @@ def _end_with_input() -> None:
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
     """The environment of such a process: settings come with the order."""
-    return {name: value for name, value in variables.items() if not name.startswith("STELLA_")}
+    return {name: value for name, value in variables.items() if not name.startswith(("STELLA_", PREFIX))}
 
 
 def order_of(settings: Settings, run: Run) -> bytes:
     """The order for an attempt of a run that has begun, as a line."""
     values = {name: each.value for name, each in settings.values.items()}
-    return msgspec.json.encode(Order(values, run.tenant, run.id, run.attempt)) + b"\n"
+    order = Order(values, run.tenant, run.id, run.attempt, dict(settings.targets))
+    return msgspec.json.encode(order) + b"\n"
 
 
 if __name__ == "__main__":

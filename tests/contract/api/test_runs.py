@@ -272,13 +272,14 @@ def test_the_queue_is_paused_by_operators_alone(filled: Filled) -> None:
 
 
 def test_targets_are_the_store_of_artefacts(filled: Filled) -> None:
-    assert filled.api.get("/api/export/targets").json()["items"] == [{"name": "http", "driver": "http"}]
+    assert filled.api.get("/api/export/targets").json()["items"] == [
+        {"name": "http", "driver": "http", "problem": None, "latest": []}
+    ]
     assert filled.api.post("/api/export/targets/http/test").json()["status"] == "ok"
     assert filled.api.post("/api/export/targets/moon/test").status_code == 404
     done = filled.api.post(f"{_RUNS}/{filled.run.id}/distribute", {"target": "http"})
-    assert done.json()["targets"] == [
-        {"target": "http", "status": "succeeded", "required": False, "error": None}
-    ]
+    (told,) = done.json()["targets"]
+    assert (told["target"], told["status"], told["required"], told["error"]) == ("http", "succeeded", False, None)
     assert filled.api.post(f"{_RUNS}/{filled.run.id}/distribute", {"target": "moon"}).status_code == 404
 
 

@@ -57,7 +57,10 @@ def test_a_run_goes_through_its_steps_and_tells_of_each(service: Service) -> Non
     assert (run.status, run.attempt, run.worker, run.error_code) == (RunStatus.SUCCEEDED, 1, "w-1", None)
     assert run.done == ("plan", "build", "gate", "publish", "distribute")
     assert run.counts == {"ghsa": 2}
-    assert run.targets == ({"target": "http", "status": "succeeded", "required": False, "error": None},)
+    (http,) = run.targets
+    assert (http["target"], http["status"], http["reference"]) == (
+        "http", "succeeded", f"artefacts:{run.export_id}/{run.archive_id}",
+    )  # fmt: skip
     told = service.told(run.id)
     progress = [
         event.data["step"]

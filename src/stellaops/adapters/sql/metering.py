@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -13,6 +13,7 @@ from stellaops.adapters.sql.engine import reading
 from stellaops.adapters.sql.meter_schema import meter
 from stellaops.adapters.sql.service_schema import profile_t, run_t
 from stellaops.exports.events import LAST, Event, EventType
+from stellaops.exports.profile import HTTP
 from stellaops.exports.run import Run, RunStatus
 
 BUCKETS = (1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
@@ -20,6 +21,8 @@ BUCKETS = (1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 DURATION, PUSH = "exporter_run_duration_seconds", "exporter_distribution_push_seconds"
 FAILURES, VERIFY_FAILURES = "exporter_run_failures_total", "exporter_verify_failures_total"
 BYTES = "exporter_run_bytes_total"
+UNREACHED = "exporter_distribution_failures_total"
+PRUNED = "exporter_retention_pruned_total"
 
 Labels = Mapping[str, str]
 _ADD = text(
@@ -38,10 +41,8 @@ class Counted:
 
 
 def count_end(connection: Connection, run: Run, events: Sequence[Event]) -> None:
-    """Count a run in the transaction that ends it; does nothing where the events end none."""
-    if not any(event.type in LAST for event in events):
-        return
-    told = _of(run, [event.type for event in events])
+    """Count what events tell of, in their transaction: the end of a run, and bundles that reached their targets."""
+    told = [*_of(run, events), *_brought(run, events)]
     rows = [
         {"name": name, "labels": json.dumps(labels, sort_keys=True), "value": value}
         for name, labels, value in told
@@ -50,21 +51,40 @@ def count_end(connection: Connection, run: Run, events: Sequence[Event]) -> None
         connection.execute(_ADD, sorted(rows, key=lambda row: (str(row["name"]), str(row["labels"]))))
 
 
-def _of(run: Run, ended: Collection[EventType]) -> Iterator[tuple[str, Labels, float]]:
+def count(connection: Connection, name: str, labels: Labels, value: float) -> None:
+    """Add to one number, in the transaction of what it counts."""
+    told = {"name": name, "labels": json.dumps(dict(labels), sort_keys=True), "value": value}
+    connection.execute(_ADD, told)
+
+
+def _of(run: Run, events: Sequence[Event]) -> Iterator[tuple[str, Labels, float]]:
+    ended = {event.type: event for event in events if event.type in LAST}
     own = {"profile": run.profile, "profile_kind": run.kind}
-    if run.started_at is not None and run.finished_at is not None and EventType.SUCCEEDED in ended:
-        yield from _observed(DURATION, own, (run.finished_at - run.started_at).total_seconds())
+    succeeded = ended.get(EventType.SUCCEEDED)
+    if run.started_at is not None and run.finished_at is not None and succeeded is not None:
+        # One that a target was missing of has succeeded when somebody saw to that, which is no work of the run.
+        if not succeeded.data.get("late"):
+            yield from _observed(DURATION, own, (run.finished_at - run.started_at).total_seconds())
         yield BYTES, own, float(run.bytes)
     if EventType.FAILED in ended:
         yield FAILURES, own | {"error_code": run.error_code or "internal", "tenant": run.tenant}, 1
-    for target in run.targets if EventType.SUCCEEDED in ended else ():
-        yield from _observed(
-            PUSH, own | {"driver": str(target["target"])}, run.durations.get("distribute", 0.0)
-        )
     if EventType.FAILED in ended and run.error_code == "verify":
         failed = [str(check["name"]) for check in run.checks if check.get("status") == "failed"]
         for name in failed or ["other"]:
             yield VERIFY_FAILURES, own | {"check": name}, 1
+
+
+def _brought(run: Run, events: Sequence[Event]) -> Iterator[tuple[str, Labels, float]]:
+    """Deliveries; the download from here is none."""
+    for event in events:
+        driver = event.data.get("driver")
+        if event.type is not EventType.DISTRIBUTED or driver in (None, HTTP.driver):
+            continue
+        labels = {"profile": run.profile, "profile_kind": run.kind, "driver": str(driver)}
+        if event.data.get("status") == "succeeded":
+            yield from _observed(PUSH, labels, float(event.data.get("seconds") or 0.0))
+        elif event.data.get("status") == "failed":
+            yield UNREACHED, labels, 1
 
 
 def _observed(name: str, labels: Labels, seconds: float) -> Iterator[tuple[str, Labels, float]]:
@@ -78,12 +98,6 @@ def _observed(name: str, labels: Labels, seconds: float) -> Iterator[tuple[str, 
 class _Spec(msgspec.Struct):
     kind: str
     variant: str
-
-
-class _Size(msgspec.Struct):
-    export_id: str | None = None
-    archive_id: str | None = None
-    artifacts: list[tuple[str, str, str, int]] = []
 
 
 class SqlMetering:
@@ -111,13 +125,3 @@ class SqlMetering:
         statement = select(run_t.c.profile, func.count()).where(run_t.c.status == status.value)
         with reading(self._engine) as connection:
             return dict(connection.execute(statement.group_by(run_t.c.profile)).all())
-
-    def archived_bytes(self) -> int:
-        """The size of all kept archives, each once."""
-        statement = select(run_t.c.record).where(run_t.c.status == RunStatus.SUCCEEDED.value)
-        sizes: dict[tuple[str | None, str | None], int] = {}
-        with reading(self._engine) as connection:
-            for record in connection.execute(statement).scalars():
-                found = msgspec.json.decode(record, type=_Size)
-                sizes[found.export_id, found.archive_id] = sum(each[3] for each in found.artifacts)
-        return sum(sizes.values())

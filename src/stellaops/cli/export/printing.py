@@ -27,7 +27,7 @@ def print_run(app: App, found: Wire) -> None:
         found,
         [
             ("run", found["runId"]),
-            ("status", found["status"] + error + waits),
+            ("status", found["status"] + (", degraded" if found["degraded"] else "") + error + waits),
             *(("held", reason) for reason in found.get("held") or ()),
             ("profile", f"{found['profile']} {found['profileRevision']}"),
             ("selectors", brief(found["selectors"])),
@@ -36,6 +36,7 @@ def print_run(app: App, found: Wire) -> None:
             *((("shared with", found["sharedFrom"]),) if found.get("sharedFrom") else ()),
             *((("chain", _place(found["chain"])),) if found.get("chain") else ()),
             ("rerun hash", found["rerunHash"]),
+            *(("target", _reached(each)) for each in found["targets"]),
             *((("bundle", root),) if "bundle" in found else ()),
             ("seconds", " ".join(f"{name} {seconds:.2f}" for name, seconds in found["durations"].items())),
             *((_inside(each["path"], root), f"{each['bytes']:,} bytes") for each in found["artifacts"]),
@@ -47,6 +48,14 @@ def print_run(app: App, found: Wire) -> None:
         app.out.note(f"warning: {warning}")
     if not shown:
         app.out.note(f"{len(warnings)} warnings: see them with -v, or in `--format json`")
+
+
+def _reached(target: Wire) -> str:
+    """A target, and what came of bringing the bundle there."""
+    known = (target.get("reference"), "latest" if target.get("latest") else "", target.get("error"))
+    required = " (required)" if target["required"] else ""
+    told = ", ".join(str(each) for each in known if each)
+    return f"{target['target']}{required}: {target['status']}{', ' if told else ''}{told}"
 
 
 def _place(chain: Wire) -> str:
