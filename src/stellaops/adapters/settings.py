@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from stellaops.adapters.mirror_settings import SECTIONS, MirrorHost, read_mirror_host
 from stellaops.adapters.target_settings import TargetSettings, read_targets
 from stellaops.core.errors import InvalidInput
 
@@ -53,7 +54,10 @@ _FIELDS = {
         "STELLA_KEY_SERVICES_TIMEOUT_SECONDS",
         "the longest wait for an answer of a key service",
     ),
-    "hashivault.address": ("STELLA_HASHIVAULT_ADDRESS", "URL of HashiCorp Vault or OpenBao; else `VAULT_ADDR`"),
+    "hashivault.address": (
+        "STELLA_HASHIVAULT_ADDRESS",
+        "URL of HashiCorp Vault or OpenBao; else `VAULT_ADDR`",
+    ),
     "hashivault.tokenFile": (
         "STELLA_HASHIVAULT_TOKEN_FILE",
         "file with the token, of mode 0600; read for each request; may hold `{tenant}`",
@@ -70,13 +74,28 @@ _FIELDS = {
         "STELLA_HASHIVAULT_CA_FILE",
         "PEM certificates of the vault's authority; else `VAULT_CACERT`, else `egress.caFile`",
     ),
-    "pkcs11.module": ("STELLA_PKCS11_MODULE", "path of the PKCS#11 module, as `/usr/lib/softhsm/libsofthsm2.so`"),
+    "pkcs11.module": (
+        "STELLA_PKCS11_MODULE",
+        "path of the PKCS#11 module, as `/usr/lib/softhsm/libsofthsm2.so`",
+    ),
     "pkcs11.pinFile": ("STELLA_PKCS11_PIN_FILE", "file with the PIN, of mode 0600; may hold `{tenant}`"),
     "awskms.endpoint": ("STELLA_AWSKMS_ENDPOINT", "URL of AWS KMS where it is not the region's own"),
-    "awskms.region": ("STELLA_AWSKMS_REGION", "region of the keys; else the one of the key's file or of the machine"),
+    "awskms.region": (
+        "STELLA_AWSKMS_REGION",
+        "region of the keys; else the one of the key's file or of the machine",
+    ),
     "awskms.keyFile": (
         "STELLA_AWSKMS_KEY_FILE",
         "file with the access key, as AWS's `credentials`; may hold `{tenant}`; else what the machine may do",
+    ),
+    "mirror.endpoint": (
+        "STELLA_MIRROR_ENDPOINT",
+        "URL of an S3-compatible server for buckets of mirrors; plain HTTP only to hosts of `egress.allowHttp`",
+    ),
+    "mirror.region": ("STELLA_MIRROR_REGION", "region of such a bucket; else the one of the key's file"),
+    "mirror.keyFile": (
+        "STELLA_MIRROR_KEY_FILE",
+        "file with the access key for it, as AWS's `credentials`; else what the machine itself may do",
     ),
     "egress.offline": ("STELLA_OFFLINE", "`true` refuses every fetch over the network"),
     "egress.allowPrivate": (
@@ -98,6 +117,10 @@ _FIELDS = {
         "STELLA_API_REQUESTS_PER_MINUTE",
         "requests of one client, or of one address without a valid token; a tenth of it at once",
     ),
+    "api.publicUrl": (
+        "STELLA_API_PUBLIC_URL",
+        "`https://HOST` by which others reach the API; else links name the host that they were asked for at",
+    ),
     "api.metricsFrom": (
         "STELLA_API_METRICS_FROM",
         "networks that may read `/metrics` without a token, as `10.1.0.0/16`; a list",
@@ -109,6 +132,14 @@ _FIELDS = {
     ),
     "worker.timeLimit": ("STELLA_WORKER_TIME_LIMIT", "how long an attempt of a run may take, as `90m`"),
     "worker.graceSeconds": ("STELLA_WORKER_GRACE_SECONDS", "how long a worker that ends waits for its runs"),
+    "chores.retentionAt": (
+        "STELLA_CHORES_RETENTION_AT",
+        "from when on, every day, a worker removes what is over, as `02:30` (UTC); `off` for never",
+    ),
+    "chores.verifyAt": (
+        "STELLA_CHORES_VERIFY_AT",
+        "from when on, every day, a worker fetches the newest bundles back from their targets and verifies them",
+    ),
     "authority.issuer": ("STELLA_AUTHORITY_ISSUER", "`iss` of access tokens; the same in every process"),
     "authority.audience": ("STELLA_AUTHORITY_AUDIENCE", "`aud` of access tokens; the same in every process"),
     "authority.tokenSeconds": ("STELLA_AUTHORITY_TOKEN_SECONDS", "how long access tokens live: 30 to 900"),
@@ -117,6 +148,22 @@ _FIELDS = {
         "how long a key signs access tokens before the next one does",
     ),
 }
+
+_FIELDS |= {
+    f"retention.{kind}.{part}": (
+        f"EXPORTCENTER__RETENTION__{kind.upper()}__{part.upper()}",
+        meaning.format(kind),
+    )
+    for kind in ("json", "mirror", "trivy")
+    for part, meaning in (
+        ("mode", "`days` or `count`: what bundles of {} are kept by, where their profile says nothing"),
+        ("value", "how many days after their runs, or how many of the newest"),
+    )
+}
+_FIELDS["retention.evidenceGrace"] = (
+    "EXPORTCENTER__RETENTION__EVIDENCEGRACE",
+    "how long evidence that no run needs stays for whoever reads it just now, as `24h`",
+)
 
 _SECRET = frozenset({"token"})
 
@@ -141,8 +188,17 @@ _DEFAULTS = {
     "api.requestsPerMinute": "6000",
     "api.metricsFrom": "127.0.0.0/8,::1/128",
     "log.level": "info",
+    "retention.json.mode": "days",
+    "retention.json.value": "30",
+    "retention.mirror.mode": "days",
+    "retention.mirror.value": "30",
+    "retention.trivy.mode": "count",
+    "retention.trivy.value": "10",
+    "retention.evidenceGrace": "24h",
     "worker.timeLimit": "2h",
     "worker.graceSeconds": "3",
+    "chores.retentionAt": "02:00",
+    "chores.verifyAt": "03:00",
     "authority.issuer": "stellaops",
     "authority.audience": "stellaops",
     "authority.tokenSeconds": "900",
@@ -273,6 +329,16 @@ def load(flags: Mapping[str, str | None], environment: Mapping[str, str] = os.en
     return Settings(values, targets)
 
 
+def load_mirror_host(environment: Mapping[str, str] = os.environ) -> MirrorHost:
+    """Read the settings of a mirror host, and no others.
+
+    Raises:
+        InvalidSettings: the file cannot be read.
+        InvalidMirrorSettings: with everything that is wrong.
+    """
+    return read_mirror_host(_document(settings_file(environment)), environment)
+
+
 def settings_file(environment: Mapping[str, str] = os.environ) -> Path:
     """Where the settings file is looked for."""
     if environment.get("STELLA_CONFIG"):
@@ -287,17 +353,9 @@ def describe() -> list[tuple[str, str, str]]:
 
 
 def _read(file: Path) -> tuple[dict[str, str], object]:
-    """The settings of the file, and its section of targets."""
-    if not file.is_file():
-        return {}, None
-    try:
-        wire: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidSettings(f"{file}: {error}") from error
-    if wire is None:
-        return {}, None
-    if not isinstance(wire, dict):
-        raise InvalidSettings(f"{file}: settings are needed, one a line, as `name: value`")
+    """The settings of the file, and its section of targets. Those of mirror hosts are read by themselves."""
+    document = _document(file)
+    wire = {name: value for name, value in document.items() if str(name).lower() not in SECTIONS}
     problems = []
     values: dict[str, str] = {}
     section = next((wire[name] for name in ("targets", "Targets") if name in wire), None)
@@ -317,13 +375,32 @@ def _read(file: Path) -> tuple[dict[str, str], object]:
     return values, section
 
 
+def _document(file: Path) -> Mapping[Any, Any]:
+    """What stands in the file; nothing where there is none."""
+    if not file.is_file():
+        return {}
+    try:
+        wire: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"{file}: {error}") from error
+    if wire is not None and not isinstance(wire, dict):
+        raise InvalidSettings(f"{file}: settings are needed, one a line, as `name: value`")
+    return wire or {}
+
+
 def _flat(wire: Mapping[Any, Any]) -> Iterator[tuple[Any, Any]]:
-    """Names and values; those of a section are `section.name`."""
+    """Names and values; those of a section are `section.name`. In `ExportCenter` every name begins with a capital."""
     for name, value in wire.items():
-        if isinstance(value, dict):
-            yield from ((f"{name}.{inner}", each) for inner, each in value.items())
+        if name == "ExportCenter" and isinstance(value, dict):
+            yield from ((_lowered(inner), each) for inner, each in _flat(value))
+        elif isinstance(value, dict):
+            yield from ((f"{name}.{inner}", each) for inner, each in _flat(value))
         else:
             yield name, value
+
+
+def _lowered(name: object) -> str:
+    return ".".join(part[:1].lower() + part[1:] for part in str(name).split("."))
 
 
 def _as_text(value: object) -> str | None:

@@ -11,37 +11,55 @@ from stellaops.api.authority import SCOPE, Because
 from stellaops.api.frame.answers import answer
 from stellaops.api.operation import Answer, Call, Operation
 from stellaops.api.paging import Page
-from stellaops.authority import manage_keys
+from stellaops.authority import manage_keys, published_keys
 from stellaops.authority.audit import digest_of
 from stellaops.authority.keys import (
     BadReason,
+    KeyKnown,
     KeyNotFound,
     KeyRecord,
     KeyRevoked,
     KeyUnavailable,
     PassphraseNeeded,
-    Protection,
 )
+from stellaops.authority.tenants import BadTenantName
 from stellaops.bootstrap import now
+from stellaops.center.keys import encrypted
 from stellaops.core import timestamps
 from stellaops.exports.errors import SigningFailed
 from stellaops.exports.resign_exports import Resigned, ResignTools, resign_exports
+from stellaops.signing.interface import (
+    KeyServiceDown,
+    KeyServiceMissing,
+    KeyServiceRefused,
+    KeyServiceWrong,
+)
+from stellaops.signing.key_uri import BadKeyUri, KeyUriRefused
 
 _TAG = "authority"
 _PATH = "/api/authority/keys"
 _PEM = "application/x-pem-file"
+_OF_SERVICES = (
+    BadKeyUri, KeyKnown, KeyRevoked, KeyServiceDown, KeyServiceMissing, KeyServiceRefused, KeyServiceWrong,
+    KeyUriRefused,
+)  # fmt: skip
 
 
 class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A key to make; with `activate: false` it waits, so that receivers have it before it signs."""
+    """A key to make; with `activate: false` it waits, so that receivers have it before it signs.
+
+    With `uri` it is the newest one that a key service has under that name.
+    """
 
     activate: bool = True
+    uri: str | None = None
 
 
 class RotateKey(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """Whether kept exports keep the signatures of the earlier key."""
+    """Whether kept exports keep the signatures of the earlier key; the next one's `uri` in its key service."""
 
     keep_signatures: bool = False
+    uri: str | None = None
 
 
 class PublicQuery(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -51,7 +69,10 @@ class PublicQuery(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fi
 
 
 class SigningKeyForm(msgspec.Struct, frozen=True, rename="camel"):
-    """What may be told of a key: `waiting`, `active`, `retired` or `revoked`; null `encrypted` for no private part."""
+    """What may be told of a key: `waiting`, `active`, `retired` or `revoked`.
+
+    `encrypted` is null where the private part is not here; `uri` names it where a key service has it.
+    """
 
     key_id: str
     tenant: str
@@ -61,7 +82,29 @@ class SigningKeyForm(msgspec.Struct, frozen=True, rename="camel"):
     revoked_at: str | None
     revocation_reason: str | None
     encrypted: bool | None
+    uri: str | None
     public_key: str
+
+
+class PublishedKeyForm(msgspec.Struct, frozen=True, rename="camel"):
+    """A public key and its time; null `publicKey` of a revoked one."""
+
+    key_id: str
+    algorithm: str
+    state: str
+    public_key: str | None
+    created_at: str
+    retired_at: str | None
+    revoked_at: str | None
+    revocation_reason: str | None
+
+
+class PublishedKeys(msgspec.Struct, frozen=True):
+    """All public keys of a tenant, the oldest first."""
+
+    schema: str
+    tenant: str
+    keys: list[PublishedKeyForm]
 
 
 class ResignedForm(msgspec.Struct, frozen=True, rename="camel"):
@@ -94,10 +137,28 @@ def public(call: Call) -> Response:
     return Response(pem, 200, {"cache-control": "private, no-cache"}, _PEM)
 
 
+def listed(call: Call) -> Response:
+    """All public keys with the time of each."""
+    return answer(published_keys.wire(call.tenant, manage_keys.list_keys(call.local.keys, call.tenant)))
+
+
+def published(call: Call) -> Response:
+    """The same for everyone, as it lies beside `export-center.pub`."""
+    tenant = call.path["tenant"]
+    try:
+        records = manage_keys.list_keys(call.local.keys, tenant)
+    except BadTenantName:
+        records = ()
+    if not records:
+        raise KeyNotFound(f"tenant {tenant[:80]!r} has no keys")
+    data = published_keys.encode(tenant, records)
+    return Response(data, 200, {"cache-control": "public, max-age=60"}, "application/json")
+
+
 def create(call: Call) -> Response:
     """Make a key."""
     _demand_protection(call)
-    made = manage_keys.create_key(call.local.keys, call.tenant, now=now(), activate=call.body.activate)
+    made = _made(call, activate=call.body.activate)
     _changed(call, None, made)
     return answer(_form(made), 201, {"location": f"{_PATH}/{made.key_id}"})
 
@@ -105,7 +166,7 @@ def create(call: Call) -> Response:
 def rotate(call: Call) -> Response:
     """Make a key that signs from now on, and sign kept exports again."""
     _demand_protection(call)
-    made = manage_keys.create_key(call.local.keys, call.tenant, now=now())
+    made = _made(call)
     _changed(call, None, made)
     done = () if call.body.keep_signatures else _resigned(call)
     return answer({**msgspec.to_builtins(_form(made)), "resigned": [_resigned_form(each) for each in done]})
@@ -149,9 +210,24 @@ def _known(call: Call) -> KeyRecord:
     raise KeyNotFound(f"tenant {call.tenant} has no key {call.path['key'][:80]!r}")
 
 
+def _made(call: Call, *, activate: bool = True) -> KeyRecord:
+    local, uri = call.local, call.body.uri
+    if uri is None:
+        return manage_keys.create_key(local.keys, call.tenant, now=now(), activate=activate)
+    if not local.key_services.allowed:
+        # Who asks from afar must not choose among all keys and files that this machine may use.
+        raise KeyUriRefused(
+            "keys of key services cannot be named over the API: the setting keyServices.allow is empty"
+        )
+    return manage_keys.create_key_of_service(
+        local.keys, local.key_services, call.tenant, uri, now=now(), activate=activate
+    )
+
+
 def _demand_protection(call: Call) -> None:
-    if not call.local.settings.get("keyPassphraseFile"):
-        manage_keys.demand_no_loss_of_protection(call.local.keys, call.tenant)
+    if call.body.uri is None:
+        under = call.local.settings.get("keyPassphraseFile") is not None
+        manage_keys.demand_no_loss_of_protection(call.local.keys, call.tenant, under_passphrase=under)
 
 
 def _changed(call: Call, before: KeyRecord | None, after: KeyRecord, reason: str = "") -> None:
@@ -173,7 +249,6 @@ def _resigned_form(done: Resigned) -> ResignedForm:
 
 
 def _form(record: KeyRecord) -> SigningKeyForm:
-    absent, encrypted = Protection.ABSENT, Protection.ENCRYPTED
     return SigningKeyForm(
         record.key_id,
         record.tenant,
@@ -182,7 +257,8 @@ def _form(record: KeyRecord) -> SigningKeyForm:
         timestamps.render(record.retired_at) if record.retired_at else None,
         timestamps.render(record.revoked_at) if record.revoked_at else None,
         record.revocation_reason or None,
-        None if record.protection is absent else record.protection is encrypted,
+        encrypted(record),
+        record.uri,
         record.public_key_pem.decode("ascii"),
     )
 
@@ -200,17 +276,26 @@ OPERATIONS = (
         errors=(KeyNotFound, KeyUnavailable),
     ),
     Operation(
+        "listPublicKeys", "GET", f"{_PATH}/listed", "All public keys with the time of each, also revoked ones",
+        listed, scope=SCOPE, tag=_TAG, answers={200: Answer("the keys, the oldest first", PublishedKeys)},
+    ),
+    Operation(
+        "getPublishedKeys", "GET", "/tenants/{tenant}/keys.json",
+        "All public keys of a tenant with the time of each, for whoever verifies its exports", published, public=True,
+        tag=_TAG, answers={200: Answer("the keys, the oldest first", PublishedKeys)}, errors=(KeyNotFound,),
+    ),
+    Operation(
         "createSigningKey", "POST", _PATH, "Make a key, which signs from now on unless it is to wait", create,
         scope=SCOPE, body=NewKey, required=False, mutating=True, action="key.created", tag=_TAG,
         answers={201: Answer("the key", SigningKeyForm, headers={"location": "of the key"})},
-        errors=(KeyUnavailable, PassphraseNeeded),
+        errors=(KeyUnavailable, PassphraseNeeded, *_OF_SERVICES),
     ),
     Operation(
         "rotateSigningKey", "POST", f"{_PATH}/rotate",
         "Make a key that signs from now on, and sign kept exports again with it", rotate, scope=SCOPE,
         body=RotateKey, required=False, mutating=True, action="key.rotated", tag=_TAG,
         answers={200: Answer("the key, and what it has signed again", RotatedForm)},
-        errors=(KeyUnavailable, PassphraseNeeded, SigningFailed),
+        errors=(KeyUnavailable, PassphraseNeeded, SigningFailed, *_OF_SERVICES),
     ),
     Operation(
         "resignExports", "POST", f"{_PATH}/resign", "Sign kept exports again with the active key", resign,

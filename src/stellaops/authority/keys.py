@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from stellaops.core import timestamps
-from stellaops.core.errors import InvalidInput, MissingPrerequisite, NotFound
+from stellaops.core.errors import AlreadyExists, InvalidInput, MissingPrerequisite, NotFound
 
 
 class KeyState(StrEnum):
@@ -24,10 +24,14 @@ class KeyState(StrEnum):
 
 
 class Protection(StrEnum):
-    """How the private key is kept: under a passphrase, or by its mode alone; `ABSENT` where there is none here."""
+    """How the private key is kept: under a passphrase, by its mode alone, or in a key service.
+
+    `ABSENT` where there is none here that should be.
+    """
 
     ENCRYPTED = "encrypted"
     PLAIN = "plain"
+    SERVICE = "service"
     ABSENT = "absent"
 
 
@@ -45,6 +49,7 @@ class KeyRecord:
         revoked_at: when it was revoked.
         revocation_reason: what the one who revoked it said; empty for nothing.
         protection: of the private key.
+        uri: of a key in a key service, where it is there; None where the private key is in the store.
     """
 
     tenant: str
@@ -56,6 +61,7 @@ class KeyRecord:
     revoked_at: datetime | None = None
     revocation_reason: str = ""
     protection: Protection = Protection.PLAIN
+    uri: str | None = None
 
     def remark(self) -> str:
         """What a verifier should say beside the key's id; empty for nothing."""
@@ -94,6 +100,13 @@ class KeyUnavailable(MissingPrerequisite):
 
     code = "ERR_KEY_UNAVAILABLE"
     hint = "Set right what the message names; restore the key file from its backup if it is damaged."
+
+
+class KeyKnown(AlreadyExists):
+    """A key of a key service that the tenant has already."""
+
+    code = "ERR_KEY_KNOWN"
+    hint = "Let it sign with `stella authority key activate`, or make another version or key in the service first."
 
 
 class PassphraseNeeded(InvalidInput):

@@ -16,13 +16,14 @@ from stellaops.authority.keys import (
     PassphraseNeeded,
     Protection,
 )
-from stellaops.authority.ports import KeyStore, PrivateKeys, SignerSource
+from stellaops.authority.ports import KeysOfServices, KeyStore, PrivateKeys, SignerSource
 from stellaops.signing import key_files
 from stellaops.signing.ecdsa_p256 import PrivateKey
 from stellaops.signing.interface import Signer
 from stellaops.signing.key_files import KeyForm
 
 _LONGEST_REASON = 200
+_IN_FILES = frozenset({Protection.ENCRYPTED, Protection.PLAIN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,28 @@ def create_key(store: KeyStore, tenant: str, *, now: datetime, activate: bool = 
     A key that is not activated waits, so that receivers can have it before it signs; the first one never waits.
     """
     record = store.create(tenant, now)
+    if activate and record.state is not KeyState.ACTIVE:
+        store.activate(tenant, record.key_id, now)
+    return _record(store, tenant, record.key_id)
+
+
+def create_key_of_service(
+    store: KeyStore, services: KeysOfServices, tenant: str, uri: str, *, now: datetime, activate: bool = True
+) -> KeyRecord:
+    """Take in the newest key that a URI of a key service stands for; unless told otherwise it signs from now on.
+
+    It is tried before it is taken: a key that cannot sign becomes nobody's active key.
+
+    Raises:
+        KeyKnown: the tenant has it; a rotation begins in the key service.
+        KeyRevoked: this tenant revoked it.
+        BadKeyUri, KeyUriRefused: see there.
+        KeyServiceDown, KeyServiceRefused, KeyServiceMissing, KeyServiceWrong: see there.
+    """
+    public = services.public_key(tenant, uri)
+    _demand_unrevoked(store, tenant, public.key_id)
+    services.signer(tenant, uri, public).sign(b"probe")
+    record = store.add_of_service(tenant, uri, public, now)
     if activate and record.state is not KeyState.ACTIVE:
         store.activate(tenant, record.key_id, now)
     return _record(store, tenant, record.key_id)
@@ -143,7 +166,7 @@ def change_passphrase(
     meant = (
         [_record(store, tenant, key_id)]
         if key_id
-        else [each for each in store.records(tenant) if each.protection is not Protection.ABSENT]
+        else [each for each in store.records(tenant) if each.protection in _IN_FILES]
     )
     if not meant:
         raise KeyNotFound(f"tenant {tenant} has no private key")
@@ -167,14 +190,23 @@ def chosen_passphrase(passphrase: bytes | None, *, unprotected: bool) -> bytes |
     return passphrase
 
 
-def demand_no_loss_of_protection(store: KeyStore, tenant: str) -> None:
-    """Refuse to put a key without a passphrase in the place of an active one that is under one.
+def demand_no_loss_of_protection(store: KeyStore, tenant: str, *, under_passphrase: bool = False) -> None:
+    """Refuse to put a file in the place of an active key that is in a key service, or a plain one for a better kept.
+
+    Args:
+        under_passphrase: whether the new key will be under one, because the settings say so for all.
 
     Raises:
         PassphraseNeeded: see there.
     """
     for record in store.records(tenant):
-        if record.state is KeyState.ACTIVE and record.protection is Protection.ENCRYPTED:
+        if record.state is KeyState.ACTIVE and record.uri is not None:
+            raise PassphraseNeeded(
+                f"the active key is in the key service {record.uri}, and the new one would be in a file",
+                hint="Name the new key with --uri, give --passphrase-file, or say --no-passphrase.",
+            )
+        encrypted = record.protection is Protection.ENCRYPTED and not under_passphrase
+        if record.state is KeyState.ACTIVE and encrypted:
             raise PassphraseNeeded(
                 "the active key is under a passphrase, and none was given for the new one",
                 hint="Give --passphrase-file, set STELLA_KEY_PASSPHRASE_FILE, or say --no-passphrase.",
@@ -218,6 +250,22 @@ def active_signer(store: KeyStore, signers: SignerSource, tenant: str, *, now: d
     if not store.records(tenant) and not store.damaged(tenant):
         store.create(tenant, now)
     return signers.signer(tenant, active_key(store, tenant).key_id)
+
+
+def named_signer(store: KeyStore, signers: SignerSource, tenant: str, key: str) -> Signer:
+    """The signer of a key that is not revoked, whether or not it is the active one.
+
+    Args:
+        key: its id, or its URI in a key service; of several under one URI, the newest here is meant.
+
+    Raises:
+        KeyNotFound: the tenant has no such key, or has revoked it.
+        KeyUnavailable: the key cannot be used.
+    """
+    for record in reversed(store.records(tenant)):
+        if key in (record.key_id, record.uri) and record.state is not KeyState.REVOKED:
+            return signers.signer(tenant, record.key_id)
+    raise KeyNotFound(f"tenant {tenant} has no key {key[:200]} that is not revoked")
 
 
 def trusted_keys(store: KeyStore, tenant: str) -> TrustedKeys:

@@ -11,7 +11,7 @@ from stellaops.authority.clients import Client
 from stellaops.authority.keys import DamagedKey, KeyRecord
 from stellaops.authority.tenants import Tenant
 from stellaops.authority.tokens import TokenKey, TokenState
-from stellaops.signing.ecdsa_p256 import PrivateKey
+from stellaops.signing.ecdsa_p256 import PrivateKey, PublicKey
 from stellaops.signing.interface import Signer
 
 
@@ -20,6 +20,13 @@ class KeyStore(Protocol):
 
     def create(self, tenant: str, created_at: datetime) -> KeyRecord:
         """Make a new key; it becomes the tenant's active one where the tenant has no active key, else it waits."""
+
+    def add_of_service(self, tenant: str, uri: str, public: PublicKey, created_at: datetime) -> KeyRecord:
+        """Take in a key that a key service keeps; it is active where the tenant has no active key, else it waits.
+
+        Raises:
+            KeyKnown: the tenant has it already.
+        """
 
     def records(self, tenant: str) -> tuple[KeyRecord, ...]:
         """All sound keys of a tenant, the oldest first; empty for a tenant without keys."""
@@ -32,6 +39,27 @@ class KeyStore(Protocol):
 
     def revoke(self, tenant: str, key_id: str, revoked_at: datetime, reason: str) -> None:
         """Mark a key so that it neither signs nor verifies any more; a first revocation stands."""
+
+
+class KeysOfServices(Protocol):
+    """Keys that others keep, named by URIs."""
+
+    def public_key(self, tenant: str, uri: str) -> PublicKey:
+        """The newest public key that a URI stands for.
+
+        Raises:
+            BadKeyUri, KeyUriRefused: see there.
+            KeyServiceDown, KeyServiceRefused, KeyServiceMissing: see there.
+        """
+        ...
+
+    def signer(self, tenant: str, uri: str, public: PublicKey) -> Signer:
+        """A signer by that one of a URI's keys.
+
+        Raises:
+            BadKeyUri, KeyUriRefused, KeyServiceMissing: see there.
+        """
+        ...
 
 
 class SignerSource(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stellaops.adapters.keys.file import FileKeyStore
-from stellaops.authority import manage_keys
+from stellaops.authority import manage_keys, published_keys
 from stellaops.authority.audit import Change, digest_of
 from stellaops.authority.keys import DamagedKey, KeyRecord, Protection
 from stellaops.bootstrap import Local, TenantKeys, now
@@ -30,10 +30,12 @@ class LocalKeys:
         damaged = store.damaged(self._tenant)
         return [*map(key, records), *(_damaged(self._tenant, each) for each in damaged)]
 
-    def create(self, *, activate: bool = True, passphrase_file: Path | None = None) -> Wire:
+    def create(
+        self, *, activate: bool = True, passphrase_file: Path | None = None, uri: str | None = None
+    ) -> Wire:
         """See the interface."""
         store = self._local.key_store(passphrase_file)
-        record = manage_keys.create_key(store, self._tenant, now=now(), activate=activate)
+        record = self._made(store, uri, activate=activate)
         self._tell("key.created", record)
         return key(record) | {"publicKeyFile": str(self._local.keys.public_key_path(self._tenant))}
 
@@ -50,20 +52,26 @@ class LocalKeys:
             return manage_keys.export_all_public(store, self._tenant)
         return manage_keys.export_public(store, self._tenant, key_id)
 
+    def listed(self) -> Wire:
+        """See the interface."""
+        return published_keys.wire(self._tenant, manage_keys.list_keys(self._local.keys, self._tenant))
+
     def rotate(
         self,
         *,
         passphrase_file: Path | None = None,
+        uri: str | None = None,
         unprotected: bool = False,
         keep_signatures: bool = False,
         progress: Progress = silent,
     ) -> Wire:
         """See the interface."""
         local = self._local
-        if not (passphrase_file or local.settings.get("keyPassphraseFile") or unprotected):
-            manage_keys.demand_no_loss_of_protection(local.keys, self._tenant)
-        store = FileKeyStore(local.data_dir) if unprotected else local.key_store(passphrase_file)
-        record = manage_keys.create_key(store, self._tenant, now=now())
+        if not (passphrase_file or unprotected or uri):
+            under = local.settings.get("keyPassphraseFile") is not None
+            manage_keys.demand_no_loss_of_protection(local.keys, self._tenant, under_passphrase=under)
+        store = local.unprotected_keys() if unprotected else local.key_store(passphrase_file)
+        record = self._made(store, uri)
         self._tell("key.rotated", record)
         return key(record) | {"resigned": [] if keep_signatures else self._resigned(store, progress)}
 
@@ -76,6 +84,14 @@ class LocalKeys:
         record = manage_keys.revoke_key(self._local.keys, self._tenant, key_id, now=now(), reason=reason)
         self._tell("key.revoked", record, reason)
         return key(record)
+
+    def _made(self, store: FileKeyStore, uri: str | None, *, activate: bool = True) -> KeyRecord:
+        if uri is None:
+            return manage_keys.create_key(store, self._tenant, now=now(), activate=activate)
+        services = self._local.key_services
+        return manage_keys.create_key_of_service(
+            store, services, self._tenant, uri, now=now(), activate=activate
+        )
 
     def _resigned(self, store: FileKeyStore, progress: Progress) -> Sequence[Wire]:
         local = self._local
@@ -98,7 +114,6 @@ def tell_key(local: Local, tenant: str, action: str, record: KeyRecord, reason: 
 
 def key(record: KeyRecord) -> Wire:
     """A key as scripts read it."""
-    encrypted = None if record.protection is Protection.ABSENT else record.protection is Protection.ENCRYPTED
     return {
         "keyId": record.key_id,
         "tenant": record.tenant,
@@ -107,10 +122,18 @@ def key(record: KeyRecord) -> Wire:
         "retiredAt": wire.instant(record.retired_at),
         "revokedAt": wire.instant(record.revoked_at),
         "revocationReason": record.revocation_reason or None,
-        "encrypted": encrypted,
+        "encrypted": encrypted(record),
+        "uri": record.uri,
     }
 
 
+def encrypted(record: KeyRecord) -> bool | None:
+    """Whether a private key is under a passphrase; None where there is none in the data directory."""
+    if record.protection in (Protection.ABSENT, Protection.SERVICE):
+        return None
+    return record.protection is Protection.ENCRYPTED
+
+
 def _damaged(tenant: str, damaged: DamagedKey) -> Wire:
-    nothing = dict.fromkeys(("createdAt", "retiredAt", "revokedAt", "revocationReason", "encrypted"))
+    nothing = dict.fromkeys(("createdAt", "retiredAt", "revokedAt", "revocationReason", "encrypted", "uri"))
     return {"keyId": damaged.key_id, "tenant": tenant, "state": "damaged", **nothing}

@@ -37,6 +37,11 @@ _NEW = click.option(
 _NONE = click.option(
     "--no-passphrase", is_flag=True, help="Write the private key without any passphrase, on purpose."
 )
+_URI = click.option(
+    "--uri",
+    metavar="URI",
+    help="Take the newest key of a key service: hashivault://NAME, awskms:///KEY, pkcs11:…, file:///PATH.",
+)
 _KEY_ID = click.option("--key-id", metavar="ID", help="Another than the active key.")
 
 
@@ -56,15 +61,19 @@ def key() -> None:
 
 @key.command("create")
 @_PASSPHRASE
+@_URI
 @click.option("--no-activate", is_flag=True, help="Let it wait, so that receivers have it before it signs.")
 @pass_app
-def key_create(app: App, passphrase_file: Path | None, no_activate: bool) -> None:
-    """Make a key and let it sign from now on; earlier keys still verify.
+def key_create(app: App, passphrase_file: Path | None, uri: str | None, no_activate: bool) -> None:
+    """Make a key, or take one of a key service, and let it sign from now on; earlier keys still verify.
 
     The private part is kept in the data directory with mode 0600, or encrypted under a passphrase: later runs then
-    need it too (STELLA_KEY_PASSPHRASE_FILE). A tenant's first key is active at once.
+    need it too (STELLA_KEY_PASSPHRASE_FILE). Of a key in a key service nothing is kept here but its URI and its public
+    part; it is tried first. A tenant's first key is active at once.
     """
-    app.out.value(app.center.keys.create(activate=not no_activate, passphrase_file=passphrase_file))
+    _demand_one(uri, passphrase_file)
+    made = app.center.keys.create(activate=not no_activate, passphrase_file=passphrase_file, uri=uri)
+    app.out.value(made)
 
 
 @key.command("import")
@@ -100,10 +109,16 @@ def key_list(app: App) -> None:
     instants = ("createdAt", "retiredAt", "revokedAt")
     app.out.rows(
         wires,
-        ("key", "state", "created", "retired", "revoked", "encrypted"),
+        ("key", "state", "created", "retired", "revoked", "encrypted", "service"),
         [
-            (wire["keyId"], wire["state"], *(_second(wire[name]) for name in instants), wire["encrypted"])
-            for wire in wires
+            (
+                each["keyId"],
+                each["state"],
+                *(_second(each[name]) for name in instants),
+                each["encrypted"],
+                each["uri"],
+            )
+            for each in wires
         ],
     )
 
@@ -124,9 +139,21 @@ def key_activate(app: App, key_id: str) -> None:
 )
 @pass_app
 def key_export_public(app: App, key_id: str | None, every: bool, target: Path | None) -> None:
-    """Write a public key in PEM, for the receivers of exports; or all of them, which --key takes too."""
+    r"""Write a public key in PEM, for the receivers of exports; or all of them, which --key takes too.
+
+    \b
+      stella authority key export-public --all --format json      # with the time of each, also of revoked ones
+    """
     if every and key_id:
         raise UsageError("--all and --key-id exclude each other")
+    if every and app.format is not None and target is None:
+        listed = app.center.keys.listed()
+        instants = ("createdAt", "retiredAt", "revokedAt")
+        rows = [
+            (each["keyId"], each["state"], *(_second(each[at]) for at in instants)) for each in listed["keys"]
+        ]
+        app.out.rows(listed, ("key", "state", "created", "retired", "revoked"), rows)
+        return
     pem = app.center.keys.public(key_id, every=every)
     if target is None:
         click.echo(pem.decode("ascii"), nl=False)
@@ -197,6 +224,7 @@ def key_passwd(
 
 @key.command("rotate")
 @_PASSPHRASE
+@_URI
 @click.option("--no-passphrase", is_flag=True, help="Leave the new key without a passphrase, on purpose.")
 @click.option("--keep-signatures", is_flag=True, help="Leave kept exports as the earlier key signed them.")
 @click.pass_context
@@ -206,19 +234,23 @@ def key_rotate(
     context: click.Context,
     *,
     passphrase_file: Path | None,
+    uri: str | None,
     no_passphrase: bool,
     keep_signatures: bool,
 ) -> None:
     """Make a new key, let it sign from now on, and sign kept exports again with it.
 
     The keys before it still verify what they signed, such as exports that are out. Where the active key is under a
-    passphrase, the new one is too, unless told otherwise.
+    passphrase, the new one is too, unless told otherwise. A key of a key service is rotated there first; its URI, the
+    same or another, is named here.
     """
+    _demand_one(uri, passphrase_file, no_passphrase=no_passphrase)
     if no_passphrase and passphrase_file:
         raise UsageError("--passphrase-file and --no-passphrase exclude each other")
     with app.out.progress("signing kept exports") as steps:
         wire = app.center.keys.rotate(
             passphrase_file=passphrase_file,
+            uri=uri,
             unprotected=no_passphrase,
             keep_signatures=keep_signatures,
             progress=steps.show,
@@ -251,6 +283,11 @@ def key_resign(app: App, context: click.Context, passphrase_file: Path | None) -
 def key_revoke(app: App, key_id: str, reason: str) -> None:
     """Revoke a key: it signs and verifies nothing any more. A first revocation stands, with its time and reason."""
     app.out.value(app.center.keys.revoke(key_id, reason))
+
+
+def _demand_one(uri: str | None, passphrase_file: Path | None, *, no_passphrase: bool = False) -> None:
+    if uri and (passphrase_file or no_passphrase):
+        raise UsageError("--uri says that a key service protects the key; no passphrase does")
 
 
 def _leave_with(context: click.Context, done: Sequence[Wire]) -> None:

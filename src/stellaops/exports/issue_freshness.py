@@ -153,7 +153,8 @@ def say_fresh(run: Run, tools: FreshnessTools) -> Freshness | None:
     state = State(
         run.tenant, profile.name, run.export_id, tuple(run.counts), profile.next_update, run.sequence or 0
     )
-    return issue_freshness(state, tools.sources(), tools.statements, tools.keys.signer(run.tenant), tools.now)
+    signer = tools.keys.signer(run.tenant, profile.spec.signing.key_ref)
+    return issue_freshness(state, tools.sources(), tools.statements, signer, tools.now)
 
 
 def about(run: Run, statements: Statements) -> Signed | None:

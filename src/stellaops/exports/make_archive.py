@@ -17,12 +17,21 @@ from stellaops.core.errors import StellaError
 from stellaops.exports import pack_mirror, plan_delta
 from stellaops.exports.build_contents import BUILDERS, Built, Material, selected_records, toolchain
 from stellaops.exports.build_delta import build_delta, build_full
+from stellaops.exports.claim_archive import claim_archive
 from stellaops.exports.encrypt_bundle import encrypt_files
 from stellaops.exports.errors import AdapterFailed, SmokeUnavailable, VerifyFailed
+from stellaops.exports.guarded_signer import tried_signer, wrapping_for
 from stellaops.exports.pack_mirror import Outcome
-from stellaops.exports.plan_run import Plan, RunRequest, Tools, active_signer, projections_of
+from stellaops.exports.plan_run import (
+    Plan,
+    RunRequest,
+    Tools,
+    demand_whole,
+    projections_of,
+)
 from stellaops.exports.ports import Staging
 from stellaops.exports.profile import DELTA
+from stellaops.exports.room import demand_kept
 from stellaops.exports.run import Archive, Artifact, Chain, Run
 from stellaops.exports.step_clock import Clock
 from stellaops.exports.use_trivy import smoke
@@ -40,9 +49,11 @@ def make_archive(staging: Staging, run: Run, made: Plan, tools: Tools, clock: Cl
         StellaError: the run fails for this reason.
     """
     request = made.request
-    signer = active_signer(tools.keys, run.tenant)
+    signer = tried_signer(tools.keys, run.tenant, request.profile.spec.signing.key_ref)
     with clock.step("build"), _as_adapter_failure(request.profile.kind):
         built, chain = _contents(made, staging, tools)
+    # The floor of the evidence may have risen while it was read.
+    demand_whole(min(made.selection.sequence, made.base_sequence), tools.evidence)
     with clock.step("sign"):
         state = _manifest(request, made, built, tools)
         sealed = _seal(request, state, staging, signer, chain)
@@ -56,7 +67,8 @@ def make_archive(staging: Staging, run: Run, made: Plan, tools: Tools, clock: Cl
         with clock.step("encrypt"):
             for path in sealed.written:
                 (staging.root / path).unlink()
-            told = encrypt_files(staging, state.export_id, made.encryption, tools.entropy)
+            wrap = wrapping_for(tools.wrapping, run.tenant)
+            told = encrypt_files(staging, state.export_id, made.encryption, tools.entropy, wrap)
             sealed = _seal(request, state, staging, signer, chain, environment=told)
     with clock.step("pack"):
         outcome = pack_mirror.close(sealed, staging, signer, _archive_name(state, chain))
@@ -67,9 +79,11 @@ def make_archive(staging: Staging, run: Run, made: Plan, tools: Tools, clock: Cl
         with clock.step("smoke"):
             remarks = _smoke(request, outcome.root, staging, tools)
     archive = Archive(state.export_id, sealed.files.archive_id)
-    with clock.step("store"):
-        tools.artefacts.put(archive, staging.root)
+    run = claim_archive(run, archive, tools.runs, tools.turns)
     finished = _built(run, archive, sealed, outcome, report)
+    with clock.step("store"):
+        demand_kept(finished, tools)
+        tools.artefacts.put(archive, staging.root)
     finished = replace(finished, warnings=made.remarks + built.warnings + remarks, chain=chain)
     return replace(finished, durations=clock.durations)
 

@@ -58,6 +58,10 @@ class Evidence(Protocol):
         """The newest sequence."""
         ...
 
+    def floor(self) -> int:
+        """The oldest sequence whose state is whole: what ended there or before may have been removed."""
+        ...
+
     def sources(self) -> Sequence[str]:
         """The names of all sources, sorted."""
         ...
@@ -347,6 +351,15 @@ class Staging(Protocol):
         """Open a new file of the bundle root for writing and reading back."""
         ...
 
+    def reserve(self, size: int) -> None:
+        """Keep room for so many bytes in this place, beside what others have kept and not used yet.
+
+        Raises:
+            NoStagingRoom: the disk has not that much.
+            StagingTaken: it would have, were others done.
+        """
+        ...
+
 
 class Workspace(Protocol):
     """Where bundles grow, on this machine."""
@@ -433,10 +446,17 @@ class ArtefactStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RunLimits:
-    """What a tenant may have: runs at once (0 closes its submissions), and runs that wait."""
+    """What a tenant may have.
+
+    Attributes:
+        max_active_runs: runs at once; 0 closes its submissions.
+        max_queued_runs: runs that wait.
+        max_storage: bytes of its kept bundles; None for no bound.
+    """
 
     max_active_runs: int = 2
     max_queued_runs: int = 100
+    max_storage: int | None = None
 
 
 class Limits(Protocol):
@@ -450,12 +470,24 @@ class Limits(Protocol):
 class Keys(Protocol):
     """The tenant's key, and the public keys that it trusts."""
 
-    def signer(self, tenant: str) -> Signer:
-        """The active key; made when the tenant has none."""
+    def signer(self, tenant: str, key: str | None = None) -> Signer:
+        """The active key, made when the tenant has none; or another of its keys, by id or by URI."""
         ...
 
     def trusted(self, tenant: str) -> tuple[tuple[bytes, ...], frozenset[str]]:
         """Public keys in PEM, and ids of keys that verify nothing."""
+        ...
+
+
+class Wrapping(Protocol):
+    """Key services that wrap content keys."""
+
+    def wrap(self, tenant: str, uri: str, key: bytes, bound_to: str) -> bytes:
+        """A key, encrypted under the service's key of that URI and bound to a text.
+
+        Raises:
+            StellaError: the service does not do it, or the tenant may not use that key.
+        """
         ...
 
 

@@ -9,7 +9,7 @@ from stellaops.bundles import layout, provenance
 from stellaops.core.digests import Digest
 from stellaops.core.errors import StellaError
 from stellaops.exports.errors import VerifyFailed
-from stellaops.exports.plan_run import active_signer
+from stellaops.exports.guarded_signer import tried_signer
 from stellaops.exports.ports import ArtefactStore, Keys, RunFilter, Runs, Staging, Workspace
 from stellaops.exports.resign_mirror import resign_archive
 from stellaops.exports.run import Archive, Artifact, Run, RunStatus
@@ -49,7 +49,7 @@ def resign_exports(
     Raises:
         SigningFailed: the active key cannot sign; nothing is changed then.
     """
-    signer = active_signer(tools.keys, tenant)
+    signer = tried_signer(tools.keys, tenant)
     done = []
     for run, archive in _kept(tenant, tools):
         progress(f"signing {run.export_id}")

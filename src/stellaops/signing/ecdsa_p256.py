@@ -66,14 +66,19 @@ class PublicKey:
             BadSignature: it does not hold, or its DER is not the shortest and only encoding of its two numbers.
         """
         try:
-            if len(signature) > LONGEST_SIGNATURE or _minimal(signature) != signature:
+            if len(signature) > LONGEST_SIGNATURE or minimal(signature) != signature:
                 raise BadSignature("the signature is not in minimal DER")
             self._key.verify(signature, digest, _PREHASHED)
         except (InvalidSignature, ValueError) as error:
             raise BadSignature(f"the signature was not made by key {self.key_id}") from error
 
 
-def _minimal(signature: bytes) -> bytes:
+def minimal(signature: bytes) -> bytes:
+    """A DER signature in the shortest, and only valid, encoding of its two numbers.
+
+    Raises:
+        ValueError: it is no signature in DER.
+    """
     return encode_dss_signature(*decode_dss_signature(signature))
 
 

@@ -186,7 +186,7 @@ def test_the_list_tells_what_became_of_each_key(stella: Stella, tmp_path: Path, 
     assert listed[first]["revokedAt"]
     assert listed[second]["encrypted"] is True
     header, *lines = stella.ask(*KEY, "list", "--format", "table").out.splitlines()
-    assert header.split() == ["key", "state", "created", "retired", "revoked", "encrypted"]
+    assert header.split() == ["key", "state", "created", "retired", "revoked", "encrypted", "service"]
     assert len(lines) == 3
 
 

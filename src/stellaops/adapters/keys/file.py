@@ -1,9 +1,10 @@
 """Keys in files below the data directory.
 
     keys/<tenant>/<key-id>.pem       private key, mode 0600: under a passphrase as cosign keeps it, else PKCS#8
-    keys/<tenant>/<key-id>.json      what may be told of it
+    keys/<tenant>/<key-id>.json      what may be told of it; of a key in a key service, its URI and nothing else
     keys/<tenant>/active             id of the key that signs
     tenants/<tenant>/export-center.pub    public key of the active key
+    tenants/<tenant>/keys.json            all public keys, with the time of each (`authority.published_keys`)
 
 Every file is written beside its place, flushed to disk and renamed, so a kill leaves each old or new, and never takes
 another key's with it. A key exists from its `.json` on, which comes last; it is active while `active` names it and it
@@ -19,8 +20,10 @@ from datetime import datetime
 from pathlib import Path
 
 from stellaops.adapters.keys import disk, records
+from stellaops.authority import published_keys
 from stellaops.authority.keys import (
     DamagedKey,
+    KeyKnown,
     KeyNotFound,
     KeyRecord,
     KeyState,
@@ -29,11 +32,14 @@ from stellaops.authority.keys import (
 )
 from stellaops.authority.tenants import demand_name
 from stellaops.signing import ecdsa_p256, key_files
-from stellaops.signing.ecdsa_p256 import PrivateKey, UnusableKey
+from stellaops.signing.ecdsa_p256 import PrivateKey, PublicKey, UnusableKey
 from stellaops.signing.interface import Signer
 from stellaops.signing.key_files import KeyForm
 
 _KEY_ID = re.compile(r"[0-9a-f]{64}")
+
+ServiceSigners = Callable[[str, str, PublicKey], Signer]
+"""Gives the signer of a key in a key service: tenant, URI, public key."""
 
 
 class FileKeyStore:
@@ -43,13 +49,20 @@ class FileKeyStore:
         data_dir: the data directory.
         passphrase: gives the passphrase of new keys and of encrypted ones, None for none; called only when a private
             key is written or opened.
+        service_signer: gives the signer of a key in a key service, by tenant, URI and public key.
     """
 
-    __slots__ = ("_data_dir", "_passphrase")
+    __slots__ = ("_data_dir", "_passphrase", "_service_signer")
 
-    def __init__(self, data_dir: Path, passphrase: Callable[[], bytes | None] = lambda: None) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        passphrase: Callable[[], bytes | None] = lambda: None,
+        service_signer: ServiceSigners | None = None,
+    ) -> None:
         self._data_dir = data_dir
         self._passphrase = passphrase
+        self._service_signer = service_signer
 
     def create(self, tenant: str, created_at: datetime) -> KeyRecord:
         """See `KeyStore`. Two first runs at once make one key: the later gets the earlier's."""
@@ -58,7 +71,8 @@ class FileKeyStore:
             if first and (existing := self.records(tenant)):
                 return existing[0]
             key = ecdsa_p256.generate()
-            self._introduce(tenant, key, created_at, self._passphrase())
+            self._write_private(tenant, key, self._passphrase())
+            self._introduce(_new(tenant, key.public, created_at))
         return self._record(tenant, key.key_id)
 
     def add(self, tenant: str, key: PrivateKey, created_at: datetime, passphrase: bytes | None) -> KeyRecord:
@@ -66,11 +80,20 @@ class FileKeyStore:
         directory = self._directory(tenant)
         with disk.locked(directory):
             if (directory / f"{key.key_id}.json").exists():
-                self._record(tenant, key.key_id)
+                self._demand_here(self._record(tenant, key.key_id))
                 self._write_private(tenant, key, passphrase)
             else:
-                self._introduce(tenant, key, created_at, passphrase)
+                self._write_private(tenant, key, passphrase)
+                self._introduce(_new(tenant, key.public, created_at))
         return self._record(tenant, key.key_id)
+
+    def add_of_service(self, tenant: str, uri: str, public: PublicKey, created_at: datetime) -> KeyRecord:
+        """See `KeyStore`."""
+        with disk.locked(self._directory(tenant)):
+            if any(each.key_id == public.key_id for each in self._read_all(tenant)):
+                raise KeyKnown(f"tenant {tenant} has key {public.key_id} of {uri} already")
+            self._introduce(replace(_new(tenant, public, created_at), uri=uri))
+        return self._record(tenant, public.key_id)
 
     def records(self, tenant: str) -> tuple[KeyRecord, ...]:
         """See `KeyStore`."""
@@ -90,6 +113,7 @@ class FileKeyStore:
                     # Before the switch: it says nothing of a key while that is active, and is not lost to a kill.
                     self._write_record(replace(other, retired_at=activated_at))
             self._point_at(record)
+            self._list_public(tenant)
 
     def revoke(self, tenant: str, key_id: str, revoked_at: datetime, reason: str) -> None:
         """See `KeyStore`. The private key stays in its file until an operator removes it."""
@@ -101,7 +125,7 @@ class FileKeyStore:
 
     def private_key(self, tenant: str, key_id: str, *other_passphrases: bytes) -> PrivateKey:
         """See `PrivateKeys`; a private key file that others than its owner may open is refused."""
-        self._record(tenant, key_id)
+        self._demand_here(self._record(tenant, key_id))
         data = disk.read(self._directory(tenant) / f"{key_id}.pem", private=True)
         passphrases = (self._passphrase(), *other_passphrases) if key_files.is_encrypted(data) else (None,)
         key = _open(f"key {key_id} of tenant {tenant}", data, passphrases)
@@ -120,16 +144,34 @@ class FileKeyStore:
         record = self._record(tenant, key_id)
         if record.state is KeyState.REVOKED:
             raise KeyUnavailable(f"key {key_id} of tenant {tenant} is revoked")
-        key = self.private_key(tenant, key_id)
-        if record.state is KeyState.ACTIVE and self._published(tenant) != record.public_key_pem:
+        key = self._signer(record)
+        if (
+            record.state is KeyState.ACTIVE
+            and _bytes_of(self.public_key_path(tenant)) != record.public_key_pem
+        ):
             with disk.locked(self._directory(tenant)):
                 self._publish(tenant)
         return key
+
+    def _signer(self, record: KeyRecord) -> Signer:
+        if record.uri is None:
+            return self.private_key(record.tenant, record.key_id)
+        if self._service_signer is None:
+            raise KeyUnavailable(
+                f"key {record.key_id} is in the key service {record.uri}, which is not asked here"
+            )
+        return self._service_signer(
+            record.tenant, record.uri, ecdsa_p256.load_public_key(record.public_key_pem)
+        )
 
     def public_key_path(self, tenant: str) -> Path:
         """Where the active key's public key is published."""
         self._directory(tenant)
         return self._data_dir / "tenants" / tenant / "export-center.pub"
+
+    def key_list_path(self, tenant: str) -> Path:
+        """Where the list of all public keys is published (`authority.published_keys`)."""
+        return self.public_key_path(tenant).with_name(published_keys.FILE)
 
     def _directory(self, tenant: str) -> Path:
         return self._data_dir / "keys" / demand_name(tenant)
@@ -163,16 +205,21 @@ class FileKeyStore:
         except FileNotFoundError:
             return None
 
-    def _introduce(
-        self, tenant: str, key: PrivateKey, created_at: datetime, passphrase: bytes | None
-    ) -> None:
-        pem = key.public_key_pem()
-        record = KeyRecord(tenant, key.key_id, KeyState.WAITING, created_at, pem)
-        self._write_private(tenant, key, passphrase)
-        if all(each.state is not KeyState.ACTIVE for each in self.records(tenant)):
+    def _demand_here(self, record: KeyRecord) -> None:
+        if record.uri is not None:
+            raise KeyUnavailable(
+                f"the private part of key {record.key_id} is in the key service {record.uri}",
+                hint="Keys of key services are exported, protected and replaced there.",
+            )
+
+    def _introduce(self, record: KeyRecord) -> None:
+        """Let a key exist whose private part is in its place."""
+        if all(each.state is not KeyState.ACTIVE for each in self.records(record.tenant)):
             self._point_at(record)
-        # Last, so that a key whose making was cut off does not exist, and the next run makes another.
+        # Behind all that the key needs, so that one whose making was cut off does not exist, and the next run makes
+        # another.
         self._write_record(record)
+        self._list_public(record.tenant)
 
     def _write_private(self, tenant: str, key: PrivateKey, passphrase: bytes | None) -> None:
         form = KeyForm.PKCS8 if passphrase is None else KeyForm.COSIGN
@@ -194,18 +241,30 @@ class FileKeyStore:
             self._write_public(active[0])
         else:
             disk.remove(self.public_key_path(tenant))
+        self._list_public(tenant)
 
-    def _published(self, tenant: str) -> bytes | None:
-        try:
-            return self.public_key_path(tenant).read_bytes()
-        except OSError:
-            return None
+    def _list_public(self, tenant: str) -> None:
+        data = published_keys.encode(tenant, self.records(tenant))
+        if _bytes_of(self.key_list_path(tenant)) != data:
+            self.key_list_path(tenant).parent.mkdir(parents=True, exist_ok=True)
+            disk.write(self.key_list_path(tenant), data, mode=0o644)
 
     def _write_public(self, record: KeyRecord) -> None:
         public = self.public_key_path(record.tenant)
         public.parent.mkdir(parents=True, exist_ok=True)
         disk.sweep(public.parent)
         disk.write(public, record.public_key_pem, mode=0o644)
+
+
+def _bytes_of(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _new(tenant: str, public: PublicKey, created_at: datetime) -> KeyRecord:
+    return KeyRecord(tenant, public.key_id, KeyState.WAITING, created_at, public.pem())
 
 
 def _open(name: str, data: bytes, passphrases: tuple[bytes | None, ...]) -> PrivateKey:

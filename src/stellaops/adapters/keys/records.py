@@ -7,15 +7,16 @@ from typing import Any
 
 from stellaops.authority.keys import KeyRecord, KeyState, KeyUnavailable, Protection
 from stellaops.core import canonical_json, timestamps
-from stellaops.signing import ecdsa_p256
+from stellaops.signing import ecdsa_p256, key_uri
 from stellaops.signing.ecdsa_p256 import UnusableKey
+from stellaops.signing.key_uri import BadKeyUri
 
 _ALGORITHM = "ecdsa-p256-sha256"
 
 
 def encode(record: KeyRecord) -> bytes:
     """The file for a record; whether it is the active one stands elsewhere."""
-    value = {
+    value: dict[str, Any] = {
         "algorithm": _ALGORITHM,
         "createdAt": timestamps.render(record.created_at),
         "keyId": record.key_id,
@@ -24,6 +25,8 @@ def encode(record: KeyRecord) -> bytes:
         "revocationReason": record.revocation_reason,
         "revokedAt": _instant(record.revoked_at),
     }
+    if record.uri is not None:
+        value["uri"] = record.uri
     return canonical_json.encode(value)
 
 
@@ -35,7 +38,7 @@ def decode(tenant: str, key_id: str, data: bytes, *, active: bool, protection: P
         key_id: what the file is named after.
         data: the file.
         active: whether this key signs, if it is not revoked.
-        protection: of its private key.
+        protection: of its private key, where no key service has it.
 
     Raises:
         KeyUnavailable: it is damaged, or another key's.
@@ -48,6 +51,7 @@ def decode(tenant: str, key_id: str, data: bytes, *, active: bool, protection: P
         reason = str(value.get("revocationReason", ""))
         # Earlier records know no time of retirement: their keys have signed.
         waiting = retired_at is None and "retiredAt" in value
+        uri = key_uri.parse(value["uri"]).text if "uri" in value else None
     except (
         canonical_json.NotCanonical,
         KeyError,
@@ -55,6 +59,7 @@ def decode(tenant: str, key_id: str, data: bytes, *, active: bool, protection: P
         AttributeError,
         ValueError,
         UnusableKey,
+        BadKeyUri,
     ) as error:
         raise KeyUnavailable(
             f"the record of key {key_id} of tenant {tenant} is damaged", hint=_DAMAGE_HINT
@@ -76,7 +81,8 @@ def decode(tenant: str, key_id: str, data: bytes, *, active: bool, protection: P
         retired_at=None if state is KeyState.ACTIVE else retired_at,
         revoked_at=revoked_at,
         revocation_reason=reason,
-        protection=protection,
+        protection=protection if uri is None else Protection.SERVICE,
+        uri=uri,
     )
 
 

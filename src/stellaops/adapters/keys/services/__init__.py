@@ -1,0 +1,1 @@
+"""The kinds of key services, one a module: each has `open_service`, and is listed in `registry`."""
