@@ -9,7 +9,6 @@ from starlette.types import Receive, Scope, Send
 
 from stellaops.adapters.settings import Settings
 from stellaops.adapters.sql.idempotency import SqlIdempotency
-from stellaops.adapters.sql.metering import SqlMetering
 from stellaops.adapters.telemetry.metrics import Metrics
 from stellaops.api.frame.dispatch import Dispatcher
 from stellaops.api.frame.limits import Limits
@@ -44,7 +43,7 @@ class App:
     def __init__(self, local: Local, dispatcher: Dispatcher) -> None:
         self.local = local
         self.watching = Watching(local.runs)
-        self.metrics = Metrics(SqlMetering(local.service_engine), local.queue.workers)
+        self.metrics = Metrics(local.watched)
         self._dispatcher = dispatcher
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

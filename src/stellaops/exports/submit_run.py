@@ -13,6 +13,7 @@ from stellaops.exports.plan_run import RunRequest, check_request
 from stellaops.exports.ports import Evidence, Limits, Profiles, Queue, Runs
 from stellaops.exports.run import Priority, Run
 from stellaops.exports.run_export import pending, record_of
+from stellaops.exports.storage import Storage, demand_submittable
 from stellaops.findings.ports import Policies
 
 
@@ -56,6 +57,7 @@ class SubmitTools:
     queue: Queue
     new_id: Callable[[], str]
     now: Callable[[], datetime]
+    storage: Storage
 
 
 def submit_run(submission: Submission, tools: SubmitTools) -> Run:
@@ -90,6 +92,7 @@ def submit_request(request: RunRequest, tools: SubmitTools, *, priority: Priorit
         raise RunQuotaExceeded(
             f"submissions of tenant {request.tenant} are closed: max_active_runs is 0", limit=0
         )
+    demand_submittable(request.tenant, tools.limits, tools.storage)
     run = record_of(request, tools.now(), by=by, priority=priority)
     stored = tools.runs.add(run, [pending(run)], most_pending=limits.max_queued_runs)
     tools.queue.enqueue(stored)

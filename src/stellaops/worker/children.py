@@ -16,17 +16,21 @@ import msgspec
 
 from stellaops.worker.child import Outcome, environment
 
-_COMMAND = (sys.executable, "-m", "stellaops.worker.child")
+_MODULE = "stellaops.worker.child"
 _TAIL = 2000
 
 
 class Child:
-    """One process, waiting for its order or at work."""
+    """One process, waiting for its order or at work.
 
-    def __init__(self) -> None:
+    Args:
+        module: what it runs.
+    """
+
+    def __init__(self, module: str = _MODULE) -> None:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         self._process = subprocess.Popen(
-            _COMMAND,
+            (sys.executable, "-m", module),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -59,6 +63,11 @@ class Child:
         piece = os.read(stdout.fileno(), 65536)
         self._answer += piece
         return piece == b""
+
+    @property
+    def answer(self) -> bytes:
+        """All that it said."""
+        return self._answer
 
     @property
     def outcome(self) -> Outcome | None:

@@ -26,6 +26,7 @@ from stellaops.exports.run import Run
 from stellaops.exports.submit_run import Submission, submit_run
 from stellaops.worker.child import order_of
 from stellaops.worker.children import Children
+from stellaops.worker.chores import Chores
 from stellaops.worker.execution import Executor
 from stellaops.worker.sweep import Sweep
 
@@ -101,12 +102,16 @@ class Worker:
         tasks = Tasks(self._executor.execute, self._executor.running, self._scheduled, self._lost)
         self._engine = EngineWorker(local.queue, local.service_engine, tasks, name=self.id, slots=slots)
         self._executor.engine = self._engine
+        self._chores = Chores(
+            local.settings, local.chores, local.staging_rooms, local.data_dir / "exports", now
+        )
         self._sweep = Sweep(local.runs, local.queue, local.limits, local.schedules)
 
     def start(self) -> None:
         """Begin to take work."""
         self._children.prepare()
         self._engine.start()
+        self._chores.start()
         _LOG.info(
             "worker %s takes work, %s slots",
             self.id,
@@ -125,6 +130,7 @@ class Worker:
         """Take nothing more, let runs end that are about to, and give the others to other workers."""
         _LOG.info("worker %s hands over", self.id, extra={"event": "worker.draining"})
         self._engine.close_gate()
+        self._chores.stop()
         self._wait(self._grace)
         self._executor.handing_over.set()
         self._wait(2.0)

@@ -258,4 +258,5 @@ def test_metrics_begin_at_zero_and_stay_over_restarts(served: Api) -> None:
     with serving(served.service) as process:
         text = _Caller(process, "").ask("GET", "/metrics").data.decode()
         assert f"{done} {float(run.bytes)}" in text
-        assert f'exporter_storage_bytes_total{{store="artefacts"}} {float(run.bytes)}' in text
+        kept = 'profile="json:raw",profile_kind="json:raw",store="artefacts",tenant="default"'
+        assert f"exporter_storage_bytes_total{{{kept}}} {float(run.bytes)}" in text

@@ -112,11 +112,12 @@ class Service:
             self.queue,
             self._new_id,
             self.now,
+            local.storage,
         )
 
     @property
     def control_tools(self) -> ControlTools:
-        return ControlTools(self.local.runs, self.local.artefacts, self.queue, self.now)
+        return replace(self.local.control_tools, queue=self.queue, now=self.now)
 
     def _new_id(self) -> str:
         self._ids += 1

@@ -10,10 +10,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from stellaops.core import sizes
 from stellaops.core.errors import AlreadyExists
+from stellaops.exports.errors import NoStagingRoom, StagingTaken
 from stellaops.kit.disk import disk_errors, sync, sync_tree
 
-_LOCK = ".lock"
+_LOCK, _RESERVED = ".lock", ".reserved"
 GRAVE = "deleted-"
 """What names of places begin with that are being removed."""
 
@@ -97,6 +99,7 @@ class FileStaging:
     """`exports.ports.Staging` in a directory."""
 
     def __init__(self, place: Path) -> None:
+        self._place = place
         self.root = place / "root"
         self.scratch = place / "scratch"
 
@@ -105,6 +108,57 @@ class FileStaging:
         file = self.root / path
         file.parent.mkdir(parents=True, exist_ok=True)
         return file.open("xb")
+
+    def reserve(self, size: int) -> None:
+        """See the port. What is kept stands in a file of the place, and goes with it."""
+        others = [each for each in self._place.parent.iterdir() if each != self._place]
+        # Two that ask at once: one after the other, so that both do not count the same room.
+        with _turn_at(self._place.parent):
+            free = shutil.disk_usage(self._place).free
+            waiting = sum(_unused(each) for each in others)
+            told = f"{self._place.parent}: {sizes.render(free)} are free"
+            if size > free:
+                raise NoStagingRoom(f"{told}, and about {sizes.render(size)} are needed")
+            if size > free - waiting:
+                raise StagingTaken(
+                    f"{told}, {sizes.render(waiting)} of it for other runs, and about {sizes.render(size)} are needed"
+                )
+            (self._place / _RESERVED).write_text(str(size), encoding="ascii")
+
+
+@contextmanager
+def _turn_at(directory: Path) -> Iterator[None]:
+    handle = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def staged_bytes(root: Path) -> int:
+    """How much lies in the staging places below the directory of a `FileWorkspace`."""
+    places = root / ".staging"
+    return sum(_size(each) for each in places.iterdir()) if places.is_dir() else 0
+
+
+def _unused(place: Path) -> int:
+    """What a place has kept for itself and does not use yet."""
+    try:
+        kept = int((place / _RESERVED).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 0
+    return max(0, kept - _size(place / "root") - _size(place / "scratch"))
+
+
+def _size(place: Path) -> int:
+    """The bytes of a directory, or a file, that may change or go meanwhile."""
+    total = 0
+    for folder, _, names in os.walk(place):
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(Path(folder) / name).st_size
+    return total
 
 
 def _own(place: Path) -> int:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
@@ -17,40 +18,60 @@ from prometheus_client.core import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from stellaops.adapters.sql.chores import SqlChores
+from stellaops.adapters.sql.import_counts import DOCUMENTS, STATEMENTS, SqlImportCounts
 from stellaops.adapters.sql.metering import (
     BUCKETS,
     BYTES,
     DURATION,
     FAILURES,
+    PRUNED,
     PUSH,
+    UNREACHED,
     VERIFY_FAILURES,
     Counted,
     SqlMetering,
 )
+from stellaops.adapters.telemetry.upkeep import Places, upkeep
 from stellaops.exports.errors import ERROR_CODES
 from stellaops.exports.ports import Worker
 from stellaops.exports.profile import DRIVERS, KINDS
 from stellaops.exports.run import RunStatus
+from stellaops.exports.verify_targets import OWN_CHECKS
 from stellaops.kit.verify import STEPS
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _CODES = sorted({*ERROR_CODES.values(), "adapter", "internal"})
+_CHECKS = (*(step.name for step in STEPS), *OWN_CHECKS)
 _OWN = ["profile", "profile_kind"]
-_FRESH = 60.0  # seconds for which the size of all archives is taken as it was
+_FRESH = 60.0  # seconds for which what takes long to find out is taken as it was
 
 _Key = tuple[str, ...]
 
 
-class Metrics:
-    """What `/metrics` says.
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Where the numbers come from.
 
-    Args:
+    Attributes:
         workers: the workers that are known.
+        places: what is kept, where, and how much room there is.
     """
 
-    def __init__(self, metering: SqlMetering, workers: Callable[[], Sequence[Worker]]) -> None:
+    metering: SqlMetering
+    imports: SqlImportCounts
+    chores: SqlChores
+    workers: Callable[[], Sequence[Worker]]
+    places: Places
+
+
+class Metrics:
+    """What `/metrics` says."""
+
+    def __init__(self, watched: Watched) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Exports(metering, workers))
+        for collector in (_Exports(watched), _Imports(watched.imports), _Upkeep(watched)):
+            self._registry.register(collector)
         ProcessCollector(registry=self._registry)
         self._lock = threading.Lock()
 
@@ -63,10 +84,9 @@ class Metrics:
 class _Exports(Collector):
     """The exporter's series: those that can be named begin at zero."""
 
-    def __init__(self, metering: SqlMetering, workers: Callable[[], Sequence[Worker]]) -> None:
-        self._metering = metering
-        self._workers = workers
-        self._bytes, self._read_at = 0, float("-inf")
+    def __init__(self, watched: Watched) -> None:
+        self._metering = watched.metering
+        self._workers = watched.workers
 
     def collect(self) -> Iterable[Metric]:
         """See prometheus_client."""
@@ -78,11 +98,15 @@ class _Exports(Collector):
         labels = [*_OWN, "error_code", "tenant"]
         failures: list[_Key] = [(*each, code, "default") for each in own for code in _CODES]
         yield _counter(FAILURES, "Runs that failed", labels, counted, failures)
-        checks: list[_Key] = [(*each, step.name) for each in own for step in STEPS]
-        text = "Checks that failed in runs' own verifications"
+        checks: list[_Key] = [(*each, name) for each in own for name in _CHECKS]
+        text = "Checks that failed in runs' own verifications, and in those of what targets have"
         yield _counter(VERIFY_FAILURES, text, [*_OWN, "check"], counted, checks)
         drivers: list[_Key] = [(*each, driver) for each in own for driver in DRIVERS]
         yield _histogram(PUSH, "Seconds to bring a bundle to a target", [*_OWN, "driver"], counted, drivers)
+        text = "Deliveries that a target did not take"
+        yield _counter(UNREACHED, text, [*_OWN, "driver"], counted, drivers)
+        pruned: list[_Key] = [(*each, "default") for each in own]
+        yield _counter(PRUNED, "Bundles that retention has removed", [*_OWN, "tenant"], counted, pruned)
         yield from self._gauges(dict(own_pair for own_pair in profiles))
 
     def _gauges(self, kinds: Mapping[str, str]) -> Iterator[Metric]:
@@ -99,15 +123,57 @@ class _Exports(Collector):
         slots = GaugeMetricFamily("exporter_worker_concurrency", "Slots of all workers that are alive")
         slots.add_metric([], sum(each.slots for each in workers))
         yield slots
-        # The name ends as a counter's does, and the value goes down when bundles go: it is a gauge.
-        stored = GaugeMetricFamily("exporter_storage_bytes_total", "Bytes of kept bundles", labels=["store"])
-        stored.add_metric(["artefacts"], self._stored())
-        yield stored
 
-    def _stored(self) -> int:
+
+class _Imports(Collector):
+    """What came in, on both sides."""
+
+    def __init__(self, imports: SqlImportCounts) -> None:
+        self._imports = imports
+
+    def collect(self) -> Iterable[Metric]:
+        """See prometheus_client."""
+        counted = self._imports.counted()
+        for name, text in (
+            (DOCUMENTS, "Documents of advisories by what imports did with them"),
+            (STATEMENTS, "Statements of VEX by what imports did with their documents; quarantined documents"),
+        ):
+            family = CounterMetricFamily(name, text, labels=["source", "outcome"])
+            for (series, source, outcome), value in sorted(counted.items()):
+                if series == name:
+                    family.add_metric([source, outcome], value)
+            yield family
+
+
+class _Upkeep(Collector):
+    """What is kept, and what is done by itself; read once a minute at the most."""
+
+    def __init__(self, watched: Watched) -> None:
+        self._watched = watched
+        self._kept: list[Metric] = []
+        self._read_at = float("-inf")
+
+    def collect(self) -> Iterable[Metric]:
+        """See prometheus_client."""
         if time.monotonic() - self._read_at > _FRESH:
-            self._bytes, self._read_at = self._metering.archived_bytes(), time.monotonic()
-        return self._bytes
+            self._kept = list(upkeep(self._watched.places))
+            self._read_at = time.monotonic()
+        yield from self._kept
+        yield from self._chores()
+
+    def _chores(self) -> Iterator[Metric]:
+        name = "exporter_chore_last_success_timestamp_seconds"
+        done = GaugeMetricFamily(name, "When a chore last ended as it should", labels=["chore"])
+        times = {"retention": 0.0, "verify": 0.0}
+        for each in self._watched.chores.all():
+            times[each.name] = each.succeeded_at.timestamp() if each.succeeded_at else 0.0
+        for chore, moment in sorted(times.items()):
+            done.add_metric([chore], moment)
+        yield done
+        name = "exporter_retention_last_success_timestamp_seconds"
+        retention = GaugeMetricFamily(name, "When a pass of retention last ended as it should")
+        retention.add_metric([], times["retention"])
+        yield retention
 
 
 def _values(name: str, labels: Sequence[str], counted: Sequence[Counted]) -> dict[_Key, float]:

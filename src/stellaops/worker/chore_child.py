@@ -1,0 +1,104 @@
+"""The process that does one chore: `python -m stellaops.worker.chore_child`.
+
+A process of its own, because what it fetches and unpacks takes memory and time that a worker's signs of life must not
+wait for. It reads one order, a line of JSON, from its standard input, and writes one line about what came of it. It
+ends with the process that started it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from stellaops.adapters.settings import Setting, Settings
+from stellaops.adapters.target_settings import TargetSettings
+from stellaops.adapters.telemetry import logs
+from stellaops.bootstrap import Local
+from stellaops.core.errors import StellaError
+from stellaops.exports.prune_exports import prune_exports
+from stellaops.exports.verify_targets import TargetCheck, summary, verify_targets
+from stellaops.worker.child import end_with_input, own_output
+
+RETENTION, VERIFY = "retention", "verify"
+_NICENESS = 10
+
+
+class ChoreOrder(msgspec.Struct, frozen=True):
+    """Which chore to do, and by which settings."""
+
+    chore: str
+    settings: dict[str, str | None]
+    targets: dict[str, TargetSettings] = {}
+
+
+class Done(msgspec.Struct, frozen=True):
+    """What came of it: whether it was done as it should, and what it reports."""
+
+    ok: bool
+    report: dict[str, Any] = {}
+
+
+def main() -> None:
+    """Do one chore."""
+    answers = own_output()
+    os.umask(0o022)
+    line = sys.stdin.buffer.readline()
+    if not line:
+        return
+    threading.Thread(target=end_with_input, daemon=True).start()
+    os.nice(_NICENESS)
+    done = do(msgspec.json.decode(line, type=ChoreOrder))
+    answers.write(msgspec.json.encode(done).decode() + "\n")
+    answers.flush()
+
+
+def do(order: ChoreOrder) -> Done:
+    """Do a chore; what stops it is told, not raised."""
+    values = {name: Setting(value, "worker") for name, value in order.settings.items()}
+    local = Local(Settings(values, order.targets))
+    logs.configure(local.settings.get("log.level") or "info")
+    try:
+        return CHORES[order.chore](local)
+    except StellaError as error:
+        return Done(ok=False, report={"error": error.what, "errorCode": error.code})
+
+
+def prune(local: Local) -> Done:
+    """A pass of retention over all tenants."""
+    report = prune_exports(local.retention_tools)
+    return Done(report.ok, dict(report.counts()))
+
+
+def verify(local: Local) -> Done:
+    """Look at the newest bundles of all tenants at all their targets.
+
+    That some are found wrong is what the chore is for; it has not done its work where it could not look.
+    """
+    tools, found = local.verify_tools, list[TargetCheck]()
+    troubles: list[str] = []
+    for tenant in local.retention_tools.tenants.with_runs():
+        try:
+            found.extend(verify_targets(tenant, tools))
+        except StellaError as error:
+            troubles.append(f"tenant {tenant}: {error.what}")
+    report = summary(found) | {"troubles": troubles}
+    return Done(not troubles, report)
+
+
+CHORES: Mapping[str, Callable[[Local], Done]] = {RETENTION: prune, VERIFY: verify}
+"""What workers do by themselves, once a day each, by name."""
+
+
+def order_of(settings: Settings, chore: str) -> bytes:
+    """The order for a chore, as a line."""
+    values = {name: each.value for name, each in settings.values.items()}
+    return msgspec.json.encode(ChoreOrder(chore, values, dict(settings.targets))) + b"\n"
+
+
+if __name__ == "__main__":
+    main()
