@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -101,7 +101,7 @@ class Service:
 
     @property
     def controls(self) -> ControlTools:
-        return ControlTools(self.local.runs, self.local.artefacts, self.local.queue, now)
+        return replace(self.local.control_tools, queue=self.local.queue)
 
     def trivy(self, does: str) -> None:
         """From now on the scanner is absent (`none`), or does `hang`, `fail`, `die`."""

@@ -54,7 +54,7 @@ class FileKeptLists:
         """See the port."""
         with disk_errors(self._root):
             self._root.mkdir(parents=True, exist_ok=True)
-            self._sweep()
+            self.sweep()
             descriptor, name = tempfile.mkstemp(prefix=_GROWING, dir=self._root)
             path = Path(name)
             try:
@@ -66,12 +66,15 @@ class FileKeptLists:
     def _path(self, digest: Digest) -> Path:
         return self._root / digest.removeprefix(digests.PREFIX)
 
-    def _sweep(self) -> None:
-        oldest = time.time() - _UNUSED_SECONDS
-        for path in self._root.iterdir():
+    def sweep(self) -> int:
+        """`exports.retention_ports.Lists`: see the port."""
+        oldest, removed = time.time() - _UNUSED_SECONDS, 0
+        for path in self._root.iterdir() if self._root.is_dir() else ():
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < oldest:
                     path.unlink()
+                    removed += 1
+        return removed
 
 
 class Growing:

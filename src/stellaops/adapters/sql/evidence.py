@@ -16,6 +16,7 @@ from stellaops.adapters.sql.dialect import Dialect
 from stellaops.adapters.sql.engine import dialect_of, reading
 from stellaops.adapters.sql.java_schema import java_artefact
 from stellaops.adapters.sql.normalizing import StoredDocument, normalized
+from stellaops.adapters.sql.pruning import floor_of
 from stellaops.adapters.sql.raw_blocks import RawBlocks
 from stellaops.adapters.sql.sources import instant
 from stellaops.advisories import databases
@@ -58,6 +59,11 @@ class SqlEvidence:
         """See the port."""
         with reading(self._engine) as connection:
             return int(connection.execute(select(schema.head.c.seq)).scalar_one())
+
+    def floor(self) -> int:
+        """See the port."""
+        with reading(self._engine) as connection:
+            return floor_of(connection)
 
     def sources(self) -> Sequence[str]:
         """See the port."""

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, func, select
 
 from stellaops.adapters.sql import schema
 from stellaops.adapters.sql.engine import dialect_of, reading
+from stellaops.adapters.sql.pruning import floor_of
 from stellaops.ingest.doctor import Orphans, StoredContent
 
 _PAGE = 500
@@ -65,6 +66,7 @@ class SqlInspection:
     def orphans(self) -> Orphans:
         """See the port."""
         with reading(self._engine) as connection:
+            floor = floor_of(connection)
             return Orphans(
                 documents=_count(connection, _documents_of_nothing()),
                 revisions=_count(connection, _without(revision, document.c.id)),
@@ -73,7 +75,7 @@ class SqlInspection:
                     _count(connection, _of_nothing(table)) for table in schema.PROJECTIONS.tables.values()
                 ),
                 overlapping=_count(connection, _overlapping()),
-                sequences=_count(connection, _sequences()),
+                sequences=_count(connection, _sequences(floor)),
                 head=_count(connection, select(schema.head.c.seq)),
             )
 
@@ -134,7 +136,8 @@ def _overlapping() -> Any:
     )
 
 
-def _sequences() -> Any:
-    opened = select(revision.c.seq_from.label("seq"))
-    vanished = select(schema.tombstone.c.seq.label("seq"))
-    return select(func.count()).select_from(opened.union(vanished).subquery())
+def _sequences(floor: int) -> Any:
+    """Of those up to the floor, retention may have removed the changes."""
+    opened = select(revision.c.seq_from.label("seq")).where(revision.c.seq_from > floor)
+    vanished = select(schema.tombstone.c.seq.label("seq")).where(schema.tombstone.c.seq > floor)
+    return select(floor + func.count()).select_from(opened.union(vanished).subquery())

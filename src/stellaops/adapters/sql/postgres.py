@@ -68,15 +68,23 @@ BEGIN
   RAISE EXCEPTION USING MESSAGE = TG_ARGV[0], ERRCODE = 'integrity_constraint_violation';
 END $$
 """
-_REFUSE_STORED = """
-CREATE OR REPLACE FUNCTION refuse_stored() RETURNS trigger LANGUAGE plpgsql AS $$
+_REFUSE_NEEDED = """
+CREATE OR REPLACE FUNCTION refuse_needed_{table}() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  IF EXISTS (SELECT 1 FROM revision WHERE revision.id = OLD.id) THEN
+  IF {needed} THEN
     RAISE EXCEPTION USING MESSAGE = TG_ARGV[0], ERRCODE = 'integrity_constraint_violation';
   END IF;
   RETURN OLD;
 END $$
 """
+# Retention removes what ended at the floor of the evidence or before it, and nothing else.
+_FLOOR = "coalesce((SELECT floor FROM evidence_floor), 0)"
+_NEEDED = {
+    "document": "EXISTS (SELECT 1 FROM revision WHERE revision.id = OLD.id)",
+    "raw_block": "EXISTS (SELECT 1 FROM document WHERE document.raw_block = OLD.id)",
+    "revision": f"OLD.seq_to > {_FLOOR}",
+    "tombstone": f"OLD.seq > {_FLOOR}",
+}
 _GUARD = """
 CREATE OR REPLACE TRIGGER {table}_{name} BEFORE {verb} ON {table}
 FOR EACH {each} {when} EXECUTE FUNCTION {function}('{code}: {what}')
@@ -195,11 +203,12 @@ class Postgres:
 
     def guards(self, open_end: int) -> Sequence[str]:
         """See the protocol."""
-        found = [_REFUSE, _REFUSE_STORED]
+        found = [_REFUSE]
+        found += [_REFUSE_NEEDED.format(table=table, needed=needed) for table, needed in _NEEDED.items()]
         for table, code in _CODES.items():
             rules = [
                 ("is_emptied_never", "TRUNCATE", "STATEMENT", "", "refuse_change", "cannot be emptied"),
-                ("is_kept", "DELETE", "ROW", "", "refuse_stored" if table == "document" else "refuse_change",
+                ("is_kept", "DELETE", "ROW", "", f"refuse_needed_{table}" if table in _NEEDED else "refuse_change",
                  "cannot be removed"),
                 ("is_immutable", "UPDATE", "ROW", _CLOSING.format(open_end=open_end) if table == "revision" else "",
                  "refuse_change", "cannot be changed"),
@@ -215,7 +224,9 @@ class Postgres:
 
     def drop_guards(self, connection: Connection) -> None:
         """See the protocol."""
-        connection.exec_driver_sql("DROP FUNCTION IF EXISTS refuse_change, refuse_stored CASCADE")
+        # `refuse_stored` is of stores with an older schema.
+        names = ["refuse_change", "refuse_stored", *(f"refuse_needed_{table}" for table in _NEEDED)]
+        connection.exec_driver_sql(f"DROP FUNCTION IF EXISTS {', '.join(names)} CASCADE")
 
     def note_oldest(self, connection: Connection, oldest: int) -> None:
         """See the protocol: the table of steps says it."""

@@ -9,7 +9,7 @@ import msgspec
 
 from stellaops.adapters.sql.sources import instant
 from stellaops.exports.events import Event, EventType
-from stellaops.exports.run import Artifact, Asked, Chain, Priority, Run, RunStatus
+from stellaops.exports.run import Archive, Artifact, Asked, Chain, Priority, Run, RunStatus
 from stellaops.ingest.import_documents import microseconds
 
 
@@ -49,12 +49,15 @@ class _Record(msgspec.Struct, omit_defaults=True):
     done: list[str] = []
     counts: dict[str, int] = {}
     chain: Chain | None = None
+    expired: str | None = None
+    abandoned: list[Archive] = []
+    removed_at: datetime | None = None
 
 
 _SAME = tuple(
     name
     for name in _Record.__struct_fields__
-    if name not in ("artifacts", "signatures", "warnings", "checks", "held", "targets", "done")
+    if name not in ("artifacts", "signatures", "warnings", "checks", "held", "targets", "done", "abandoned")
 )
 """Fields that are equal in a record and in a run; the others are lists in the one and tuples in the other."""
 
@@ -82,6 +85,7 @@ def _encode(run: Run) -> bytes:
         held=list(run.held),
         targets=list(run.targets),
         done=list(run.done),
+        abandoned=list(run.abandoned),
     )
     return msgspec.json.encode(record)
 
@@ -106,6 +110,7 @@ def run_of(row: Any) -> Run:
         held=tuple(record.held),
         targets=tuple(record.targets),
         done=tuple(record.done),
+        abandoned=tuple(record.abandoned),
     )
 
 

@@ -102,6 +102,8 @@ document = Table(
     # What was checked of the bytes when they came (JSON); null where nothing lay beside them.
     Column("checked", TEXT),
 )
+# Whether a block is still needed.
+Index("document_by_block", document.c.raw_block)
 
 _REVISION_COLUMNS = (
     ("digest", TEXT, False),

@@ -47,18 +47,18 @@ _GUARD = """
 _KEPT = (
     ("document", "document_is_immutable", "UPDATE", "ERR_AOC_MUTATION: a stored document cannot be changed"),
     ("raw_block", "raw_block_is_immutable", "UPDATE", "ERR_AOC_MUTATION: stored bytes cannot be changed"),
-    ("raw_block", "raw_block_is_kept", "DELETE", "ERR_AOC_MUTATION: what raw_block holds cannot be removed"),
-    ("revision", "revision_is_kept", "DELETE", "ERR_AOC_MUTATION: a revision cannot be removed"),
     ("container", "container_is_immutable", "UPDATE", "ERR_AOC_PROVENANCE: provenance cannot be changed"),
     ("container", "container_is_kept", "DELETE", "ERR_AOC_PROVENANCE: what container holds cannot be removed"),
     ("tombstone", "tombstone_is_immutable", "UPDATE", "ERR_AOC_MUTATION: what tombstone holds cannot be changed"),
-    ("tombstone", "tombstone_is_kept", "DELETE", "ERR_AOC_MUTATION: what tombstone holds cannot be removed"),
 )  # fmt: skip
-_DOCUMENT_IS_KEPT = _GUARD.format(
-    name="document_is_kept", verb="DELETE", table="document",
-    when="WHEN EXISTS (SELECT 1 FROM revision WHERE revision.id = OLD.id)",
-    problem="ERR_AOC_MUTATION: a stored document cannot be removed",
-)  # fmt: skip
+# Retention removes what ended at the floor of the evidence or before it, and nothing else.
+_FLOOR = "coalesce((SELECT floor FROM evidence_floor), 0)"
+_REMOVED_BY_RETENTION = (
+    ("revision", f"OLD.seq_to > {_FLOOR}"),
+    ("tombstone", f"OLD.seq > {_FLOOR}"),
+    ("document", "EXISTS (SELECT 1 FROM revision WHERE revision.id = OLD.id)"),
+    ("raw_block", "EXISTS (SELECT 1 FROM document WHERE document.raw_block = OLD.id)"),
+)
 _REVISION_IS_IMMUTABLE = """
     WHEN OLD.seq_to <> {open_end} OR NEW.seq_to <= OLD.seq_from OR NEW.id <> OLD.id OR NEW.owner <> OLD.owner
       OR NEW.source <> OLD.source OR NEW.key <> OLD.key OR NEW.digest <> OLD.digest
@@ -154,7 +154,14 @@ class Sqlite:
             _GUARD.format(name=name, verb=verb, table=table, when="", problem=problem)
             for table, name, verb, problem in _KEPT
         ]
-        return (*kept, _DOCUMENT_IS_KEPT, closing)
+        kept += [
+            _GUARD.format(
+                name=f"{table}_is_kept", verb="DELETE", table=table, when=f"WHEN {needed}",
+                problem=f"ERR_AOC_MUTATION: what {table} holds cannot be removed",
+            )
+            for table, needed in _REMOVED_BY_RETENTION
+        ]  # fmt: skip
+        return (*kept, closing)
 
     def drop_guards(self, connection: Connection) -> None:
         """See the protocol."""
