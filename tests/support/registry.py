@@ -233,6 +233,7 @@ class OciPlace:
     host: str = ""
     logins: Path | None = None
     read_seconds: float = 20.0
+    plain: bool | None = None
     points: bool = True
     removes: bool = True
 
@@ -242,7 +243,8 @@ class OciPlace:
     def open(self) -> Target:
         """See the protocol."""
         host = self.host or self.registry.host
-        values = {"repository": f"{host}/{self.path}", "plainHttp": str(self.registry.ca_file is None)}
+        plain = self.registry.ca_file is None if self.plain is None else self.plain
+        values = {"repository": f"{host}/{self.path}", "plainHttp": str(plain)}
         if self.registry.ca_file is not None:
             values["caFile"] = str(self.registry.ca_file)
         if self.logins is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -56,42 +55,37 @@ class _Part:
         return piece
 
 
-def upload(
-    registry: RegistryClient, content: Content, sent: Callable[[int], None] = lambda count: None
-) -> int:
-    """Send a blob that the registry does not have; the bytes that were sent, those of broken attempts too.
-
-    Args:
-        sent: is told after each part, in the caller's thread.
+def upload(registry: RegistryClient, content: Content) -> int:
+    """Send a blob that the registry does not have; the bytes that were taken, also those that were sent again.
 
     Raises:
         DistributionFailed: it could not be sent, however often it was tried.
         RegistryRefused: see there.
     """
-    total, tries = 0, 0
+    total, tries, furthest = 0, 0, 0
     with content.opened() as file:
         session = _Session(registry, content.blob, file)
         while not session.done:
-            before = session.offset
             try:
                 total += session.step()
-                sent(session.offset - before)
-                tries = tries if session.offset <= before else 0
+                # Only what no attempt had before counts as progress: else a blob that always breaks never ends.
+                if session.offset > furthest:
+                    tries, furthest = 0, session.offset
             except _Broken as broken:
                 tries += 1
                 if tries >= _TRIES or broken.wait > _LONGEST_WAIT:
                     raise broken.failure from broken
                 time.sleep(max(broken.wait, _WAITS[min(tries, len(_WAITS)) - 1]))
-                session.recover()
+                session.recover(anew=broken.anew)
     return total
 
 
 class _Broken(Exception):
     """A part that did not arrive; another attempt may."""
 
-    def __init__(self, failure: DistributionFailed, wait: float = 0.0) -> None:
+    def __init__(self, failure: DistributionFailed, wait: float = 0.0, *, anew: bool = False) -> None:
         super().__init__(failure.what)
-        self.failure, self.wait = failure, wait
+        self.failure, self.wait, self.anew = failure, wait, anew
 
 
 class _Session:
@@ -116,10 +110,10 @@ class _Session:
             return self._send(min(left, self._part))
         return self._end(left)
 
-    def recover(self) -> None:
-        """See how much of it the registry has; from the start where it has forgotten."""
+    def recover(self, *, anew: bool) -> None:
+        """See how much of it the registry has; from the start where it has forgotten, or has something else."""
         try:
-            known = self._registry.uploaded(self._url) if self._url else None
+            known = self._registry.uploaded(self._url) if self._url and not anew else None
         except DistributionFailed:
             known = None
         self._url, self.offset = known if known and known[1] <= self._blob.bytes else ("", 0)
@@ -160,5 +154,5 @@ class _Session:
         if answer.status == 401 or (isinstance(failure, DistributionFailed) and failure.again):
             if not isinstance(failure, DistributionFailed):
                 failure = DistributionFailed(f"{redacted(answer.url)}: the registry refuses the login")
-            return _Broken(failure, retry_after(answer) or 0.0)
+            return _Broken(failure, retry_after(answer) or 0.0, anew=answer.status == 400)
         return failure
