@@ -31,7 +31,7 @@ def pack_beside(file: Path) -> tuple[Path, ...]:
     made = []
     for suffix, packed in _FORMS.items():
         target = file.with_name(file.name + suffix)
-        with target.open("wb") as out:
+        with target.open("xb") as out:
             out.writelines(packed(file, size))
             smaller = out.tell() < size
         if smaller:
@@ -43,7 +43,7 @@ def pack_beside(file: Path) -> tuple[Path, ...]:
 
 def _gzip(file: Path, size: int) -> Iterator[bytes]:
     if size <= _WHOLE:
-        yield deflate.gzip_compress(file.read_bytes(), _LEVEL)
+        yield bytes(deflate.gzip_compress(file.read_bytes(), _LEVEL))
         return
     packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
     for piece in _pieces(file):

@@ -64,9 +64,7 @@ class ZipWriter:
         if place >= _MOST_32:
             extra, place = struct.pack("<2HQ", 1, 8, place), _MOST_32
         self._directory.append(
-            _CENTRAL.pack(
-                b"PK\x01\x02", (3 << 8) | version, *head, len(extra), 0, 0, 0, _MODE, place
-            )
+            _CENTRAL.pack(b"PK\x01\x02", (3 << 8) | version, *head, len(extra), 0, 0, 0, _MODE, place)
             + text
             + extra
         )

@@ -13,12 +13,15 @@ from stellaops.bootstrap import now
 from stellaops.bundles.freshness import parse
 from stellaops.cli.export import BundleMissing, print_report
 from stellaops.cli.frame import App, StellaGroup, pass_app
+from stellaops.cli.identities import IDENTITY, openers
+from stellaops.cli.mirror_domains import domains, init
+from stellaops.cli.mirror_publish import publish, status
 from stellaops.cli.trust import key_remarks, trusted_keys
 from stellaops.core import timestamps
 from stellaops.exports import issue_freshness
 from stellaops.exports.errors import InvalidProfile
 from stellaops.exports.profile import duration
-from stellaops.kit import chunks, key_files
+from stellaops.kit import chunks
 from stellaops.kit.apply import Applied, Trust, apply_delta
 from stellaops.kit.apply import restore as restore_chain
 from stellaops.kit.chain import verify_path
@@ -56,14 +59,6 @@ def mirror() -> None:
     """Mirror bundles: verify what arrives, without a network or a server."""
 
 
-_IDENTITY = click.option(
-    "--identity",
-    "identities",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="A file with a private key of age, for what is encrypted.",
-)
 _ALLOW_STALE = click.option(
     "--allow-stale", is_flag=True, help="Take what its freshness statement calls too old, too."
 )
@@ -91,7 +86,7 @@ _KEY = click.option(
 @click.option(
     "--at", type=Instant(), metavar="TIME", help="Judge its age as of this instant instead of the present."
 )
-@_IDENTITY
+@IDENTITY
 @click.pass_context
 @pass_app
 def verify(
@@ -102,7 +97,7 @@ def verify(
     keys: tuple[Path, ...],
     max_age: timedelta | None,
     at: datetime | None,
-    identities: tuple[Path, ...],
+    identities: tuple[str, ...],
 ) -> None:
     r"""Verify a mirror bundle by every rule, without a network and without unpacking it.
 
@@ -127,7 +122,7 @@ def verify(
             remarks=key_remarks(app),
             max_age=max_age,
             at=at or now(),
-            identities=key_files.identities(identities),
+            identities=openers(app, identities),
         )
     print_report(app, report, path)
     if report.verdict != "ok":
@@ -138,7 +133,7 @@ def verify(
 @click.argument("delta", type=click.Path(path_type=Path))
 @_INTO
 @_KEY
-@_IDENTITY
+@IDENTITY
 @_ALLOW_STALE
 @pass_app
 def apply(app: App, /, *, delta: Path, into: Path, **trusting: Any) -> None:
@@ -160,7 +155,7 @@ def apply(app: App, /, *, delta: Path, into: Path, **trusting: Any) -> None:
 @click.argument("archives", nargs=-1, required=True, type=click.Path(path_type=Path))
 @_INTO
 @_KEY
-@_IDENTITY
+@IDENTITY
 @_ALLOW_STALE
 @pass_app
 def restore(app: App, /, *, archives: tuple[Path, ...], into: Path, **trusting: Any) -> None:
@@ -190,7 +185,7 @@ def restore(app: App, /, *, archives: tuple[Path, ...], into: Path, **trusting: 
     help="A directory that does not exist yet, or an empty one.",
 )
 @_KEY
-@_IDENTITY
+@IDENTITY
 @pass_app
 def decrypt(app: App, /, *, path: Path, target: Path, **trusting: Any) -> None:
     r"""Decrypt a bundle into a directory of its contents.
@@ -295,6 +290,10 @@ def join(app: App, *, places: tuple[Path, ...], target: Path) -> None:
     app.out.value({"files": [str(path) for path in joined]})
 
 
+for _command in (domains, init, publish, status):
+    mirror.add_command(_command)
+
+
 def _existing(path: Path) -> Path:
     if not path.exists():
         raise BundleMissing(f"{path} does not exist")
@@ -302,10 +301,10 @@ def _existing(path: Path) -> Path:
 
 
 def _trust(
-    app: App, keys: tuple[Path, ...], identities: tuple[Path, ...], *, allow_stale: bool = False
+    app: App, keys: tuple[Path, ...], identities: tuple[str, ...], *, allow_stale: bool = False
 ) -> Trust:
     trusted, revoked = trusted_keys(app, keys)
-    return Trust(trusted, revoked, key_files.identities(identities), now(), allow_stale)
+    return Trust(trusted, revoked, openers(app, identities), now(), allow_stale)
 
 
 def _print_applied(app: App, done: Applied, into: Path) -> None:

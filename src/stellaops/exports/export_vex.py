@@ -32,13 +32,22 @@ class Written:
     packages: int | None = None
 
 
-class _Writer(Protocol):
+class Writer(Protocol):
+    """Writes a document of one kind: is given the verdicts on each vulnerability, in ascending order, then ended."""
+
     @property
-    def statements(self) -> int: ...
+    def statements(self) -> int:
+        """What was taken."""
+
     @property
-    def left_out(self) -> int: ...
-    def add(self, verdicts: list[Verdict]) -> None: ...
-    def finish(self) -> object: ...
+    def left_out(self) -> int:
+        """Verdicts that the format cannot carry."""
+
+    def add(self, verdicts: list[Verdict]) -> None:
+        """Take the verdicts on one vulnerability."""
+
+    def finish(self) -> object:
+        """Write the document; there must be a statement."""
 
 
 def write_document(
@@ -61,7 +70,7 @@ def write_document(
     Raises:
         EmptyExport: there is no verdict that the format can carry; nothing was written.
     """
-    writer = _writer(kind, out, scratch, author, linked)
+    writer = open_writer(kind, out, scratch, author, linked)
     count = 0
     for some in verdicts:
         writer.add(some)
@@ -74,7 +83,10 @@ def write_document(
     return Written(count, writer.statements, writer.left_out, packages)
 
 
-def _writer(kind: str, out: BinaryIO, scratch: BinaryIO, author: Author, linked: Linked | None) -> _Writer:
+def open_writer(
+    kind: str, out: BinaryIO, scratch: BinaryIO, author: Author, linked: Linked | None = None
+) -> Writer:
+    """The writer of a kind of `KINDS`; see `write_document`."""
     match kind:
         case "openvex":
             return openvex.Writer(out, scratch, author)

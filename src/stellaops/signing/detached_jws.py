@@ -35,9 +35,24 @@ def sign(signer: Signer, payload: bytes) -> bytes:
     Raises:
         StellaError: the signer cannot sign.
     """
-    protected = header(signer.key_id)
-    r, s = decode_dss_signature(signer.sign_digest(_digest(protected, payload)))
-    return protected + b".." + _base64url(r.to_bytes(_HALF, "big") + s.to_bytes(_HALF, "big"))
+    hasher = begin(signer.key_id)
+    hasher.update(payload)
+    return sign_hashed(signer, hasher)
+
+
+def begin(key_id: str) -> hashlib._Hash:
+    """A hasher that is to be given the payload, piece by piece, for `sign_hashed` or `verify_hashed`."""
+    return hashlib.sha256(header(key_id) + b".")
+
+
+def sign_hashed(signer: Signer, hasher: hashlib._Hash) -> bytes:
+    """The file for a payload that a hasher of `begin` was given.
+
+    Raises:
+        StellaError: the signer cannot sign.
+    """
+    r, s = decode_dss_signature(signer.sign_digest(hasher.digest()))
+    return header(signer.key_id) + b".." + _base64url(r.to_bytes(_HALF, "big") + s.to_bytes(_HALF, "big"))
 
 
 def verify(data: bytes, payload: bytes, key: PublicKey) -> None:
@@ -46,19 +61,23 @@ def verify(data: bytes, payload: bytes, key: PublicKey) -> None:
     Raises:
         BadSignature: it does not hold, names another key or algorithm, or is not in its only form.
     """
-    protected = header(key.key_id)
+    hasher = begin(key.key_id)
+    hasher.update(payload)
+    verify_hashed(data, hasher, key)
+
+
+def verify_hashed(data: bytes, hasher: hashlib._Hash, key: PublicKey) -> None:
+    """Check a file over a payload that a hasher of `begin` was given.
+
+    Raises:
+        BadSignature: see `verify`.
+    """
     stated, dots, signature = data.partition(b"..")
-    if stated != protected or not dots:
+    if stated != header(key.key_id) or not dots:
         raise BadSignature(
             "the JWS names another key or algorithm, or its header is not in its canonical form"
         )
-    key.verify(_der(signature), _digest(protected, payload))
-
-
-def _digest(protected: bytes, payload: bytes) -> bytes:
-    hasher = hashlib.sha256(protected + b".")
-    hasher.update(payload)
-    return hasher.digest()
+    key.verify(_der(signature), hasher.digest())
 
 
 def _base64url(data: bytes) -> bytes:

@@ -1,0 +1,1 @@
+"""Places that mirrors are served from: directories, and buckets."""

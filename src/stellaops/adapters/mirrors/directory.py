@@ -1,0 +1,154 @@
+"""Trees of a mirror below one directory, as back ends serve them.
+
+<root>/<side>/<exportId>/…                    never changes; it appears by one rename
+<root>/<side>/latest -> <exportId>            a symbolic link, replaced in one step
+<root>/<side>/freshness/<domain>.json[.sig]   each replaced in one step
+<root>/<side>/.staging/…                      what grows, and what is being removed
+<root>/.lock                                  held by the one process that works on the root
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from stellaops.adapters.files.replacing import replacing
+from stellaops.adapters.files.workspace import GRAVE, FileStaging, held_place
+from stellaops.bundles import layout
+from stellaops.exports.ports import Staging
+from stellaops.kit.disk import disk_errors, sync
+from stellaops.mirrors import forms
+from stellaops.mirrors.domain import Side
+from stellaops.mirrors.errors import SyncRuns
+from stellaops.mirrors.ports import Publication
+
+_STAGING = ".staging"
+
+
+class MirrorDirectory:
+    """`mirrors.ports.DirectoryRoot`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+
+    @property
+    def place(self) -> str:
+        """See the port."""
+        return str(self.root)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """See the port."""
+        with disk_errors(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise SyncRuns(f"another process works on the mirror in {self.root}") from error
+            yield
+        finally:
+            os.close(lock)
+
+    @contextmanager
+    def stage(self, side: Side) -> Iterator[Staging]:
+        """See the port; the caller holds the turn."""
+        staging = self.root / side / _STAGING
+        with disk_errors(self.root), held_place(staging, f"tree-{os.getpid()}") as place:
+            (place / "root").mkdir()
+            (place / "scratch").mkdir()
+            yield FileStaging(place)
+
+    def has(self, side: Side, export_id: str) -> bool:
+        """See the port."""
+        return self.tree(side, export_id) is not None
+
+    def tree(self, side: Side, export_id: str) -> Path | None:
+        """See the port."""
+        found = self.root / side / export_id
+        return found if layout.is_content_id(export_id) and found.is_dir() else None
+
+    def keep(self, side: Side, export_id: str, staging: Staging) -> None:
+        """See the port."""
+        with disk_errors(self.root):
+            _settle(staging.root)
+            staging.root.rename(self.root / side / export_id)
+            sync(self.root / side)
+
+    def latest(self, side: Side) -> str | None:
+        """See the port."""
+        try:
+            named = (self.root / side / forms.LATEST).readlink().name
+        except OSError:
+            return None
+        return named if layout.is_content_id(named) else None
+
+    def point(self, publication: Publication) -> None:
+        """See the port."""
+        self.switch(publication.side, publication.export_id)
+
+    def switch(self, side: Side, export_id: str) -> None:
+        """Let readers follow an id, in one step."""
+        folder = self.root / side
+        if self.latest(side) == export_id:
+            return
+        with disk_errors(self.root):
+            fresh = folder / f".{forms.LATEST}"
+            fresh.unlink(missing_ok=True)
+            fresh.symlink_to(export_id)
+            fresh.rename(folder / forms.LATEST)
+            sync(folder)
+
+    def put_freshness(self, side: Side, domain: str, files: Mapping[str, bytes]) -> None:
+        """See the port."""
+        for suffix, data in files.items():
+            with replacing(self.root / side / forms.FRESHNESS / f"{domain}.json{suffix}") as out:
+                out.write(data)
+
+    def drop_freshness(self, side: Side, kept: Sequence[str]) -> None:
+        """See the port."""
+        folder = self.root / side / forms.FRESHNESS
+        for file in folder.iterdir() if folder.is_dir() else ():
+            if file.name.partition(".")[0] not in kept:
+                file.unlink(missing_ok=True)
+
+    def ids(self, side: Side) -> Sequence[str]:
+        """Export ids of the trees that are there, sorted."""
+        folder = self.root / side
+        names = (each.name for each in folder.iterdir()) if folder.is_dir() else iter(())
+        return sorted(name for name in names if self.tree(side, name) is not None)
+
+    def remove(self, side: Side, export_id: str) -> None:
+        """See the port; a kill in the middle leaves nothing that looks like a tree."""
+        tree = self.tree(side, export_id)
+        if tree is None:
+            return
+        with disk_errors(self.root):
+            grave = self.root / side / _STAGING / f"{GRAVE}{export_id}-{os.getpid()}"
+            grave.parent.mkdir(parents=True, exist_ok=True)
+            tree.rename(grave)
+            shutil.rmtree(grave, ignore_errors=True)
+
+
+def _settle(tree: Path) -> None:
+    """Give a tree the modes of what is served, and bring it to the disk: all at once, not file by file."""
+    for place, _, names in os.walk(tree):
+        Path(place).chmod(0o755)
+        for name in names:
+            file = os.path.join(place, name)  # noqa: PTH118 - of hundreds of thousands of files
+            if os.stat(file).st_mode & 0o777 != 0o644:  # noqa: PTH116 - the same
+                os.chmod(file, 0o644)  # noqa: PTH101 - the same
+    descriptor = os.open(tree, os.O_RDONLY)
+    try:
+        syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+        if syncfs is None or syncfs(descriptor) != 0:
+            os.sync()
+    finally:
+        with suppress(OSError):
+            os.close(descriptor)

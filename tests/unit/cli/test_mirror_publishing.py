@@ -1,0 +1,77 @@
+"""`stella mirror init|domains|publish|status`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.publishing import BOTH
+from tests.unit.cli.running import Stella
+
+
+@pytest.fixture
+def stella(tmp_path: Path) -> Stella:
+    store = Stella(tmp_path / "data")
+    store.take(tmp_path / "in", "ghsa", *BOTH.values())
+    return store
+
+
+def test_a_mirror_is_defined_published_and_looked_at(stella: Stella, tmp_path: Path) -> None:
+    made = stella("mirror", "init", "primary", "--display-name", "Primary", "--max-download-requests", "50")
+    assert made["domains"][0]["quotas"] == {"maxDownloadRequestsPerHour": 50}
+    pairs = ("--selectors", "ecosystems=PyPI", "--formats", "osv,json", "--cadence", "6h")
+    stella("mirror", "init", "community", "--open", *pairs)
+    place = tmp_path / "served"
+    published = stella("mirror", "publish", "--to", str(place))
+    assert [(each["side"], each["domain"], each["changed"]) for each in published] == [
+        ("concelier", "community", True),
+        ("concelier", "primary", True),
+        ("excititor", "community", True),
+        ("excititor", "primary", True),
+    ]
+    index = json.loads((place / "concelier/latest/index.json").read_bytes())
+    assert {each["id"]: each["advisories"] for each in index["domains"]} == {"community": 1, "primary": 2}
+    assert sorted(each.name for each in (place / "concelier/latest/osv").iterdir()) == [
+        "community",
+        "primary",
+    ]
+    assert not (place / "concelier/latest/oci/community").exists()
+    standing = stella("mirror", "status", "--to", str(place))
+    assert {(each["exportId"], each["inForce"], each["behind"]) for each in standing} == {
+        (each["exportId"], True, 0) for each in published
+    }
+    assert all(0 <= each["lagSeconds"] < 600 for each in standing)
+    elsewhere = stella("mirror", "status")
+    assert {(each["exportId"], each["inForce"]) for each in elsewhere} == {(None, False)}
+
+
+def test_domains_are_shown_as_they_are_applied(stella: Stella, tmp_path: Path) -> None:
+    stella("mirror", "init", "primary")
+    shown = stella.ask("mirror", "domains", "show", "primary", "--format", "yaml")
+    file = tmp_path / "domains.yaml"
+    file.write_text(shown.out, encoding="utf-8")
+    assert stella("mirror", "domains", "apply", str(file)) == [{"domain": "primary", "changed": False}]
+    file.write_text(shown.out.replace("CLEAR", "GREEN"), encoding="utf-8")
+    assert stella("mirror", "domains", "apply", str(file)) == [{"domain": "primary", "changed": True}]
+    (listed,) = stella("mirror", "domains", "list")
+    assert listed["tlpAtMost"] == "GREEN"
+    assert stella("mirror", "domains", "delete", "primary", "--dry-run") == {
+        "domain": "primary",
+        "removed": False,
+    }
+    assert stella("mirror", "domains", "delete", "primary")["removed"]
+    assert stella("mirror", "domains", "list") == []
+
+
+def test_what_cannot_be_done_is_refused(stella: Stella) -> None:
+    stella.refused(5, "ERR_MIRROR_NO_DOMAINS", "mirror", "publish")
+    stella.refused(4, "ERR_MIRROR_DOMAIN_NOT_FOUND", "mirror", "domains", "show", "primary")
+    stella.refused(2, "ERR_MIRROR_INVALID_DOMAIN", "mirror", "init", "No good")
+    stella.refused(2, "ERR_MIRROR_INVALID_DOMAIN", "mirror", "init", "a", "--formats", "pdf")
+    stella("mirror", "init", "primary", "--selectors", "ids=CVE-1999-0001")
+    stella.refused(2, "ERR_MIRROR_DOMAIN_TAKEN", "mirror", "init", "primary")
+    stella.of_tenant("other").refused(2, "ERR_MIRROR_DOMAIN_TAKEN", "mirror", "init", "primary")
+    stella.refused(2, "ERR_MIRROR_EMPTY", "mirror", "publish")
+    stella.refused(2, "ERR_OBJECT_STORE_ADDRESS", "mirror", "publish", "--to", "s3://")
