@@ -126,6 +126,85 @@ def serve_worker(app: App, slots: int | None, parent: int | None) -> None:
     process.serve(app.local, slots=slots)
 
 
+_PROCESSES = click.option(
+    "--processes",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="Processes that share the work.",
+)
+_FD = click.option("--fd", type=int, hidden=True, help="A socket that listens already.")
+
+
+@serve.command("gateway")
+@_HOST
+@_PORT
+@_PROCESSES
+@_FD
+@_PARENT
+@pass_app
+def serve_gateway(
+    app: App, *, host: str, port: int, processes: int, fd: int | None, parent: int | None
+) -> None:
+    r"""Serve the mirrors of both sides: domains, credentials, budgets, TLS by host name.
+
+    \b
+      CONCELIER__MIRROR__EXPORTROOT=/srv/mirror/concelier \
+      CONCELIER__MIRROR__DOMAINS__0__ID=primary GATEWAY__DOMAINS__0__ID=primary \
+      GATEWAY__DOMAINS__0__HTPASSWDFILE=/run/secrets/mirror-primary.htpasswd stella serve gateway --port 8080
+
+    It needs no evidence store, no queue and no signing key. Changed settings, users and certificates are taken
+    without a restart; SIGHUP has them looked at at once.
+    """
+    _serve_mirrors(app, "gateway", (host, port), processes, (fd, parent))
+
+
+@serve.command("concelier")
+@_HOST
+@_PORT
+@_PROCESSES
+@_FD
+@_PARENT
+@pass_app
+def serve_concelier(
+    app: App, *, host: str, port: int, processes: int, fd: int | None, parent: int | None
+) -> None:
+    """Serve Concelier's mirrors alone: indexes, bundles, OSV, Trivy's databases."""
+    _serve_mirrors(app, "concelier", (host, port), processes, (fd, parent))
+
+
+@serve.command("excititor")
+@_HOST
+@_PORT
+@_PROCESSES
+@_FD
+@_PARENT
+@pass_app
+def serve_excititor(
+    app: App, *, host: str, port: int, processes: int, fd: int | None, parent: int | None
+) -> None:
+    """Serve Excititor's mirrors alone: VEX exports, and the VEX repository."""
+    _serve_mirrors(app, "excititor", (host, port), processes, (fd, parent))
+
+
+def _serve_mirrors(
+    app: App, part: str, address: tuple[str, int], processes: int, given: tuple[int | None, int | None]
+) -> None:
+    fd, parent = given
+    with server_extra():
+        from stellaops.api.server import listen  # noqa: PLC0415 - of the extra `server`
+        from stellaops.gateway import opening, server  # noqa: PLC0415 - of the extra `server`
+    if parent is not None:
+        end_with(parent)
+    logs.configure(app.settings.get("log.level") or "info")
+    with listen(*address) if fd is None else socket.socket(fileno=fd) as listening:
+        if processes == 1:
+            server.serve(opening.open_host(part, app.settings.data_dir), listening)
+            return
+        opening.open_host(part, app.settings.data_dir, log=-1)  # what is wrong with the settings is told once
+        raise SystemExit(Supervisor.of_mirrors(app, listening, part, processes).run())
+
+
 def _prepare(app: App, parent: int | None = None) -> None:
     """Logs as lines of JSON; the stores in this release's schema before anything begins."""
     if parent is not None:

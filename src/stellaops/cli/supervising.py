@@ -53,17 +53,32 @@ class Supervisor:
         self._listening = listening
         self._stop = threading.Event()
         self._secure = certificate is not None
+        self._is_mirror = False
         api = ["serve", "api", "--fd", str(listening.fileno())]
         if certificate is not None:
             api += ["--tls-certificate", str(certificate[0]), "--tls-key", str(certificate[1])]
         work = ["serve", "worker", *(["--slots", str(slots)] if slots else [])]
         self._parts = [_Part("api", api), *(_Part(f"worker {n + 1}", work) for n in range(workers))]
+        self._listeners = {"api"}
+
+    @classmethod
+    def of_mirrors(cls, app: App, listening: socket.socket, part: str, processes: int) -> Supervisor:
+        """Runs processes of a mirror host that share a socket."""
+        found = cls(app, listening, None, workers=0, slots=None)
+        arguments = ["serve", part, "--fd", str(listening.fileno())]
+        found._parts = [_Part(f"{part} {n + 1}", arguments) for n in range(processes)]
+        found._listeners = {each.name for each in found._parts}
+        found._is_mirror = True
+        return found
 
     def run(self) -> int:
         """Until the end; the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
-        threading.Thread(target=self._welcome, daemon=True).start()
+        if self._is_mirror:
+            signal.signal(signal.SIGHUP, lambda *_: self._pass_on(signal.SIGHUP))
+        else:
+            threading.Thread(target=self._welcome, daemon=True).start()
         while not self._stop.wait(_LOOK):
             for part in self._parts:
                 self._look_after(part)
@@ -91,13 +106,18 @@ class Supervisor:
         part.began = time.monotonic()
         part.process = subprocess.Popen(
             [sys.executable, "-c", _PROGRAM, *part.arguments, *self._common_options()],
-            pass_fds=[self._listening.fileno()] if part.name == "api" else [],
+            pass_fds=[self._listening.fileno()] if part.name in self._listeners else [],
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the parts in order
         )
 
     def _common_options(self) -> list[str]:
         return ["--data-dir", str(self._app.settings.data_dir.absolute()), "--parent", str(os.getpid())]
+
+    def _pass_on(self, number: signal.Signals) -> None:
+        for part in self._parts:
+            if part.process is not None and part.process.poll() is None:
+                part.process.send_signal(number)
 
     def _end(self) -> int:
         """Ask every part to end, and kill what does not."""

@@ -1,0 +1,72 @@
+"""A mirror host as a process: uvicorn on a socket, loaded anew by SIGHUP or by changed files, ended by SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+
+import uvicorn
+
+from stellaops.gateway.app import Gateway
+from stellaops.gateway.certificates import Certificates
+from stellaops.gateway.host import Host
+from stellaops.gateway.protocol import GatewayProtocol
+
+_LOG = logging.getLogger("stellaops.gateway")
+_GRACE = 10  # seconds that downloads under way get when the process is asked to end
+_KEEP_ALIVE = 60
+
+
+class Server(uvicorn.Server):
+    """Loads the host anew on SIGHUP."""
+
+    def __init__(self, config: uvicorn.Config, host: Host) -> None:
+        super().__init__(config)
+        self._host = host
+        self._reloads: set[asyncio.Task[bool]] = set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        await super().startup(sockets)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _reload(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._host.reload())
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+
+
+def serve(host: Host, listening: socket.socket) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        CertificateUnusable: see there.
+    """
+    certificates = Certificates(host.settings)
+    host.on_reload = certificates.load
+    config = uvicorn.Config(
+        Gateway(host),
+        lifespan="on",
+        loop="uvloop",
+        http=GatewayProtocol,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        timeout_graceful_shutdown=_GRACE,
+        timeout_keep_alive=_KEEP_ALIVE,
+        ws="none",
+    )
+    config.load()
+    config.ssl = certificates.context
+    # uvicorn ends cleanly, then raises the signal again for whoever was there before it: that is no failure here.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    address, port = listening.getsockname()[:2]
+    scheme = "https" if config.ssl else "http"
+    text = "%s listens on %s://%s:%s"
+    _LOG.info(text, " and ".join(host.sides), scheme, address, port, extra={"event": "mirror.started"})
+    Server(config, host).run([listening])
+    _LOG.info("the mirror host has ended", extra={"event": "mirror.ended"})

@@ -1,0 +1,382 @@
+"""The gateway as a process, before clients: who gets what, how it is described, and what is refused."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from backports import zstd
+
+from stellaops.signing import cosign_blob
+from stellaops.signing.ecdsa_p256 import load_public_key
+from tests.support.gateways import GatewayProcess, Setup, basic, serving, until, write_users
+from tests.support.mirror_tree import MirrorTree
+
+WRONG = "wrong"
+BIG = bytes(range(256)) * 12_000
+
+
+@dataclass
+class World:
+    """A tree, and a gateway on it."""
+
+    tree: MirrorTree
+    gateway: GatewayProcess
+    setup: Setup
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    place = tmp_path_factory.mktemp("gateway")
+    tree = MirrorTree(place / "mirror")
+    tree.publish(files={"big.bin": BIG})
+    write_users(
+        place / "mirror-primary.htpasswd", {"edge": "correct horse", "late": "correct horse"},
+        {"late": "recipient: Lyon; issued: 2020-01-01; expires: 2020-04-01"},
+    )  # fmt: skip
+    write_users(place / "mirror-community.htpasswd", {"comm": "correct horse"})
+    hosts = {
+        "GATEWAY__DOMAINS__0__ID": "primary",
+        "GATEWAY__DOMAINS__0__HOSTS": "mirror-primary.example.org",
+        "GATEWAY__DOMAINS__1__ID": "community",
+        "GATEWAY__DOMAINS__1__HOSTS": "mirror-community.example.org",
+        "GATEWAY__TRUSTEDPROXIES": "127.0.0.0/8",
+    }
+    setup = Setup(tree.root, place, hosts)
+    with serving(setup) as gateway:
+        yield World(tree, gateway, setup)
+
+
+def test_index_manifest_bundle_and_signature_are_of_one_export(world: World) -> None:
+    gateway = world.gateway
+    index = gateway.ask("/concelier/exports/index.json", "edge").json
+    entry = index["domains"][0]
+    assert [each["id"] for each in index["domains"]] == ["primary"]
+    bundle = gateway.ask(f"/concelier/exports/{entry['bundle']['path']}", "edge")
+    assert f"sha256:{hashlib.sha256(bundle.body).hexdigest()}" == entry["bundle"]["digest"]
+    assert bundle.headers["cache-control"] == "private, max-age=300, immutable"
+    signature = gateway.ask(f"/concelier/exports/{entry['bundle']['path']}.sig", "edge")
+    assert signature.headers["cache-control"] == "private, max-age=60"
+    key = gateway.ask("/mirror-key.pub", "edge", headers={"Host": "mirror-primary.example.org"})
+    cosign_blob.verify(signature.body, hashlib.sha256(bundle.body).digest(), load_public_key(key.body))
+
+
+def test_stable_names_say_which_export_they_are(world: World) -> None:
+    found = world.gateway.ask("/concelier/exports/mirror/primary/manifest.json", "edge")
+    export = world.tree.ids["concelier"]
+    assert found.status == 200
+    assert found.headers["x-stella-export-id"] == export
+    assert found.headers["content-location"] == f"/concelier/exports/{export}/mirror/primary/manifest.json"
+    assert found.headers["cache-control"] == "private, max-age=60"
+    assert found.headers["vary"] == "Accept-Encoding, Authorization"
+
+
+def test_a_representation_is_described_by_its_own_digest(world: World) -> None:
+    path = f"/concelier/exports/{world.tree.ids['concelier']}/mirror/primary/bundle.json"
+    tags = set()
+    for coding in ("identity", "gzip", "zstd"):
+        found = world.gateway.ask(path, "edge", headers={"Accept-Encoding": coding})
+        digest = hashlib.sha256(found.body)
+        assert found.headers["etag"] == f'"sha256:{digest.hexdigest()}"'
+        assert found.headers["repr-digest"] == f"sha-256=:{base64.b64encode(digest.digest()).decode()}:"
+        assert found.headers.get("content-encoding", "identity") == coding
+        assert found.headers["content-type"] == "application/json"
+        tags.add(found.headers["etag"])
+        known = world.gateway.ask(
+            path, "edge", headers={"Accept-Encoding": coding, "If-None-Match": found.headers["etag"]}
+        )
+        assert (known.status, known.body) == (304, b"")
+        assert known.headers["etag"] == found.headers["etag"]
+        head = world.gateway.ask(path, "edge", method="HEAD", headers={"Accept-Encoding": coding})
+        assert (head.status, head.body, head.headers["content-length"]) == (200, b"", str(len(found.body)))
+    assert len(tags) == 3
+    packed = world.gateway.ask(path, "edge", headers={"Accept-Encoding": "zstd"}).body
+    assert zstd.decompress(packed) == world.gateway.ask(path, "edge").body
+
+
+def test_parts_of_a_file_make_the_whole(world: World) -> None:
+    path = "/concelier/exports/mirror/primary/big.bin"
+    whole = world.gateway.ask(path, "edge")
+    assert whole.body == BIG
+    half = len(BIG) // 2
+    first = world.gateway.ask(
+        path, "edge", headers={"Range": f"bytes=0-{half - 1}", "If-Range": whole.headers["etag"]}
+    )
+    rest = world.gateway.ask(path, "edge", headers={"Range": f"bytes={half}-"})
+    assert (first.status, rest.status) == (206, 206)
+    assert first.headers["content-range"] == f"bytes 0-{half - 1}/{len(BIG)}"
+    assert first.body + rest.body == BIG
+    other = world.gateway.ask(path, "edge", headers={"Range": "bytes=0-9", "If-Range": '"other"'})
+    assert (other.status, len(other.body)) == (200, len(BIG))
+    beyond = world.gateway.ask(path, "edge", headers={"Range": f"bytes={len(BIG)}-"})
+    assert (beyond.status, beyond.headers["content-range"]) == (416, f"bytes */{len(BIG)}")
+
+
+def test_the_cache_says_whether_it_knew(world: World) -> None:
+    path = "/concelier/exports/mirror/community/manifest.json"
+    assert [world.gateway.ask(path, "comm").headers["x-cache-status"] for _ in range(2)] == ["MISS", "HIT"]
+
+
+def test_excititor_is_read_by_index_and_key(world: World) -> None:
+    index = world.gateway.ask("/excititor/mirror/community/index", "comm").json
+    for entry in index["exports"]:
+        by_path = world.gateway.ask(entry["path"], "comm")
+        assert f"sha256:{hashlib.sha256(by_path.body).hexdigest()}" == entry["artifactDigest"]
+        assert "immutable" in by_path.headers["cache-control"]
+        for name in (entry["exportKey"], f"{entry['exportKey']}/download"):
+            by_key = world.gateway.ask(f"/excititor/mirror/community/exports/{name}", "comm")
+            assert by_key.body == by_path.body
+            assert "attachment" in by_key.headers["content-disposition"]
+
+
+def test_a_registry_gives_manifests_by_tag_and_blobs_by_digest(world: World) -> None:
+    gateway = world.gateway
+    assert gateway.ask("/v2/").status == 401
+    assert gateway.ask("/v2/").headers["www-authenticate"].startswith("Basic ")
+    assert gateway.ask("/v2/", "edge").status == 200
+    by_tag = gateway.ask("/v2/primary/trivy-db/manifests/2", "edge")
+    digest = f"sha256:{hashlib.sha256(by_tag.body).hexdigest()}"
+    assert by_tag.headers["docker-content-digest"] == digest
+    assert by_tag.headers["content-type"] == by_tag.json["mediaType"]
+    assert by_tag.headers["cache-control"] == "private, max-age=60"
+    by_digest = gateway.ask(f"/v2/primary/trivy-db/manifests/{digest}", "edge")
+    assert (by_digest.body, "immutable" in by_digest.headers["cache-control"]) == (by_tag.body, True)
+    blob = gateway.ask(f"/v2/primary/trivy-db/blobs/{by_tag.json['layers'][0]['digest']}", "edge")
+    assert blob.body == b"db of primary 1"
+    assert gateway.ask("/v2/primary/trivy-db/tags/list", "edge").json == {
+        "name": "primary/trivy-db", "tags": ["2", "latest"],
+    }  # fmt: skip
+    assert gateway.ask(f"/v2/primary/trivy-db/referrers/{digest}", "edge").json["manifests"] == []
+    missing = gateway.ask("/v2/primary/trivy-db/manifests/none", "edge")
+    assert (missing.status, missing.json["errors"][0]["code"]) == (404, "NAME_UNKNOWN")
+
+
+def test_osv_and_vex_repositories_have_their_own_layout(world: World) -> None:
+    gateway = world.gateway
+    assert gateway.ask("/osv/primary/PyPI/CVE-2026-0001.json", "edge").json["id"] == "CVE-2026-0000"
+    manifest = gateway.ask("/vex/primary/.well-known/vex-repository.json", "edge").json
+    (location,) = manifest["versions"][0]["locations"]
+    assert location["url"] == f"{gateway.url}/vex/primary/vex-repository.tar.gz"
+    assert (
+        gateway.ask("/vex/primary/vex-repository.tar.gz", "edge").headers["cache-control"]
+        == "private, max-age=60"
+    )
+    named = gateway.ask(
+        "/.well-known/vex-repository.json", "edge", headers={"Host": "mirror-primary.example.org"}
+    )
+    assert "mirror-primary.example.org/vex/primary/" in named.body.decode()
+
+
+def test_the_access_policy_tells_more_to_those_who_may_read(world: World) -> None:
+    anybody = world.gateway.ask("/.well-known/api-policy.json").json
+    known = world.gateway.ask("/.well-known/api-policy.json", "edge").json
+    assert anybody["sides"]["concelier"]["domains"] == []
+    assert [each["id"] for each in known["sides"]["concelier"]["domains"]] == ["primary"]
+    assert world.gateway.ask("/.well-known/api-policy.json", "edge", password=WRONG).status == 401
+
+
+# Who gets nothing
+
+ROUTES = (
+    "/concelier/exports/index.json", "/concelier/exports/{concelier}/index.json",
+    "/concelier/exports/{concelier}/mirror/primary/manifest.json",
+    "/concelier/exports/{concelier}/mirror/primary/bundle.json.sig",
+    "/concelier/exports/mirror/primary/bundle.json", "/concelier/exports/mirror/primary/none.json",
+    "/concelier/exports/freshness/primary.json", "/concelier/exports/{concelier}/oci/primary/trivy-db/index.json",
+    "/excititor/mirror/primary/index", "/excititor/mirror/primary/exports/consensus-json",
+    "/excititor/mirror/primary/exports/consensus-json/download", "/excititor/exports/freshness/primary.json",
+    "/excititor/exports/{excititor}/mirror/primary/index.json", "/vex/primary/vex-repository.tar.gz",
+    "/vex/primary/.well-known/vex-repository.json", "/osv/primary/ecosystems.txt", "/v2/",
+    "/v2/primary/trivy-db/manifests/2", "/v2/primary/trivy-db/tags/list",
+    "/concelier/exports/mirror/nobody/bundle.json", "/v2/nobody/trivy-db/manifests/2",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_nobody_gets_anything_without_the_domains_own_credentials(world: World, route: str) -> None:
+    path = route.format(**world.tree.ids)
+    gateway = world.gateway
+    replies = {
+        "none": gateway.ask(path),
+        "wrong": gateway.ask(path, "edge", password=WRONG),
+        "unknown": gateway.ask(path, "nobody"),
+        "expired": gateway.ask(path, "late"),
+        "scheme": gateway.ask(path, headers={"Authorization": "Digest x"}),
+        "garbage": gateway.ask(path, headers={"Authorization": "Basic %%%"}),
+        "bearer": gateway.ask(path, headers={"Authorization": "Bearer abc.def.ghi"}),
+    }
+    if "primary" in path or "nobody" in path:
+        replies["other domain"] = gateway.ask(path, "comm")
+    for who, reply in replies.items():
+        assert reply.status == 401, who
+        assert reply.headers["cache-control"] == "no-store", who
+        assert reply.headers["www-authenticate"].startswith("Basic "), who
+        assert b"CVE" not in reply.body, who
+        assert "etag" not in reply.headers, who
+
+
+def test_a_host_name_serves_its_own_domain_alone(world: World) -> None:
+    here = {"Host": "mirror-community.example.org"}
+    own = world.gateway.ask("/concelier/exports/mirror/community/manifest.json", "comm", headers=here)
+    other = world.gateway.ask("/concelier/exports/mirror/primary/manifest.json", "edge", headers=here)
+    assert (own.status, other.status, other.json["code"]) == (200, 403, "ERR_MIRROR_DOMAIN_MISMATCH")
+    index = world.gateway.ask(
+        "/concelier/exports/index.json", "comm", headers={"Host": "Mirror-Community.example.org:443"}
+    )
+    assert [each["id"] for each in index.json["domains"]] == ["community"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/concelier/exports/mirror/primary/../../../../mirror-primary.htpasswd",
+        "/concelier/exports/mirror/primary/%2e%2e/%2e%2e/index.json", "/concelier/exports/mirror/primary%2fbundle.json",
+        "/osv/primary/..%2f..%2f..%2fmirror-primary.htpasswd", "/osv/primary/PyPI", "/concelier/exports/mirror/primary",
+        "/vex/primary/%252e%252e/index.json", "/concelier/exports/latest/mirror/primary/bundle.json", "/console", "/",
+    ],
+)  # fmt: skip
+def test_paths_lead_nowhere_else(world: World, path: str) -> None:
+    reply = world.gateway.ask(path, "edge")
+    assert reply.status == 404
+    assert reply.json["code"] == "ERR_MIRROR_NOT_FOUND"
+
+
+def test_a_link_in_the_tree_is_not_followed(world: World) -> None:
+    link = world.tree.place("concelier", "mirror/primary/link.json")
+    link.symlink_to(world.setup.place / "mirror-primary.htpasswd")
+    try:
+        assert world.gateway.ask("/concelier/exports/mirror/primary/link.json", "edge").status == 404
+    finally:
+        link.unlink()
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"])
+def test_mirrors_are_only_read(world: World, method: str) -> None:
+    reply = world.gateway.ask("/concelier/exports/mirror/primary/bundle.json", "edge", method=method)
+    assert reply.status == 405 or (method == "CONNECT" and reply.status == 400)
+
+
+SMUGGLED = (
+    b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /m\r\n\r\n",
+    b"GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+    b"GET /healthz HTTP/1.1\r\nHost: a\r\nHost: mirror-primary.example.org\r\n\r\n",
+    b"GET /healthz HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+    b"GET /healthz HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+    b"GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nhello",
+    b"GET /healthz HTTP/1.1\r\nHost: a b\r\n\r\n",
+    b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n",
+    b"GET /healthz\r\n\r\n",
+    b"GET /healthz HTTP/1.1\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+)
+
+
+@pytest.mark.parametrize("data", SMUGGLED)
+def test_a_request_that_others_may_read_otherwise_ends_its_connection(world: World, data: bytes) -> None:
+    came = world.gateway.raw(data)
+    assert came.startswith(b"HTTP/1.1 400 "), came[:200]
+    assert (came.count(b"HTTP/1.1 400"), came.count(b"HTTP/1.1 200")) == (1, 0)
+    assert b"mirror_requests_total" not in came
+
+
+def test_heads_and_bodies_without_end_are_cut_off(world: World) -> None:
+    many = b"".join(b"X-%d: y\r\n" % number for number in range(200))
+    assert b" 431 " in world.gateway.raw(b"GET / HTTP/1.1\r\nHost: a\r\n" + many + b"\r\n")
+    assert b" 431 " in world.gateway.raw(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 40_000)
+    assert b" 414 " in world.gateway.raw(b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n")
+    body = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\n" + b"x" * 2_000_000
+    with suppress(BrokenPipeError, ConnectionResetError):
+        assert b"200" not in world.gateway.raw(body)[:20]
+    assert world.gateway.ask("/healthz").status == 200
+
+
+# What operators see
+
+
+def test_every_request_is_in_the_log_and_in_the_metrics(world: World) -> None:
+    gateway = world.gateway
+    before = gateway.metric("mirror_requests_total", domain="primary", status="401")
+    path = "/concelier/exports/mirror/primary/manifest.json"
+    gateway.ask(path, "edge", headers={"User-Agent": "unit/1", "X-Forwarded-For": "203.0.113.9, 127.0.0.1"})
+    gateway.ask(path, "edge", password=WRONG)
+    until(lambda: gateway.metric("mirror_requests_total", domain="primary", status="401") > before)
+    until(lambda: any(each["userAgent"] == "unit/1" for each in gateway.accesses()))
+    line = next(each for each in gateway.accesses() if each["userAgent"] == "unit/1")
+    assert line["remote"] == "203.0.113.9"
+    assert (line["domain"], line["credential"], line["status"]) == ("primary", "edge", 200)
+    assert line["cacheStatus"] in ("HIT", "MISS")
+    everything = json.dumps(gateway.accesses()) + gateway.log()
+    assert "correct horse" not in everything
+    assert basic("edge").split()[1] not in everything
+    assert gateway.metric("mirror_export_root_configured", side="concelier") == 1
+    assert gateway.metric("mirror_bundle_age_seconds", domain="primary") > 0
+
+
+def test_a_new_export_is_served_under_the_stable_names_and_the_old_one_stays(world: World) -> None:
+    gateway, old = world.gateway, world.tree.ids["concelier"]
+    world.tree.publish("2")
+    stable = "/concelier/exports/mirror/primary/bundle.json"
+    until(lambda: gateway.ask(stable, "edge").headers["x-stella-export-id"] == world.tree.ids["concelier"])
+    assert gateway.ask(f"/concelier/exports/{old}/mirror/primary/bundle.json", "edge").json["exportId"] == old
+    assert (
+        gateway.ask("/concelier/exports/index.json", "edge").json["exportId"] == world.tree.ids["concelier"]
+    )
+    digest = next((world.tree.root / "concelier" / old / "oci/primary/trivy-db/blobs/sha256").iterdir()).name
+    assert gateway.ask(f"/v2/primary/trivy-db/blobs/sha256:{digest}", "edge").status == 200
+
+
+def test_users_are_taken_and_refused_without_a_restart(world: World) -> None:
+    path, file = (
+        "/concelier/exports/mirror/community/manifest.json",
+        world.setup.place / "mirror-community.htpasswd",
+    )
+    assert world.gateway.ask(path, "comm").status == 200
+    write_users(file, {"fresh": "correct horse"})
+    world.gateway.reload()
+    assert world.gateway.ask(path, "comm").status == 401
+    assert world.gateway.ask(path, "fresh").status == 200
+    file.write_text("fresh:plain\n")
+    world.gateway.reload()
+    assert "ERR_HTPASSWD_INVALID" in world.gateway.log()
+    assert world.gateway.ask(path, "fresh").status == 200
+    write_users(file, {"comm": "correct horse"})
+    until(lambda: world.gateway.ask(path, "comm").status == 200)  # seen without a signal
+
+
+def test_the_process_ends_cleanly(tmp_path: Path) -> None:
+    tree = MirrorTree(tmp_path / "mirror", ("primary",))
+    tree.publish()
+    alone = {
+        "CONCELIER__MIRROR__DOMAINS__1__ID": "", "CONCELIER__MIRROR__REQUIREAUTHENTICATION": "false",
+        "GATEWAY__SECRETSDIR": "", "EXCITITOR__ARTIFACTS__FILESYSTEM__ROOT": "",
+    }  # fmt: skip
+    setup = Setup(tree.root, tmp_path, alone)
+    with serving(setup, "concelier") as gateway:
+        found = gateway.ask("/concelier/exports/mirror/primary/bundle.json")
+        assert found.headers["cache-control"] == "public, max-age=60"
+        assert found.headers["vary"] == "Accept-Encoding"
+        assert gateway.ask("/excititor/mirror/primary/index").status == 404
+        assert gateway.ask("/readyz").status == 200
+        gateway.process.terminate()
+        assert gateway.process.wait(15) == 0
+
+
+def test_a_missing_export_root_is_told_in_log_and_readiness(tmp_path: Path) -> None:
+    nothing = {
+        "CONCELIER__MIRROR__EXPORTROOT": "", "EXCITITOR__MIRROR__ENABLED": "false", "GATEWAY__SECRETSDIR": "",
+        "CONCELIER__MIRROR__REQUIREAUTHENTICATION": "false",
+    }  # fmt: skip
+    setup = Setup(tmp_path, tmp_path, nothing)
+    with serving(setup) as gateway:
+        text = "Mirror export root is not configured: set CONCELIER__MIRROR__EXPORTROOT"
+        until(lambda: text in gateway.log())
+        ready = gateway.ask("/readyz")
+        assert (ready.status, ready.json["checks"]["concelier"]) == (503, text)
+        assert gateway.metric("mirror_export_root_configured", side="concelier") == 0
+        assert gateway.ask("/concelier/exports/index.json").status == 503
