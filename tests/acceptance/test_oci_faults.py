@@ -31,6 +31,7 @@ from tests.support.faulty_server import (
     Headers,
     Lost,
     Meant,
+    Misbehave,
     Seen,
     Silent,
     Slow,
@@ -162,6 +163,11 @@ def test_a_push_that_dies_between_blobs_and_tags_leaves_no_tag(
     assert faulty.passed - before < 100_000, "the blobs were there"
 
 
+def refusing_from(faulty: Faulty, number: int) -> Misbehave:
+    """The registry takes fewer manifests than so many."""
+    return always(Answer(403), lambda seen: seen.method == "PUT" and len(faulty.asked("PUT")) >= number)
+
+
 def test_tags_that_move_are_old_or_new_wherever_a_push_ends(
     place: OciPlace, server: Registry, faulty: Faulty, tmp_path: Path
 ) -> None:
@@ -171,9 +177,7 @@ def test_tags_that_move_are_old_or_new_wherever_a_push_ends(
     target.point(older, first_one)
     for number in (1, 2, 2):  # what an attempt has moved, the next one leaves
         faulty.forget()
-        faulty.misbehave = lambda seen, last=number: (
-            Answer(403) if seen.method == "PUT" and len(faulty.asked("PUT")) >= last else None
-        )
+        faulty.misbehave = refusing_from(faulty, number)
         with pytest.raises(Exception, match="403"):
             place.open().point(newer, second)
         faulty.forget()

@@ -19,7 +19,10 @@ _SMALL: dict[str, list[str]] = {
     "api": ["--seconds", "0.3", "--connections", "2", "--watchers", "5", "--bytes", "1000000"],
     "bolt_write": ["--top", "2", "--packages", "3", "--entries", "4"],
     "deltas": ["--documents", "60", "--share", "10"],
+    "distribution_objects": ["--bytes", "3000000"],
+    "distribution_oci": ["--bytes", "3000000"],
     "export_phases": ["--generated", "60"],
+    "gateway": ["--seconds", "0.3", "--processes", "1", "--bytes", "3000000"],
     "import_osv": ["--documents", "60"],
     "java_db": ["--rows", "500"],
     "matching": ["--documents", "60"],
@@ -127,11 +130,25 @@ def _deltas(result: dict[str, Any]) -> None:
     assert min(result[name]["seconds"] for name in ("delta", "full", "apply", "restore")) > 0
 
 
+def _distribution_oci(result: dict[str, Any]) -> None:
+    assert result["bytes"] == 3_000_000
+    for verb in ("push", "pull"):
+        assert min(result[verb][name] for name in ("ours", "skopeo", "memory")) > 0
+
+
+def _gateway(result: dict[str, Any]) -> None:
+    for case in ("small", "not modified", "large"):
+        assert min(result["cases"][case][name] for name in ("ours", "nginx", "ratioByCpu")) > 0
+
+
 _SAYS: dict[str, Callable[[dict[str, Any]], None]] = {
     "api": _api,
     "bolt_write": _bolt_write,
     "deltas": _deltas,
+    "distribution_objects": ["--bytes", "3000000"],
+    "distribution_oci": _distribution_oci,
     "export_phases": _export_phases,
+    "gateway": _gateway,
     "import_osv": _import_osv,
     "java_db": _java_db,
     "matching": _matching,
