@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -28,6 +30,7 @@ from stellaops.authority.manage_keys import create_key
 from stellaops.exports import control_runs, manage_runs
 from stellaops.exports.diff_exports import diff_exports
 from stellaops.exports.errors import ArtefactMissing, BundleGone
+from stellaops.exports.links import LinkingStore
 from stellaops.exports.plan_run import RunRequest
 from stellaops.exports.ports import ArtefactStore, StoredFile
 from stellaops.exports.resign_exports import ResignTools, resign_exports
@@ -264,6 +267,21 @@ def test_what_is_in_a_bucket_as_it_was_written_is_not_sent_again_and_what_is_dam
     put(store, tmp_path / "three")
     assert sent == ["/export.json"]
     assert b"".join(store.read(ONE, "export.json")) == FILES["export.json"]
+
+
+def test_a_bucket_gives_links_of_its_own(bucket: s3.Bucket, tmp_path: Path) -> None:
+    store = S3Artefacts(place(bucket, tmp_path.name), tmp_path / "scratch")
+    assert isinstance(store, LinkingStore)
+    assert not isinstance(DirectoryArtefacts(tmp_path), LinkingStore)
+    put(store, tmp_path / "grown")
+    path = "data/raw/advisories/00000.jsonl.zst"
+    url = store.link(ONE, path, 60)
+    assert bucket.key.secret not in url
+    with urllib.request.urlopen(url) as reply:  # noqa: S310
+        assert reply.read() == FILES[path]
+    for changed in (url.replace("00000", "00001"), url.replace("X-Amz-Expires=60", "X-Amz-Expires=61")):
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(changed)  # noqa: S310
 
 
 def test_a_byte_that_changes_on_the_way_to_a_bucket_is_refused(bucket: s3.Bucket, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from starlette.responses import Response, StreamingResponse
 
 from stellaops.api.forms import BundleFile, ReportForm
 from stellaops.api.frame.answers import answer, matches
+from stellaops.api.frame.openings import LinkQuery
 from stellaops.api.operation import Answer, Call, Operation
 from stellaops.api.paging import Page
 from stellaops.api.ranges import RangeNotSatisfiable, wanted_range
@@ -23,6 +24,7 @@ from stellaops.authority.manage_keys import trusted_keys
 from stellaops.bundles import layout
 from stellaops.exports import manage_runs
 from stellaops.exports.errors import ArtefactMissing, BundleGone, RunNotFound
+from stellaops.exports.links import LinkInvalid
 from stellaops.exports.run import Archive, Run
 from stellaops.kit.report import Report
 from stellaops.kit.verify import verify_bundle
@@ -124,7 +126,9 @@ def _find(call: Call, path: str) -> _File:
     """
     run, store = find(call), call.local.artefacts
     archive = manage_runs.archive_of(run, store)
-    found = store.stat(archive, path)
+    confined = call.principal.confined
+    admitted = confined is None or confined.admits(run.id, run.profile, path)
+    found = store.stat(archive, path) if admitted else None
     if found is None:
         raise ArtefactMissing(f"the bundle of run {run.id} has no file {path[:200]!r}")
     digest = next((each.sha256 for each in run.artifacts if each.path == path), None)
@@ -174,19 +178,19 @@ def _answers(media: str) -> dict[int, Answer]:
 OPERATIONS = (
     Operation(
         "listArtifacts", "GET", f"{_PATH}/artifacts", "Every file of a bundle", list_files, DOWNLOAD,
-        answers={200: Answer("By path", Page[BundleFile])}, errors=(RunNotFound, BundleGone),
+        answers={200: Answer("By path", Page[BundleFile])}, errors=(RunNotFound, BundleGone), downloads=True,
     ),
     Operation(
         "getArtifact", "GET", f"{_PATH}/artifacts/{{path:path}}", "A file of a bundle", download, DOWNLOAD,
-        answers=_answers("*/*"), errors=_ERRORS,
+        query=LinkQuery, answers=_answers("*/*"), errors=(*_ERRORS, LinkInvalid), downloads=True, links=True,
     ),
     Operation(
         "getManifest", "GET", f"{_PATH}/manifest", "export.json, byte for byte", manifest, DOWNLOAD,
-        answers=_answers("application/json"), errors=_ERRORS,
+        answers=_answers("application/json"), errors=_ERRORS, downloads=True,
     ),
     Operation(
         "getProvenance", "GET", f"{_PATH}/provenance", "provenance.json, byte for byte", provenance, DOWNLOAD,
-        answers=_answers("application/json"), errors=_ERRORS,
+        answers=_answers("application/json"), errors=_ERRORS, downloads=True,
     ),
     Operation(
         "verifyRun", "POST", f"{_PATH}/verify", "Verify a bundle by the keys of its tenant", verify, READ,

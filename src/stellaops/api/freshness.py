@@ -55,7 +55,7 @@ def _form(signed: Signed) -> StatementForm:
 OPERATIONS = (
     Operation(
         "getFreshness", "GET", _PATH, "The freshness statement about a mirror's newest export", show, DOWNLOAD,
-        answers={200: Answer("As it was signed", StatementForm)}, errors=(RunNotFound, NoStatement),
+        answers={200: Answer("As it was signed", StatementForm)}, errors=(RunNotFound, NoStatement), downloads=True,
     ),
     Operation(
         "renewFreshness", "POST", _PATH, "Issue the next freshness statement", renew, RUN, mutating=True,

@@ -129,6 +129,8 @@ class Operation:
         action: what the audit log calls it; the id when empty.
         audits_itself: the use case writes the audit log; the frame does not.
         secret: the answer holds a secret: it is shown once and never kept to be given again.
+        downloads: download tokens open it too, each for its own bundles.
+        links: signed links open it too, each for its own file.
     """
 
     id: str
@@ -150,3 +152,5 @@ class Operation:
     action: str = ""
     audits_itself: bool = False
     secret: bool = False
+    downloads: bool = False
+    links: bool = False

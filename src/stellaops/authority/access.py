@@ -39,6 +39,26 @@ class ForeignTenant(NotPermitted):
 
 
 @dataclass(frozen=True, slots=True)
+class Confined:
+    """The bundles that someone may see who may see no others.
+
+    Attributes:
+        profiles, runs: theirs; those of every run where both are empty.
+        path: of the one file; every file of the bundle where None.
+    """
+
+    profiles: frozenset[str] = frozenset()
+    runs: frozenset[str] = frozenset()
+    path: str | None = None
+
+    def admits(self, run: str, profile: str, path: str | None = None) -> bool:
+        """Whether a run's bundle, or one file of it, is among them."""
+        every = not self.profiles and not self.runs
+        inside = self.path is None or path is None or path == self.path
+        return inside and (every or run in self.runs or profile in self.profiles)
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
     """Who asks, as a valid access token says.
 
@@ -46,12 +66,14 @@ class Principal:
         client: the client's id.
         tenants: whom the client may act for, the first by default.
         operator: whether these are all tenants, and the installation's own settings are the client's to change.
+        confined: the only bundles that may be seen, and downloading them all that may be done; None for clients.
     """
 
     client: str
     tenants: tuple[str, ...]
     scopes: frozenset[str]
     operator: bool = False
+    confined: Confined | None = None
 
     def demand(self, scope: str) -> None:
         """Refuse where the scope is missing.

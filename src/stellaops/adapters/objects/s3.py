@@ -178,6 +178,13 @@ class S3Artefacts:
                 for place in range(0, len(piece), _PIECE):
                     yield piece[place : place + _PIECE]
 
+    def link(self, archive: Archive, path: str, seconds: int) -> str:
+        """See `exports.links.LinkingStore`."""
+        with self._failures():
+            return obstore.sign(
+                self._store, "GET", self._key(archive, path), expires_in=timedelta(seconds=seconds)
+            )
+
     def local_root(self, archive: Archive) -> Path | None:
         """See the port."""
         del archive

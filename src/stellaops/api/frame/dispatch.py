@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -15,6 +17,7 @@ from stellaops.api.frame.errors import HeadersTooMany, InvalidRequest, MethodNot
 from stellaops.api.frame.handling import run_handler
 from stellaops.api.frame.limits import Limits, Rates
 from stellaops.api.frame.mutating import Mutations
+from stellaops.api.frame.openings import Openings, demand_opened, is_link
 from stellaops.api.frame.problems import Problematic, problem
 from stellaops.api.frame.reading import body_of, read_query
 from stellaops.api.frame.routing import Routes
@@ -45,7 +48,8 @@ class Dispatcher:
 
     def __init__(self, local: Local, routes: Routes, limits: Limits, mutations: Mutations) -> None:
         self._local = local
-        self._tokens = Tokens(local.access.principal)
+        self._openings = Openings(local)
+        self._tokens = Tokens(self._openings.by_token)
         self._routes = routes
         self._limits = limits
         self._mutations = mutations
@@ -82,13 +86,14 @@ class Dispatcher:
     async def _answer(self, request: Request, told: _Told) -> Response:
         operation, path = self._operation(request)
         told.operation = operation.id
-        principal = await self._principal(request, operation)
+        principal = await self._principal(request, operation, path)
         told.client = principal.client
         self._rates.take(principal.client or f"address {_remote(request)}", time.monotonic())
         tenant = "" if operation.public else principal.tenant(request.headers.get("x-stella-tenant"))
         told.tenant = tenant
         if operation.scope is not None:
             principal.demand(operation.scope)
+        demand_opened(principal, operation)
         query = read_query(operation.query, request.scope["query_string"])
         async with body_of(request, operation, self._limits) as (body, digest):
             call = Call(
@@ -112,10 +117,14 @@ class Dispatcher:
             raise InvalidRequest("a part of the path holds a NUL character")
         return operation, found.path
 
-    async def _principal(self, request: Request, operation: Operation) -> Principal:
+    async def _principal(
+        self, request: Request, operation: Operation, path: Mapping[str, str]
+    ) -> Principal:
         if operation.public:
             return ANYONE
         try:
+            if operation.links and is_link(request):
+                return await to_thread.run_sync(self._openings.by_link, request, path)
             return await self._tokens.principal(bearer(request))
         except NotAuthenticated:
             # Guessing has its price: the address pays, not a client.
