@@ -17,6 +17,7 @@ import pytest
 
 from stellaops.adapters.oci import registry as clients
 from stellaops.adapters.oci import transport, uploads
+from stellaops.adapters.targets import oci
 from stellaops.exports.errors import DistributionFailed
 from stellaops.exports.target_ports import Delivered, Delivery
 from tests.support import faulty_server, registry
@@ -127,6 +128,23 @@ def test_what_arrived_before_a_break_between_parts_is_not_sent_again(
     place.open().deliver(made, untold)
     assert faulty.met == 1
     assert faulty.passed < made.bytes * 1.1
+
+
+def test_a_push_ends_soon_after_whoever_listens_says_so(
+    place: OciPlace, faulty: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oci, "_TICK", 0.001)
+
+    def told(event: str, data: object) -> None:
+        raise Ended(f"{event} {data}")
+
+    with pytest.raises(Ended):
+        place.open().deliver(large(tmp_path), told)
+    assert faulty.passed < LARGE
+
+
+class Ended(Exception):
+    """Somebody cancelled."""
 
 
 def test_a_registry_that_is_killed_in_the_middle_gets_the_rest_when_it_is_back(

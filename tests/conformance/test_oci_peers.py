@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,7 +76,10 @@ def brought(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brought]:
         place = OciPlace(registry, folder, sender.local.tenant_keys, tenant=TENANT, logins=logins)
         target = place.open()
         deliveries = {}
-        for profile in ("trivy:db", "json:raw", "mirror:full"):
+        jars = "groupId,artifactId,version,packaging,sha1\norg.demo,demo-lib,1.2.3,jar," + "ab" * 20 + "\n"
+        (folder / "jars.csv").write_text(jars, encoding="utf-8")
+        sender.take_path(folder / "jars.csv", "central")
+        for profile in ("trivy:db", "trivy:java-db", "json:raw", "mirror:full"):
             made = delivery(sender, sender.run(profile))
             delivered = target.deliver(made, untold)
             target.point(made, delivered)
@@ -101,6 +106,20 @@ def test_trivy_pulls_the_database_and_scans_with_it(brought: Brought, tag: str, 
     expected = json.loads((EXAMPLES / "expected-findings.json").read_text(encoding="utf-8"))
     assert sorted(map(list, findings(json.loads(scanned.stdout)))) == expected["projects/webshop"]
     assert made.kind == "trivy:db"
+
+
+@pytest.mark.parametrize("tag", ["1", "latest"])
+def test_trivy_pulls_the_java_database(brought: Brought, tag: str, tmp_path: Path) -> None:
+    pulled = registries.run(
+        "trivy", "image", "--download-java-db-only", "--java-db-repository",
+        f"{brought.repository('trivy-java-db')}:{tag}", "--cache-dir", tmp_path, "--skip-version-check",
+        "--disable-telemetry", "--no-progress",
+        environment={**brought.environment, "TRIVY_USERNAME": "pusher", "TRIVY_PASSWORD": "a-pass:word"},
+    )  # fmt: skip
+    assert pulled.returncode == 0, pulled.stderr
+    with closing(sqlite3.connect(tmp_path / "java-db" / "trivy-java.db")) as database:
+        rows = database.execute("SELECT group_id, artifact_id FROM artifacts").fetchall()
+    assert rows == [("org.demo", "demo-lib")]
 
 
 @pytest.mark.parametrize("profile", ["trivy:db", "json:raw", "mirror:full"])
@@ -163,7 +182,13 @@ def test_skopeo_copies_keep_digests(brought: Brought, profile: str, tmp_path: Pa
 
 
 def test_the_tags_of_a_database_and_of_a_bundle_are_those_that_are_promised(brought: Brought) -> None:
-    for profile, schema in (("trivy:db", {"2"}), ("json:raw", set()), ("mirror:full", set())):
+    schemas: dict[str, set[str]] = {
+        "trivy:db": {"2"},
+        "trivy:java-db": {"1"},
+        "json:raw": set(),
+        "mirror:full": set(),
+    }
+    for profile, schema in schemas.items():
         made, delivered = brought.deliveries[profile]
         own = f"{made.archive.export_id}-{made.archive.archive_id}"
         wanted = {"latest", "latest.state", "20260301", made.archive.export_id, own} | schema

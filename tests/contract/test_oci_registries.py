@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import traceback
 from collections.abc import Iterator
@@ -272,3 +273,19 @@ def test_two_profiles_of_one_name_at_the_target_do_not_take_each_others_latest(
     with pytest.raises(StellaError, match="stands for a bundle of profile 'raw'"):
         target.point(other, second)
     assert target.newest(kept(one, first)) == first.reference
+
+
+@pytest.mark.parametrize("content", [b"[]", b'{"schemaVersion":2,"manifests":[]}', b"\xff"])
+def test_something_else_under_latest_is_told_and_left_as_it_is(
+    content: bytes, small: SmallRegistry, small_place: OciPlace, tmp_path: Path
+) -> None:
+    target = small_place.open()
+    made = delivery(tmp_path)
+    delivered = target.deliver(made, untold)
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    small.manifests[digest] = "application/vnd.oci.image.index.v1+json", content
+    small.tags["latest"] = digest
+    with pytest.raises(DistributionFailed, match="no manifest") as failed:
+        target.point(made, delivered)
+    assert not failed.value.again
+    assert small.tags["latest"] == digest

@@ -6,6 +6,7 @@ least speed at which its body has to come.
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -32,6 +33,7 @@ from stellaops.exports.errors import DistributionFailed
 PIECE = 1 << 20
 _SMALL = 8 << 20
 _SENT_AT_ONCE = 256 << 10
+_CONNECTION = re.compile(r"^\w+\(host=[^)]*\): ")
 _LEAST_BYTES, _LEAST_SECONDS = 64 << 10, 30.0
 """A body that brings less in this time counts as stuck."""
 
@@ -41,7 +43,7 @@ class Unanswered(Exception):
 
 
 class Answer:
-    """An answer whose body is still to be read; header names are in lower case."""
+    """An answer whose body is still to be read, as it lies there; header names are in lower case."""
 
     def __init__(self, response: BaseHTTPResponse, url: str) -> None:
         self._response = response
@@ -57,7 +59,7 @@ class Answer:
         """
         since, got = time.monotonic(), 0
         try:
-            while piece := self._response.read1(PIECE, decode_content=True):
+            while piece := self._response.read1(PIECE, decode_content=False):
                 yield piece
                 got += len(piece)
                 now = time.monotonic()
@@ -199,4 +201,4 @@ def _reason(error: BaseException) -> str:
     """A failure in words; the library's texts hold object addresses and no secrets."""
     cause = getattr(error, "reason", None) or error
     text = str(cause) or type(cause).__name__
-    return text.rpartition(">: ")[2][:300]
+    return _CONNECTION.sub("", text.rpartition(">: ")[2])[:300]
