@@ -69,6 +69,8 @@ class Service:
 
     place: Path
     url: str | None = None
+    more: dict[str, str] = field(default_factory=dict)
+    """Further settings of its processes."""
     _ends: ExitStack = field(default_factory=ExitStack)
     _number: int = 0
 
@@ -90,6 +92,7 @@ class Service:
             "STELLA_CONFIG": str(self.place / "none.yaml"),
             "STELLA_DATA_DIR": str(self.place / "data"),
             "STELLA_TRIVY": str(self.place / "trivy"),
+            **self.more,
         }
         if self.url is not None:
             found |= {"STELLA_STORE_EVIDENCE": self.url, "STELLA_STORE_SERVICE": self.url}

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from stellaops.bundles import layout
 from stellaops.bundles.encryption import aes_gcm, age, envelope
 from stellaops.bundles.encryption.aes_gcm import ContentKey
-from stellaops.bundles.encryption.age import Recipient
+from stellaops.bundles.encryption.envelope import Recipient, ServiceRecipient, Wrap
 from stellaops.exports.ports import Staging
 from stellaops.exports.profile import Encryption
+from stellaops.signing import key_uri
 
 _CHUNK = 1 << 20
 
 
 def encrypt_files(
-    staging: Staging, export_id: str, encryption: Encryption, entropy: Callable[[int], bytes]
+    staging: Staging, export_id: str, encryption: Encryption, entropy: Callable[[int], bytes], wrap: Wrap
 ) -> dict[str, Any]:
     """Encrypt every content file in the staging place; the content key is not kept anywhere but wrapped.
 
+    Args:
+        wrap: has a key service wrap the content key.
+
     Returns:
         What the provenance says of the packaging.
+
+    Raises:
+        SigningFailed: a recipient's key service does not wrap the content key.
     """
-    recipients = [Recipient.parse(text) for text in encryption.recipient_keys]
+    recipients = [_recipient(text, wrap) for text in encryption.recipient_keys]
     encrypted, told = _cipher(export_id, encryption, recipients, entropy)
     scratch = staging.scratch / "encrypted"
     for path in sorted(path for path in staging.root.rglob("*") if path.is_file()):
@@ -37,15 +44,21 @@ def encrypt_files(
     return {"encryption": told.to_wire()}
 
 
+def _recipient(text: str, wrap: Wrap) -> Recipient:
+    return ServiceRecipient(text, wrap) if key_uri.is_uri(text) else age.Recipient.parse(text)
+
+
 def _cipher(
-    export_id: str, encryption: Encryption, recipients: list[Recipient], entropy: Callable[[int], bytes]
+    export_id: str, encryption: Encryption, recipients: Sequence[Recipient], entropy: Callable[[int], bytes]
 ) -> tuple[Callable[[str, Iterator[bytes]], Iterator[bytes]], envelope.Envelope]:
     if encryption.mode == "age":
-        return lambda _, chunks: age.encrypt(chunks, recipients, entropy), envelope.for_age(recipients)
+        # `exports.profile` lets no recipient of a key service pass here: age's own format has none.
+        known = [each for each in recipients if isinstance(each, age.Recipient)]
+        return lambda _, chunks: age.encrypt(chunks, known, entropy), envelope.for_age(known)
     key = ContentKey(entropy(aes_gcm.KEY_BYTES))
     return (
         lambda name, chunks: key.encrypt(chunks, aes_gcm.binding(export_id, name), entropy),
-        envelope.for_content_key(key, recipients, entropy),
+        envelope.for_content_key(key, recipients, export_id, entropy),
     )
 
 

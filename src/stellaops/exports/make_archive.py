@@ -18,6 +18,7 @@ from stellaops.exports import pack_mirror, plan_delta
 from stellaops.exports.build_contents import BUILDERS, Built, Material, selected_records, toolchain
 from stellaops.exports.build_delta import build_delta, build_full
 from stellaops.exports.claim_archive import claim_archive
+from stellaops.exports.demand_whole import demand_whole
 from stellaops.exports.encrypt_bundle import encrypt_files
 from stellaops.exports.errors import AdapterFailed, SmokeUnavailable, VerifyFailed
 from stellaops.exports.guarded_signer import tried_signer, wrapping_for
@@ -26,7 +27,6 @@ from stellaops.exports.plan_run import (
     Plan,
     RunRequest,
     Tools,
-    demand_whole,
     projections_of,
 )
 from stellaops.exports.ports import Staging

@@ -15,7 +15,7 @@ from pathlib import Path
 from msgspec import structs
 
 from stellaops.bundles import layout
-from stellaops.bundles.encryption.age import Identity
+from stellaops.bundles.encryption.envelope import Opener
 from stellaops.bundles.freshness import Freshness
 from stellaops.bundles.manifest import ExportManifest
 from stellaops.core.errors import InvalidInput, NotTrusted
@@ -45,14 +45,14 @@ class Trust:
     Attributes:
         pems: public keys in PEM that are trusted.
         revoked: ids of keys that verify nothing.
-        identities: private keys to decrypt with.
+        identities: private keys, and keys of key services, to decrypt with.
         at: as of when freshness statements are judged; they are not where None.
         allow_stale: whether an older or expired export is taken too.
     """
 
     pems: Sequence[bytes]
     revoked: Collection[str] = ()
-    identities: Sequence[Identity] = ()
+    identities: Sequence[Opener] = ()
     at: datetime | None = None
     allow_stale: bool = False
 

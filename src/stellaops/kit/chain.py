@@ -17,7 +17,7 @@ from types import MappingProxyType
 from stellaops.bundles import layout, packed, provenance, rendering
 from stellaops.bundles.content import Content
 from stellaops.bundles.digest_list import AmendedList, DigestList, DigestListWriter, Place, line_of
-from stellaops.bundles.encryption.age import Identity
+from stellaops.bundles.encryption.envelope import Opener
 from stellaops.bundles.mirror import delta as form
 from stellaops.core import digests
 from stellaops.core.digests import Digest
@@ -50,7 +50,7 @@ def verify_path(
     max_age: timedelta | None = None,
     at: datetime | None = None,
     scratch: Path | None = None,
-    identities: Sequence[Identity] = (),
+    identities: Sequence[Opener] = (),
 ) -> Report:
     """Verify what lies at a path: as `verify_bundle`, and a directory with several mirror archives as a chain.
 
@@ -97,7 +97,7 @@ def _summed_up(
     ordered: Sequence[tuple[Path, Head]],
     reports: Sequence[Report],
     scratch: Path | None,
-    identities: Sequence[Identity],
+    identities: Sequence[Opener],
 ) -> Report:
     """One report of all archives, and of the chain where each of them is sound."""
     names = [each.name for each, _ in ordered]
@@ -145,7 +145,7 @@ def _together(names: Sequence[str], found: Sequence[Check]) -> Check:
 
 
 def _chain_check(
-    number: str, ordered: Sequence[tuple[Path, Head]], scratch: Path | None, identities: Sequence[Identity]
+    number: str, ordered: Sequence[tuple[Path, Head]], scratch: Path | None, identities: Sequence[Opener]
 ) -> Check:
     try:
         chain(ordered)
@@ -169,7 +169,7 @@ def _chain_check(
 class _Lists:
     """The digest lists of the row sets of a state, followed from archive to archive."""
 
-    def __init__(self, scratch: Path, stack: ExitStack, identities: Sequence[Identity]) -> None:
+    def __init__(self, scratch: Path, stack: ExitStack, identities: Sequence[Opener]) -> None:
         self._scratch = scratch
         self._stack = stack
         self._identities = identities
@@ -276,12 +276,12 @@ class _Changes:
         return sorted(self._changes.get(content, {}).items(), key=lambda item: item[0])
 
 
-def _readable(path: Path, head: Head, identities: Sequence[Identity]) -> bool:
+def _readable(path: Path, head: Head, identities: Sequence[Opener]) -> bool:
     with closing(ArchiveTree(path)) as tree:
         return opening_of(tree, head.key, head.manifest.export_id, identities).is_readable
 
 
-def _pass(path: Path, head: Head, take: Take, identities: Sequence[Identity]) -> None:
+def _pass(path: Path, head: Head, take: Take, identities: Sequence[Opener]) -> None:
     tree = ArchiveTree(path)
     opening = opening_of(tree, head.key, head.manifest.export_id, identities)
     try:

@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     clear.add_argument("--to", type=Path, required=True, metavar="DIR", help="where the contents are put")
     for verb in (verifying, delta, whole, clear):
         verb.add_argument(
-            "--identity", dest="identities", type=Path, action="append", default=[], metavar="FILE",
+            "--identity", dest="identities", action="append", default=[], metavar="FILE",
             help="a file with a private key of age, for what is encrypted",
         )  # fmt: skip
     join = _verb(verbs, "join", _join, "put together what was cut to the size of a medium", trusts=False)

@@ -10,7 +10,7 @@ from typing import Any
 
 from stellaops.bundles import layout, packed, provenance, rendering, rows
 from stellaops.bundles.digest_list import Place
-from stellaops.bundles.encryption.age import Identity
+from stellaops.bundles.encryption.envelope import Opener
 from stellaops.bundles.files_manifest import FilesManifest
 from stellaops.bundles.manifest import ExportManifest
 from stellaops.bundles.mirror import delta
@@ -167,7 +167,7 @@ def lay_out(
     revoked: Collection[str],
     *,
     explained: Callable[[ExportManifest, FilesManifest], list[str]] = unexplained,
-    identities: Sequence[Identity] = (),
+    identities: Sequence[Opener] = (),
 ) -> Head:
     """Write the files of an archive into a directory, each as it was signed; what is encrypted is decrypted.
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from stellaops.bundles.encryption import age
 from stellaops.bundles.encryption.age import Identity
 from stellaops.bundles.encryption.errors import InvalidIdentity
-from stellaops.core.errors import NotFound, NotTrusted
-from stellaops.signing import ecdsa_p256
+from stellaops.core.errors import MissingPrerequisite, NotFound, NotTrusted
+from stellaops.signing import ecdsa_p256, key_uri
 from stellaops.signing.ecdsa_p256 import UnusableKey
 
 _LARGEST = 1024 * 1024
@@ -28,6 +28,15 @@ class NothingTrusted(NotTrusted):
 
     code = "ERR_NO_TRUSTED_KEY"
     hint = "Give the sender's public key with --key."
+
+
+class NoKeyServices(MissingPrerequisite):
+    """A key in a key service was named where none can be asked: the verifier stands alone, without a network."""
+
+    code = "ERR_KIT_NO_KEY_SERVICES"
+    hint = (
+        "Decrypt with `stella mirror decrypt` where the key service is reached, then carry on what comes out."
+    )
 
 
 def public_keys(path: Path) -> tuple[bytes, ...]:
@@ -59,15 +68,19 @@ def public_keys_in(directory: Path) -> tuple[bytes, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def identities(paths: Sequence[Path]) -> tuple[Identity, ...]:
+def identities(names: Sequence[str]) -> tuple[Identity, ...]:
     """The private keys of age in some files.
 
     Raises:
         KeyFileMissing: see there.
+        NoKeyServices: a URI of a key service in place of a file.
         InvalidIdentity: a file that holds none.
     """
     found: list[Identity] = []
-    for path in paths:
+    for name in names:
+        if key_uri.is_uri(name):
+            raise NoKeyServices(f"{name[:200]} is a key in a key service, and no file")
+        path = Path(name)
         try:
             found += age.identities(_read(path).decode("ascii"))
         except UnicodeDecodeError as error:

@@ -11,7 +11,7 @@ from stellaops.bundles import layout
 from stellaops.bundles.encryption import aes_gcm, age, envelope
 from stellaops.bundles.encryption.aes_gcm import ContentKey
 from stellaops.bundles.encryption.age import Identity
-from stellaops.bundles.encryption.envelope import Envelope
+from stellaops.bundles.encryption.envelope import Envelope, Opener
 from stellaops.bundles.encryption.errors import NoIdentity, Undecipherable
 from stellaops.bundles.packed import BadPacking
 from stellaops.kit.signatures import LARGEST_STATEMENT_BUNDLE
@@ -36,7 +36,7 @@ class Opening:
     environment: Mapping[str, Any] = field(default_factory=dict)
     envelope: Envelope | None = None
     trouble: NoIdentity | Undecipherable | None = None
-    _identities: Sequence[Identity] = ()
+    _identities: Sequence[Opener] = ()
     _key: ContentKey | None = None
 
     @property
@@ -75,7 +75,7 @@ class Opening:
 
     def _decrypted(self, told: Envelope, path: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
         if told.mode == "age":
-            return age.decrypt(chunks, self._identities)
+            return age.decrypt(chunks, _of_age(self._identities))
         assert self._key is not None  # noqa: S101 - `is_readable` was asked
         return self._key.decrypt(chunks, aes_gcm.binding(self.export_id, path))
 
@@ -86,9 +86,7 @@ class Opening:
         return lambda path, chunks: take(path, self.plain(path, chunks))
 
 
-def opening_of(
-    tree: Readable, key: PublicKey, export_id: str, identities: Sequence[Identity] = ()
-) -> Opening:
+def opening_of(tree: Readable, key: PublicKey, export_id: str, identities: Sequence[Opener] = ()) -> Opening:
     """How the files of a bundle are read, by the provenance that this key signed; plain where there is none."""
     try:
         bundle = tree.read(layout.PROVENANCE_BUNDLE, LARGEST_STATEMENT_BUNDLE)
@@ -102,18 +100,22 @@ def opening_of(
     if found is None or not identities:
         return Opening(export_id, environment, found)
     try:
-        content_key = _opened(found, identities)
+        content_key = _opened(found, identities, export_id)
     except (NoIdentity, Undecipherable) as error:
         return Opening(export_id, environment, found, error)
     return Opening(export_id, environment, found, None, identities, content_key)
 
 
-def _opened(found: Envelope, identities: Sequence[Identity]) -> ContentKey | None:
+def _of_age(openers: Sequence[Opener]) -> list[Identity]:
+    return [each for each in openers if isinstance(each, Identity)]
+
+
+def _opened(found: Envelope, openers: Sequence[Opener], export_id: str) -> ContentKey | None:
     """The content key, where there is one; files of age each have their own."""
     if found.mode == "aes-gcm":
-        return envelope.content_key(found, identities)
+        return envelope.content_key(found, openers, export_id)
     named = sorted(each.recipient for each in found.recipients)
-    if not any(str(identity.recipient) in named for identity in identities):
+    if not any(str(identity.recipient) in named for identity in _of_age(openers)):
         raise NoIdentity(
             f"none of the private keys given is a recipient's; the recipients are {', '.join(named)}"
         )

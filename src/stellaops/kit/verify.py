@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 
-from stellaops.bundles.encryption.age import Identity
+from stellaops.bundles.encryption.envelope import Opener
 from stellaops.core.errors import MissingPrerequisite, StellaError
 from stellaops.kit.checks import databases, files, rows, statements
 from stellaops.kit.checks.inspection import Doubtful, Inspection, NotApplicable, Refused
@@ -36,7 +36,7 @@ def verify_bundle(
     scratch: Path | None = None,
     max_age: timedelta | None = None,
     at: datetime | None = None,
-    identities: Sequence[Identity] = (),
+    identities: Sequence[Opener] = (),
 ) -> Report:
     """Check a bundle by every rule that a bundle has.
 

@@ -23,7 +23,10 @@ class NoIdentity(MissingPrerequisite):
     """None of the private keys that were given opens this."""
 
     code = "ERR_ENCRYPTION_NO_IDENTITY"
-    hint = "Give the private key of one of the recipients with --identity."
+    hint = (
+        "Give the private key of one of the recipients with --identity; `stella mirror` also takes the URI of a key in "
+        "a key service, which the offline kit cannot ask."
+    )
 
 
 class Undecipherable(NotTrusted):

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from stellaops.bundles.encryption.age import Identity
+from stellaops.bundles.encryption.envelope import Opener
 from stellaops.bundles.files_manifest import FilesManifest
 from stellaops.bundles.manifest import ExportManifest
 from stellaops.kit.archive import ArchiveTree
@@ -63,7 +63,7 @@ class Inspection:
     scratch: Path
     max_age: timedelta | None
     at: datetime | None
-    identities: Sequence[Identity] = ()
+    identities: Sequence[Opener] = ()
     raw: bytes = b""
     key: PublicKey | None = None
     manifest: ExportManifest | None = None
