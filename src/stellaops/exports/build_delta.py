@@ -461,6 +461,9 @@ class _Nowhere:
         del path
         return io.BytesIO()
 
+    def reserve(self, size: int) -> None:
+        """See the port: nothing takes room here."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Only:

@@ -22,8 +22,8 @@ _STAGED = {"json": 1.25, "mirror": 2.5, "trivy": 14.0}
 verification and the smoke scan unpack."""
 _STAGED_WITH_TRIVY = 6.0
 """Of a bundle of rows or a mirror with databases for Trivy in it."""
-_ENCRYPTED = 1.0
-"""More of it where everything lies there once clear and once encrypted."""
+_ENCRYPTED = 0.25
+"""More of it where files lie there once clear and once encrypted."""
 _SHARE_OF_A_DELTA = 0.05
 """Of what a full archive would take, where no delta went before."""
 _MOST_GROWTH = 10.0
@@ -36,7 +36,7 @@ def demand_room(staging: Staging, run: Run, made: Plan, tools: Tools) -> None:
         RunQuotaExceeded: the tenant's storage.
         NoStagingRoom, StagingTaken: the disk that it would be built on.
     """
-    size = estimate(run, made, _before(run, tools))
+    size = estimate(run, made, _before(run, made, tools))
     most = tools.limits.limits(run.tenant).max_storage
     if most is not None:
         taken = used(tools.storage, run.tenant)
@@ -65,7 +65,7 @@ def estimate(run: Run, made: Plan, before: Run | None) -> int:
     """How many bytes a bundle will have, about.
 
     Args:
-        before: the newest run of the same profile and kind that succeeded.
+        before: the newest run of the same profile and kind that succeeded, a delta for a delta.
     """
     records = made.snapshot.records
     if before is not None and before.bytes:
@@ -74,8 +74,10 @@ def estimate(run: Run, made: Plan, before: Run | None) -> int:
         # Of a delta it says how much changed last time, whatever is selected.
         return max(_LEAST, int(before.bytes * (1.0 if made.delta is not None else growth)))
     kind = run.kind.partition(":")[0]
-    share = _SHARE_OF_A_DELTA if made.delta is not None else 1.0
-    return max(_LEAST, int(records * _BYTES_OF_A_RECORD.get(kind, 1024) * share))
+    each = _BYTES_OF_A_RECORD[kind]
+    if kind != "trivy" and made.request.profile.has_trivy:
+        each += _BYTES_OF_A_RECORD["trivy"]
+    return max(_LEAST, int(records * each * (1.0 if made.delta is None else _SHARE_OF_A_DELTA)))
 
 
 def staged(profile: Profile, size: int, *, encrypted: bool = False) -> int:
@@ -91,14 +93,19 @@ def staged_kind(kind: str, size: int, *, trivy: bool) -> int:
         trivy: whether databases for Trivy are in it.
     """
     family = kind.partition(":")[0]
-    factor = _STAGED.get(family, 2.5)
+    factor = _STAGED[family]
     return int(size * (max(factor, _STAGED_WITH_TRIVY) if trivy and family != "trivy" else factor))
 
 
-def _before(run: Run, tools: Tools) -> Run | None:
+def _before(run: Run, made: Plan, tools: Tools) -> Run | None:
+    """The newest run that tells how large this one will be."""
     which = RunFilter(run.profile, RunStatus.SUCCEEDED.value)
     own = (each for each in tools.runs.list(run.tenant, which, limit=20) if each.kind == run.kind)
-    if run.kind != DELTA:
-        return next(own, None)
-    # A full archive that was made in a delta's place tells nothing of deltas.
-    return next((each for each in own if each.chain is not None and each.chain.number), None)
+    if run.kind == DELTA:
+        # Full archives that are made in deltas' place tell nothing of deltas, nor these of them.
+        own = (each for each in own if _is_delta(each) == (made.delta is not None))
+    return next(own, None)
+
+
+def _is_delta(run: Run) -> bool:
+    return run.chain is not None and run.chain.number > 0

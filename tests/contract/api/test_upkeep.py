@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,16 @@ def test_the_client_says_what_stays_and_what_has_no_bound() -> None:
         def __init__(self) -> None:
             """Asks nobody."""
 
-        def change(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
+        def change(
+            self,
+            method: str,
+            path: str,
+            body: Any = None,
+            query: Mapping[str, Any] | None = None,
+            *,
+            patience: float = 0,
+        ) -> Any:
+            del query, patience
             told.append((method, path, body))
             return {"items": []} if path.endswith("verifications") else {}
 

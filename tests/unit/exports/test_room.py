@@ -20,8 +20,9 @@ from stellaops.exports.manage_profiles import find_profile
 from stellaops.exports.plan_run import RunRequest, Tools
 from stellaops.exports.ports import RunLimits
 from stellaops.exports.run import Run, RunStatus
-from stellaops.exports.run_export import run_export
+from stellaops.exports.run_export import record_of, run_export
 from stellaops.exports.storage import used
+from tests.support.exporting import Sender
 from tests.unit.exports.executing import TENANT, Service, document
 
 MIB = 1 << 20
@@ -123,7 +124,7 @@ def test_the_estimate_follows_the_run_before_by_its_records(service: Service) ->
     assert room.estimate(planned, made, None) == MIB, "never less than a little"
     assert room.staged(made.request.profile, 100) == 125
     assert room.staged(find_profile(TENANT, "trivy:db", service.local.profiles), 100) == 1400
-    assert room.staged(made.request.profile, 100, encrypted=True) == 225
+    assert room.staged(made.request.profile, 100, encrypted=True) == 150
 
 
 def test_a_disk_without_room_for_a_run_is_told_instead_of_filled(
@@ -164,3 +165,30 @@ def test_the_reasons_are_words_that_alerts_know() -> None:
     assert error_code(RunQuotaExceeded("x", limit=1)) == "quota"
     assert error_code(NoStagingRoom("x")) == "adapter"
     assert sizes.render(MIB) == "1.0 MiB"
+
+
+def test_a_delta_is_told_by_the_delta_before_it_and_a_full_archive_in_its_place_by_such_a_one(
+    tmp_path: Path,
+) -> None:
+    sender = Sender(tmp_path)
+    sender.take({f"{number}.json": document(number) for number in range(8)}, "ghsa")
+    sender.run("mirror:full")
+    sender.take({"90.json": document(90)}, "ghsa")
+    delta = sender.run("mirror:delta")
+    assert delta.chain is not None
+    assert delta.chain.number == 1
+    tools = sender.local.export_tools
+    large = replace(delta.artifacts[0], bytes=80 * MIB)
+    tools.runs.change(replace(delta, artifacts=(large,)))
+    sender.take({"91.json": document(91)}, "ghsa")
+    recipe = find_profile(TENANT, "mirror:delta", sender.local.profiles)
+    request_ = RunRequest("run-z", TENANT, recipe, {}, allow_empty=True)
+    pending = record_of(request_, delta.submitted_at, by="test")
+    begun = tools.runs.add(replace(pending, status=RunStatus.RUNNING, attempt=1), [])
+    planned, made = execute_run.planned(begun, tools)
+    assert made.delta is not None
+    assert room.estimate(planned, made, room._before(planned, made, tools)) == 80 * MIB
+    whole = replace(made, delta=None)
+    assert room._before(planned, whole, tools) is None
+    assert room.estimate(planned, whole, None) == MIB
+    sender.close()

@@ -16,6 +16,7 @@ from stellaops.adapters import settings
 from stellaops.adapters.settings import InvalidSettings
 from stellaops.adapters.sql.chores import Last
 from stellaops.bootstrap import Local, now
+from stellaops.core.errors import DependencyFailed
 from stellaops.worker import chores as module
 from stellaops.worker.chores import Chore, Chores, chores_of
 from tests.support.exporting import TENANT, Sender
@@ -129,7 +130,7 @@ def test_a_store_that_is_away_stops_nothing(sender: Sender, monkeypatch: pytest.
     local = sender.local
 
     def away(*_: Any) -> bool:
-        raise module.DependencyFailed("the store is away")
+        raise DependencyFailed("the store is away")
 
     monkeypatch.setattr(local.chores, "claim", away)
     of(local).once()

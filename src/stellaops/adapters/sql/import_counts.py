@@ -90,7 +90,7 @@ class SqlImportCounts:
             there = connection.execute(
                 select(table.c.name, table.c.feed, table.c.database, table.c.licence)
             ).all()
-        found = {}
+        found: dict[tuple[str, str, str], int] = {}
         for name, source in ((series(each), each.name) for each in (Source(*row) for row in there)):
             if name is not None:
                 found |= {(name, source, outcome): 0 for outcome in OUTCOMES}

@@ -71,15 +71,16 @@ def _bounds(tenants: Sequence[Tenant]) -> Metric:
 
 
 def _rooms(rooms: Sequence[StagingRoom]) -> Iterator[Metric]:
-    for name, text, size_of in (
-        ("exporter_staging_size_bytes", "The disk that bundles are built on", lambda room: room.size),
-        ("exporter_staging_free_bytes", "What is free on it", lambda room: room.free),
-        ("exporter_staging_used_bytes", "What lies in its staging places", lambda room: room.staged),
-    ):
-        family = GaugeMetricFamily(name, text, labels=["host", "place"])
-        for room in rooms:
-            family.add_metric([room.host, room.place], size_of(room))
-        yield family
+    labels = ["host", "place"]
+    size = GaugeMetricFamily(
+        "exporter_staging_size_bytes", "The disk that bundles are built on", labels=labels
+    )
+    free = GaugeMetricFamily("exporter_staging_free_bytes", "What is free on it", labels=labels)
+    used = GaugeMetricFamily("exporter_staging_used_bytes", "What lies in its staging places", labels=labels)
+    for room in rooms:
+        for family, value in ((size, room.size), (free, room.free), (used, room.staged)):
+            family.add_metric([room.host, room.place], value)
+    yield from (size, free, used)
 
 
 def _targets(checks: TargetChecks) -> Iterator[Metric]:
