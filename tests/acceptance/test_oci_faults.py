@@ -59,7 +59,7 @@ def faulty(server: Registry) -> Iterator[Faulty]:
 
 @pytest.fixture
 def place(server: Registry, faulty: Faulty, tmp_path: Path) -> OciPlace:
-    return OciPlace(server, tmp_path, host=faulty.url.removeprefix("http://"), read_seconds=2.0)
+    return OciPlace(server, tmp_path, host=faulty.url.removeprefix("http://"), read_seconds=15.0)
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,28 +18,65 @@ from stellaops.kit.disk import disk_errors
 _WAITS = (0.2, 1.0, 3.0)
 
 
-def download(registry: RegistryClient, blob: Descriptor, file: Path) -> None:
+def download(registry: RegistryClient, blob: Descriptor, file: Path, got: Callable[[int], None]) -> None:
     """Write a blob to a file that is not there yet.
+
+    Args:
+        got: is told of every piece how many bytes it has; it may end the download by raising.
 
     Raises:
         DistributionFailed: it is not to be had, or not what its digest says.
     """
-    with disk_errors(file), file.open("xb") as out:
+    with disk_errors(file), file.open("xb", buffering=0) as out:
+        copy = _Copy(registry, blob, out, got)
         tries = 0
-        while out.tell() < blob.bytes or tries == 0:
-            before = out.tell()
+        while True:
+            before = copy.bytes
             try:
-                _read(registry, blob, out)
+                copy.go_on()
                 break
             except Unanswered as error:
-                tries = tries + 1 if out.tell() == before else 1
+                tries = tries + 1 if copy.bytes <= before else 1
                 if tries > len(_WAITS):
                     raise DistributionFailed(str(error)) from error
                 time.sleep(_WAITS[tries - 1])
-    with file.open("rb") as content:
-        found = digests.of_file(content)
-    if found != blob.digest:
+    if digests.of_hash(copy.hasher) != blob.digest:
         raise DistributionFailed(f"{registry.repository}: the blob {blob.digest} is not what it is called by")
+
+
+class _Copy:
+    """A blob on its way into a file: how many bytes of it are there, and their digest."""
+
+    def __init__(
+        self, registry: RegistryClient, blob: Descriptor, out: BinaryIO, got: Callable[[int], None]
+    ) -> None:
+        self._registry, self._blob, self._out, self._got = registry, blob, out, got
+        self.bytes, self.hasher = 0, hashlib.sha256()
+
+    def go_on(self) -> None:
+        """Read from where it is, to the end."""
+        name = f"{self._registry.repository}: the blob {self._blob.digest}"
+        with self._registry.open_blob(self._blob.digest, self.bytes) as answer:
+            if answer.status == 200 and self.bytes:
+                self._out.seek(0)
+                self._out.truncate()
+                self.bytes, self.hasher = 0, hashlib.sha256()
+            for piece in answer.pieces():
+                self.bytes += len(piece)
+                if self.bytes > self._blob.bytes:
+                    raise DistributionFailed(f"{name} is longer than it should be")
+                self.hasher.update(piece)
+                _write(self._out, piece)
+                self._got(len(piece))
+        if self.bytes < self._blob.bytes:
+            raise Unanswered(f"{name} ends after {self.bytes} bytes")
+
+
+def _write(out: BinaryIO, piece: bytes) -> None:
+    """All of it; a file without a buffer may take less at a time."""
+    left = memoryview(piece)
+    while left:
+        left = left[out.write(left) :]
 
 
 def small(registry: RegistryClient, blob: Descriptor, most: int) -> bytes:
@@ -59,18 +97,3 @@ def small(registry: RegistryClient, blob: Descriptor, most: int) -> bytes:
     if digests.of_hash(hashlib.sha256(content)) != blob.digest:
         raise DistributionFailed(f"{registry.repository}: the blob {blob.digest} is not what it is called by")
     return content
-
-
-def _read(registry: RegistryClient, blob: Descriptor, out: BinaryIO) -> None:
-    with registry.open_blob(blob.digest, out.tell()) as answer:
-        if answer.status == 200 and out.tell():
-            out.seek(0)
-            out.truncate()
-        for piece in answer.pieces():
-            out.write(piece)
-            if out.tell() > blob.bytes:
-                raise DistributionFailed(
-                    f"{registry.repository}: the blob {blob.digest} is longer than it should be"
-                )
-        if out.tell() < blob.bytes:
-            raise Unanswered(f"{registry.repository}: the blob {blob.digest} ends after {out.tell()} bytes")

@@ -151,9 +151,8 @@ class RegistryClient:
         if answer.status == 404:
             return None
         self._demand(answer, 200)
-        told = answer.headers.get("docker-content-digest", "")
-        if told.startswith(digests.PREFIX):
-            return digests.parse(told)
+        with suppress(ValueError):
+            return digests.parse(answer.headers.get("docker-content-digest", ""))
         found = self.manifest(tag)
         return found.digest if found else None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -55,19 +56,25 @@ class _Part:
         return piece
 
 
-def upload(registry: RegistryClient, content: Content) -> int:
-    """Send a blob that the registry does not have; the bytes that were taken, also those that were sent again.
+def upload(
+    registry: RegistryClient, content: Content, sent: Callable[[int], None] = lambda count: None
+) -> None:
+    """Send a blob that the registry does not have.
+
+    Args:
+        sent: is told after each part how many bytes were taken, also those that are sent again; it may end the upload
+            by raising.
 
     Raises:
         DistributionFailed: it could not be sent, however often it was tried.
         RegistryRefused: see there.
     """
-    total, tries, furthest = 0, 0, 0
+    tries, furthest = 0, 0
     with content.opened() as file:
         session = _Session(registry, content.blob, file)
         while not session.done:
             try:
-                total += session.step()
+                sent(session.step())
                 # Only what no attempt had before counts as progress: else a blob that always breaks never ends.
                 if session.offset > furthest:
                     tries, furthest = 0, session.offset
@@ -77,7 +84,6 @@ def upload(registry: RegistryClient, content: Content) -> int:
                     raise broken.failure from broken
                 time.sleep(max(broken.wait, _WAITS[min(tries, len(_WAITS)) - 1]))
                 session.recover(anew=broken.anew)
-    return total
 
 
 class _Broken(Exception):

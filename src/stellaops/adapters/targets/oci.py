@@ -10,12 +10,16 @@ signatures, then the tags of the content; the tags that move are `point`'s.
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from stellaops.adapters.oci import downloads, signing
 from stellaops.adapters.oci.logins import read_login
@@ -36,12 +40,9 @@ from stellaops.exports.target_ports import Delivered, DeliveredFile, Delivery, K
 from stellaops.kit.disk import disk_errors
 from stellaops.signing.ecdsa_p256 import PublicKey, load_public_keys
 
-_AT_ONCE = 4
+_AT_ONCE, _TICK = 4, 0.5
 _DATABASES = {"trivy:db": (layout.TRIVY_DB, "2"), "trivy:java-db": (layout.TRIVY_JAVA_DB, "1")}
 """The file that Trivy pulls, and the number of its schema, by the kind of the bundle."""
-
-
-_Done = TypeVar("_Done")
 
 
 def open_target(name: str, settings: TargetSettings, context: TargetContext) -> Target:
@@ -99,6 +100,10 @@ class OciTarget:
 
     def deliver(self, delivery: Delivery, told: Told) -> Delivered:
         """See the port."""
+        with self._failures():
+            return self._deliver(delivery, told)
+
+    def _deliver(self, delivery: Delivery, told: Told) -> Delivered:
         registry = self._open(self._repository(delivery.profile, delivery.options))
         identity = _identity(delivery)
         layers = tuple(_layer(delivery.root, file) for file in delivery.files)
@@ -136,6 +141,10 @@ class OciTarget:
 
     def point(self, delivery: Delivery, delivered: Delivered) -> None:
         """See the port. What the tags stand for is written down first, so that an older bundle finds it."""
+        with self._failures():
+            self._point(delivery, delivered)
+
+    def _point(self, delivery: Delivery, delivered: Delivered) -> None:
         repository, digest = names.reference(delivered.reference)
         registry = self._open(repository)
         found = registry.manifest(digest)
@@ -172,17 +181,15 @@ class OciTarget:
         """See the port."""
         repository, digest = self._kept(kept)
         registry = self._open(repository)
-        try:
+        with self._failures():
             files = self._bundle(registry, digest, kept.archive)
             signing.demand_signature(registry, digest, self._keys())
-        except BadManifest as error:
-            raise DistributionFailed(f"{repository}: {error.what}", again=False) from error
         with disk_errors(into):
             for folder in sorted({(into / path).parent for path in files}):
                 folder.mkdir(parents=True, exist_ok=True)
-        tasks = [_fetching(registry, blob, into / path) for path, blob in sorted(files.items())]
-        for _ in _at_once(tasks):
-            pass
+        progress = _Progress(_silent, sum(blob.bytes for blob in files.values()))
+        wanted = ((blob, into / path) for path, blob in sorted(files.items()))
+        _at_once((partial(downloads.download, registry, *each, progress.add) for each in wanted), progress)
 
     def _bundle(self, registry: RegistryClient, digest: Digest, archive: Archive) -> dict[str, Descriptor]:
         """The files of a bundle; where users pull the database in it, of the bundle that refers to that."""
@@ -206,6 +213,10 @@ class OciTarget:
 
     def remove(self, kept: Kept) -> bool:
         """See the port. The blobs go when the registry itself collects what no manifest names."""
+        with self._failures():
+            return self._remove(kept)
+
+    def _remove(self, kept: Kept) -> bool:
         repository, digest = self._kept(kept)
         registry = self._open(repository)
         schema = _DATABASES.get(kept.kind, ("", ""))[1]
@@ -239,6 +250,15 @@ class OciTarget:
             "seconds": round(time.monotonic() - began, 3),
             "remarks": remarks,
         }
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """What a registry has and should not have, as a failure of the target."""
+        try:
+            yield
+        except BadManifest as error:
+            what = f"target {self._name}: {error.what}"
+            raise DistributionFailed(what, again=False, hint=error.advice) from error
 
     def _open(self, repository: Repository) -> RegistryClient:
         place = self._place
@@ -308,41 +328,59 @@ def _silent(event: str, data: Mapping[str, Any]) -> None:
     """For what is too small to be told."""
 
 
+class _Progress:
+    """How many bytes went so far, told by the caller's own thread; who listens may end it by raising."""
+
+    def __init__(self, told: Told, total: int) -> None:
+        self._told, self._total = told, total
+        self._guard = threading.Lock()
+        self._heard = 0
+        self.done = 0
+        self.is_over = False
+
+    def add(self, count: int) -> None:
+        """Some bytes more, from any thread; ends what still sends when the delivery is over."""
+        with self._guard:
+            self.done += count
+        if self.is_over:
+            raise DistributionFailed("another file failed, or whoever asked has ended it")
+
+    def tell(self) -> None:
+        """Say how far it is, where that has changed."""
+        if self.done != self._heard:
+            self._heard = self.done
+            self._told("sent", {"sent": self._heard, "bytes": self._total})
+
+
 def _send(registry: RegistryClient, contents: Iterable[Content], told: Told) -> int:
     """Send the blobs that the registry does not have; the bytes that were sent."""
-    total = 0
-    tasks = [
-        _sending(registry, content) for content in {each.blob.digest: each for each in contents}.values()
-    ]
-    for content, sent in _at_once(tasks):
-        total += sent
-        if sent:
-            told("sent", {"path": content.blob.annotations.get(manifests.TITLE, ""), "bytes": sent})
-    return total
+    wanted = {content.blob.digest: content for content in contents}.values()
+    progress = _Progress(told, sum(content.blob.bytes for content in wanted))
+    _at_once((partial(_send_one, registry, content, progress) for content in wanted), progress)
+    return progress.done
 
 
-def _sending(registry: RegistryClient, content: Content) -> Callable[[], tuple[Content, int]]:
-    def send() -> tuple[Content, int]:
-        with disk_errors(Path()):
-            return content, 0 if registry.has(content.blob) else upload(registry, content)
-
-    return send
+def _send_one(registry: RegistryClient, content: Content, progress: _Progress) -> None:
+    with disk_errors(Path()):
+        if not registry.has(content.blob):
+            upload(registry, content, progress.add)
 
 
-def _fetching(registry: RegistryClient, blob: Descriptor, file: Path) -> Callable[[], None]:
-    return lambda: downloads.download(registry, blob, file)
-
-
-def _at_once(tasks: Iterable[Callable[[], _Done]]) -> Iterator[_Done]:
-    """What some tasks give, a few at a time; after a failure those that have not begun are left."""
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        futures = [pool.submit(task) for task in tasks]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            for future in futures:
-                future.cancel()
+def _at_once(tasks: Iterable[Callable[[], None]], progress: _Progress) -> None:
+    """Do some tasks, a few at a time, in other threads; after a failure the others end as soon as they can."""
+    left = iter(tasks)
+    pool = ThreadPoolExecutor(_AT_ONCE)
+    running = {pool.submit(task) for task in islice(left, 2 * _AT_ONCE)}
+    try:
+        while running:
+            done, running = wait(running, timeout=_TICK, return_when=FIRST_COMPLETED)
+            progress.tell()
+            for future in done:
+                future.result()
+            running |= {pool.submit(task) for task in islice(left, len(done))}
+    finally:
+        progress.is_over = True
+        pool.shutdown(cancel_futures=True)
 
 
 def _put_once(registry: RegistryClient, manifest: Manifest) -> None:
