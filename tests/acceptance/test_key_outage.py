@@ -51,8 +51,11 @@ class TestOnOneMachine:
         settled.seal()
         try:
             said = stella.refused(10, "ERR_EXPORT_SIGNING", *SUBMIT)
+            tried = stella.ask("authority", "key", "test")
         finally:
             settled.unseal()
+        assert (tried.code, tried.value["status"], "sealed" in tried.value["detail"]) == (10, "failed", True)
+        assert stella("authority", "key", "test")["status"] == "ok"
         assert "sealed (asked 2 times)" in said
         (failed,) = stella("export", "run", "list")
         assert (failed["status"], failed["errorCode"], failed["exportId"]) == ("failed", "signing", None)

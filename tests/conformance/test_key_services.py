@@ -217,7 +217,14 @@ def test_a_profile_names_the_key_that_signs_its_exports(installation: Installati
         ours.profile(name, signing={} if key is None else {"keyRef": key})
         run = ours.stella.submit(name)
         assert used in ours.stella("export", "verify", run["runId"])["checks"][0]["detail"]
+    installation.bao.rotate("naming")
+    newer = ours.stella(*KEY, "create", "--uri", uri, "--no-activate")["keyId"]
+    assert all(each["problem"] is None for each in ours.stella(*KEY, "resign"))
+    runs = {run["profile"]: run["runId"] for run in ours.stella("export", "run", "list")}
+    for name, used in (("by-uri", newer), ("by-id", active), ("unnamed", active)):
+        assert used in ours.stella("export", "verify", runs[name])["checks"][0]["detail"]
     ours.stella(*KEY, "revoke", other)
+    ours.stella(*KEY, "revoke", newer)
     ours.stella.refused(10, "ERR_EXPORT_SIGNING", "export", "run", "submit", "--profile", "by-uri")
     path = ours.place / "bad.json"
     document = json.loads((ours.place / "by-uri.json").read_text())

@@ -24,7 +24,7 @@ from stellaops.authority.keys import (
 )
 from stellaops.authority.tenants import BadTenantName
 from stellaops.bootstrap import now
-from stellaops.center.keys import encrypted
+from stellaops.center.keys import encrypted, tried
 from stellaops.core import timestamps
 from stellaops.exports.errors import SigningFailed
 from stellaops.exports.resign_exports import Resigned, ResignTools, resign_exports
@@ -107,6 +107,16 @@ class PublishedKeys(msgspec.Struct, frozen=True):
     keys: list[PublishedKeyForm]
 
 
+class TriedKeyForm(msgspec.Struct, frozen=True, rename="camel"):
+    """What a key did when it was to sign: `ok`, or `failed` with the reason in `detail`."""
+
+    key_id: str
+    uri: str | None
+    status: str
+    seconds: float
+    detail: str
+
+
 class ResignedForm(msgspec.Struct, frozen=True, rename="camel"):
     """A kept export that was signed again, or why it was not."""
 
@@ -180,6 +190,11 @@ def activate(call: Call) -> Response:
     return answer(_form(after))
 
 
+def test(call: Call) -> Response:
+    """Have a key sign something."""
+    return answer(tried(call.local.keys, call.tenant, call.path["key"]))
+
+
 def revoke(call: Call) -> Response:
     """Revoke a key."""
     before = _known(call)
@@ -240,7 +255,8 @@ def _changed(call: Call, before: KeyRecord | None, after: KeyRecord, reason: str
 def _resigned(call: Call) -> tuple[Resigned, ...]:
     local = call.local
     return resign_exports(
-        call.tenant, ResignTools(local.runs, local.workspace, local.artefacts, local.tenant_keys)
+        call.tenant,
+        ResignTools(local.runs, local.workspace, local.artefacts, local.tenant_keys, local.profiles),
     )
 
 
@@ -310,6 +326,10 @@ OPERATIONS = (
         "activateSigningKey", "POST", f"{_PATH}/{{key}}/activate",
         "Let a key sign from now on; the one so far still verifies", activate, scope=SCOPE, mutating=True,
         action="key.activated", tag=_TAG, answers=_ANSWERS, errors=(KeyNotFound, KeyRevoked, KeyUnavailable),
+    ),
+    Operation(
+        "testSigningKey", "POST", f"{_PATH}/{{key}}/test", "Have a key sign something, and verify that", test,
+        scope=SCOPE, tag=_TAG, answers={200: Answer("what came of it", TriedKeyForm)}, errors=(KeyNotFound,),
     ),
     Operation(
         "revokeSigningKey", "POST", f"{_PATH}/{{key}}/revoke", "Revoke a key: it signs and verifies nothing any more",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,7 +18,7 @@ from stellaops.authority.keys import (
     Protection,
 )
 from stellaops.authority.ports import KeysOfServices, KeyStore, PrivateKeys, SignerSource
-from stellaops.signing import key_files
+from stellaops.signing import ecdsa_p256, key_files
 from stellaops.signing.ecdsa_p256 import PrivateKey
 from stellaops.signing.interface import Signer
 from stellaops.signing.key_files import KeyForm
@@ -250,6 +251,19 @@ def active_signer(store: KeyStore, signers: SignerSource, tenant: str, *, now: d
     if not store.records(tenant) and not store.damaged(tenant):
         store.create(tenant, now)
     return signers.signer(tenant, active_key(store, tenant).key_id)
+
+
+def try_key(signers: SignerSource, tenant: str, key_id: str) -> None:
+    """Have a key sign something, and verify that with its public key.
+
+    Raises:
+        KeyNotFound, KeyUnavailable: see there.
+        KeyServiceDown, KeyServiceRefused, KeyServiceMissing, KeyServiceWrong: see there.
+    """
+    message = b"probe"
+    signer = signers.signer(tenant, key_id)
+    made = signer.sign(message)
+    ecdsa_p256.load_public_key(signer.public_key_pem()).verify(made, hashlib.sha256(message).digest())
 
 
 def named_signer(store: KeyStore, signers: SignerSource, tenant: str, key: str) -> Signer:

@@ -555,6 +555,10 @@ class Keys(Protocol):
         """Sign kept exports again with the active one."""
         ...
 
+    def test(self, key_id: str | None = None) -> Wire:
+        """Have one sign something, the active one where none is named: `{keyId, uri, status, seconds, detail}`."""
+        ...
+
     def revoke(self, key_id: str, reason: str = "") -> Wire:
         """Let one sign and verify nothing any more."""
         ...

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from stellaops.adapters.keys.file import FileKeyStore
 from stellaops.authority import manage_keys, published_keys
 from stellaops.authority.audit import Change, digest_of
-from stellaops.authority.keys import DamagedKey, KeyRecord, Protection
+from stellaops.authority.keys import DamagedKey, KeyNotFound, KeyRecord, Protection
 from stellaops.bootstrap import Local, TenantKeys, now
 from stellaops.center import wire
 from stellaops.center.authority import local_audit
 from stellaops.center.interface import Progress, silent
 from stellaops.center.wire import Wire
+from stellaops.core.errors import StellaError
 from stellaops.exports.resign_exports import ResignTools, resign_exports
 
 
@@ -79,6 +81,10 @@ class LocalKeys:
         """See the interface."""
         return self._resigned(self._local.key_store(passphrase_file), progress)
 
+    def test(self, key_id: str | None = None) -> Wire:
+        """See the interface."""
+        return tried(self._local.keys, self._tenant, key_id)
+
     def revoke(self, key_id: str, reason: str = "") -> Wire:
         """See the interface."""
         record = manage_keys.revoke_key(self._local.keys, self._tenant, key_id, now=now(), reason=reason)
@@ -95,7 +101,7 @@ class LocalKeys:
 
     def _resigned(self, store: FileKeyStore, progress: Progress) -> Sequence[Wire]:
         local = self._local
-        tools = ResignTools(local.runs, local.workspace, local.artefacts, TenantKeys(store))
+        tools = ResignTools(local.runs, local.workspace, local.artefacts, TenantKeys(store), local.profiles)
         done = resign_exports(self._tenant, tools, progress)
         return [
             {"exportId": each.export_id, "archiveId": each.archive_id, "problem": each.problem}
@@ -104,6 +110,27 @@ class LocalKeys:
 
     def _tell(self, action: str, record: KeyRecord, reason: str = "") -> None:
         tell_key(self._local, self._tenant, action, record, reason)
+
+
+def tried(store: FileKeyStore, tenant: str, key_id: str | None) -> Wire:
+    """What a key, the active one where none is named, does when it is to sign."""
+    records = {each.key_id: each for each in manage_keys.list_keys(store, tenant)}
+    chosen = key_id or manage_keys.active_key(store, tenant).key_id
+    began, detail, status = time.monotonic(), "it signed, and the signature holds", "ok"
+    try:
+        manage_keys.try_key(store, tenant, chosen)
+    except KeyNotFound:
+        raise
+    except StellaError as error:
+        status, detail = "failed", error.what
+    record = records.get(chosen)
+    return {
+        "keyId": chosen,
+        "uri": None if record is None else record.uri,
+        "status": status,
+        "seconds": round(time.monotonic() - began, 3),
+        "detail": detail,
+    }
 
 
 def tell_key(local: Local, tenant: str, action: str, record: KeyRecord, reason: str = "") -> None:

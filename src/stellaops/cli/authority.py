@@ -131,6 +131,21 @@ def key_activate(app: App, key_id: str) -> None:
     app.out.value(app.center.keys.activate(key_id))
 
 
+@key.command("test")
+@click.argument("key_id", required=False)
+@click.pass_context
+@pass_app
+def key_test(app: App, context: click.Context, key_id: str | None) -> None:
+    """Have the active key, or the one named, sign something, and verify that: whether its key service works.
+
+    Exits 10 where it does not sign.
+    """
+    found = app.center.keys.test(key_id)
+    app.out.value(found)
+    if found["status"] != "ok":
+        context.exit(10)
+
+
 @key.command("export-public")
 @_KEY_ID
 @click.option("--all", "every", is_flag=True, help="All keys that are not revoked, one PEM after the other.")

@@ -188,6 +188,14 @@ class RemoteKeys:
         progress("the server is signing")
         return items(self._connection.change("POST", f"{_KEYS}/resign", patience=WORK))
 
+    def test(self, key_id: str | None = None) -> Wire:
+        """See the interface."""
+        chosen = key_id or next(
+            (each["keyId"] for each in self.list() if each["state"] == "active"), "active"
+        )
+        path = path_of(_KEYS, chosen, "test")
+        return mapping(self._connection.change("POST", path, patience=WORK))
+
     def revoke(self, key_id: str, reason: str = "") -> Wire:
         """See the interface."""
         path = path_of(_KEYS, key_id, "revoke")

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from stellaops.bundles import layout, provenance
 from stellaops.core.digests import Digest
 from stellaops.core.errors import StellaError
-from stellaops.exports.errors import VerifyFailed
+from stellaops.exports.errors import ProfileNotFound, VerifyFailed
 from stellaops.exports.guarded_signer import tried_signer
-from stellaops.exports.ports import ArtefactStore, Keys, RunFilter, Runs, Staging, Workspace
+from stellaops.exports.plan_run import request_of
+from stellaops.exports.ports import ArtefactStore, Keys, Profiles, RunFilter, Runs, Staging, Workspace
 from stellaops.exports.resign_mirror import resign_archive
 from stellaops.exports.run import Archive, Artifact, Run, RunStatus
 from stellaops.kit import signatures
@@ -36,12 +37,15 @@ class ResignTools:
     workspace: Workspace
     artefacts: ArtefactStore
     keys: Keys
+    profiles: Profiles
 
 
 def resign_exports(
     tenant: str, tools: ResignTools, progress: Callable[[str], None] = lambda step: None
 ) -> tuple[Resigned, ...]:
-    """Sign every kept bundle of a tenant with its active key; readers see the old signatures or the new ones.
+    """Sign every kept bundle of a tenant with its active key, or the one that its profile names.
+
+    Readers see the old signatures or the new ones.
 
     A bundle's content is held against the record of its run, not against its old signatures, which may be a thief's.
     One that is not what its run made keeps its signatures, and is told; the others are signed.
@@ -49,11 +53,11 @@ def resign_exports(
     Raises:
         SigningFailed: the active key cannot sign; nothing is changed then.
     """
-    signer = tried_signer(tools.keys, tenant)
+    signers: dict[str | None, Signer] = {None: tried_signer(tools.keys, tenant)}
     done = []
     for run, archive in _kept(tenant, tools):
         progress(f"signing {run.export_id}")
-        problem = _resign(run, archive, tools, signer)
+        problem = _resign(run, archive, tools, signers)
         done.append(Resigned(archive.export_id, archive.archive_id, problem))
     return tuple(done)
 
@@ -67,8 +71,20 @@ def _kept(tenant: str, tools: ResignTools) -> Iterator[tuple[Run, Archive]]:
                 yield run, run.archive
 
 
-def _resign(run: Run, archive: Archive, tools: ResignTools, signer: Signer) -> str | None:
+def _signer(run: Run, tools: ResignTools, known: dict[str | None, Signer]) -> Signer:
+    """By the key that the run's profile names; its newest, where it is named by URI."""
     try:
+        key = request_of(run, tools.profiles).profile.spec.signing.key_ref
+    except ProfileNotFound:
+        key = None
+    if key not in known:
+        known[key] = tried_signer(tools.keys, run.tenant, key)
+    return known[key]
+
+
+def _resign(run: Run, archive: Archive, tools: ResignTools, signers: dict[str | None, Signer]) -> str | None:
+    try:
+        signer = _signer(run, tools, signers)
         with tools.workspace.stage(f"resign-{archive.archive_id}") as staging:
             artifacts = _sign_again(run, archive, staging, tools, signer)
             trusted, revoked = tools.keys.trusted(run.tenant)

@@ -60,8 +60,8 @@ def test_whatever_changes_something_takes_a_key_or_says_why_not() -> None:
     """What computes and changes nothing may be a POST; everything else that is none of GET is a change."""
     free = {each.id for each in _ALL if each.method != "GET" and not each.mutating}
     computing = {
-        "issueToken", "lintPolicy", "planRun", "runRetention", "testTarget", "verifyRun", "verifyTargets",
-        "weighConsensus", "weighFindings",
+        "issueToken", "lintPolicy", "planRun", "runRetention", "testSigningKey", "testTarget", "verifyRun",
+        "verifyTargets", "weighConsensus", "weighFindings",
     }  # fmt: skip
     assert free <= computing, free - computing
 
