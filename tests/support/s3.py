@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import signal
 import socket
@@ -11,7 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -38,39 +39,87 @@ class Bucket:
     _filer: str = ""
 
 
+READER = "reader"
+"""Name of the identity that may read the bucket and nothing else."""
+
+
+class Server:
+    """SeaweedFS on ports of its own: it can be killed, and started again with what it has stored.
+
+    Attributes:
+        bucket: with the key that may do everything.
+        reader: the same with a key that may only read.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._weed = tools.require("weed")
+        with ExitStack() as reserved:
+            self._ports = [
+                reserved.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+                for _ in range(8)
+            ]
+        _, _, filer, s3 = self._ports[:4]
+        self.url = f"http://127.0.0.1:{s3}"
+        writer, reader = (AccessKey(f"key{secrets.token_hex(8)}", secrets.token_hex(20)) for _ in range(2))
+        self.bucket = Bucket(f"{self.url}/{BUCKET}/", writer, f"http://127.0.0.1:{filer}/buckets/{BUCKET}/")
+        self.reader = replace(self.bucket, key=reader)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self._identities()
+        master, volume, filer, s3 = self._ports[:4]
+        command = [
+            str(self._weed), "mini", f"-dir={self._directory}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+            f"-bucket={BUCKET}", f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}",
+            f"-s3.port={s3}", f"-master.port.grpc={self._ports[4]}", f"-volume.port.grpc={self._ports[5]}",
+            f"-filer.port.grpc={self._ports[6]}", f"-s3.port.grpc={self._ports[7]}", "-master.telemetry=false",
+            "-webdav=false", "-admin.ui=false", f"-s3.config={self._directory / 'identities.json'}",
+        ]  # fmt: skip
+        variables = {"HOME": str(self._directory), "PATH": ""}
+        with (self._directory / "weed.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, env=variables, stdout=log, stderr=log, cwd=self._directory
+            )
+        _wait(self.bucket, self._process, self._directory / "weed.log")
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait(30)
+
+    def _identities(self) -> None:
+        def identity(name: str, key: AccessKey, actions: list[str]) -> dict[str, object]:
+            credentials = [{"accessKey": key.id, "secretKey": key.secret}]
+            return {"name": name, "credentials": credentials, "actions": actions}
+
+        everything = ["Admin", "Read", "Write", "List", "Tagging"]
+        found = [
+            identity("writer", self.bucket.key, everything),
+            identity(READER, self.reader.key, [f"Read:{BUCKET}", f"List:{BUCKET}"]),
+        ]
+        text = json.dumps({"identities": found})
+        (self._directory / "identities.json").write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def running(directory: Path) -> Iterator[Server]:
+    """SeaweedFS with a bucket, stopped by its process id."""
+    server = Server(directory)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
 @contextmanager
 def serving(directory: Path) -> Iterator[Bucket]:
-    """SeaweedFS with a bucket, stopped by its process id."""
-    weed = tools.require("weed")
-    key = AccessKey(f"key{secrets.token_hex(8)}", secrets.token_hex(20))
-    with ExitStack() as reserved:
-        ports = [
-            reserved.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(8)
-        ]
-    master, volume, filer, s3 = ports[:4]
-    command = [
-        str(weed), "mini", f"-dir={directory}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-bucket={BUCKET}",
-        f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-s3.port={s3}",
-        f"-master.port.grpc={ports[4]}", f"-volume.port.grpc={ports[5]}", f"-filer.port.grpc={ports[6]}",
-        f"-s3.port.grpc={ports[7]}", "-master.telemetry=false", "-webdav=false", "-admin.ui=false",
-    ]  # fmt: skip
-    variables = {
-        "AWS_ACCESS_KEY_ID": key.id,
-        "AWS_SECRET_ACCESS_KEY": key.secret,
-        "HOME": str(directory),
-        "PATH": "",
-    }
-    log = (directory / "weed.log").open("wb")
-    with subprocess.Popen(command, env=variables, stdout=log, stderr=log, cwd=directory) as process:
-        try:
-            bucket = Bucket(
-                f"http://127.0.0.1:{s3}/{BUCKET}/", key, f"http://127.0.0.1:{filer}/buckets/{BUCKET}/"
-            )
-            _wait(bucket, process, directory / "weed.log")
-            yield bucket
-        finally:
-            process.send_signal(signal.SIGKILL)
-            log.close()
+    """The bucket of a server that runs."""
+    with running(directory) as server:
+        yield server.bucket
 
 
 def _wait(bucket: Bucket, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -284,16 +284,17 @@ class S3Bucket:
                 found = self.stat(wanted.key)
                 if found is None or found.bytes != wanted.bytes:
                     return wanted
-                with _Pool[None](self._at_once) as pool:
+                digest = _DigestBehind(out)
+                with _Pool[_Part](self._at_once) as pool:
                     for part in _parts(wanted.bytes):
                         pool.submit(self._fetch_part, wanted, part, out, found.etag)
-                    for _ in pool.results():
-                        pass
-                if _digest_of(out) == wanted.sha256:
+                    for part in pool.results():
+                        digest.came(part)
+                if digest.hexdigest() == wanted.sha256:
                     return None
         return wanted
 
-    def _fetch_part(self, wanted: Wanted, part: _Part, out: int, etag: str) -> None:
+    def _fetch_part(self, wanted: Wanted, part: _Part, out: int, etag: str) -> _Part:
         place, tries = part.start, 0
         while place < part.end:
             headers = {"range": f"bytes={place}-{part.end - 1}", "if-match": etag}
@@ -309,6 +310,7 @@ class S3Bucket:
             else:
                 if place == began:
                     raise S3Failed(f"{wanted.key}: the answer is shorter than the file", 0, "Cut")
+        return part
 
 
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
@@ -367,12 +369,25 @@ def _arrived(part: Element) -> tuple[int, _Arrived]:
     return int(part.told("PartNumber") or 0), told
 
 
-def _digest_of(descriptor: int) -> str:
-    hasher, place = hashlib.sha256(), 0
-    while piece := os.pread(descriptor, _PIECE, place):
-        hasher.update(piece)
-        place += len(piece)
-    return hasher.hexdigest()
+class _DigestBehind:
+    """The digest of a file whose parts come in any order, worked out while others are still under way."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._hasher, self._place = descriptor, hashlib.sha256(), 0
+        self._waiting: dict[int, int] = {}
+
+    def came(self, part: _Part) -> None:
+        """A part is in the file."""
+        self._waiting[part.start] = part.end
+        while (end := self._waiting.pop(self._place, None)) is not None:
+            while self._place < end:
+                piece = os.pread(self._descriptor, min(_PIECE, end - self._place), self._place)
+                self._hasher.update(piece)
+                self._place += len(piece)
+
+    def hexdigest(self) -> str:
+        """Of the parts that came without a gap."""
+        return self._hasher.hexdigest()
 
 
 _MEDIA = {

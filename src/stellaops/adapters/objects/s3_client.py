@@ -223,6 +223,8 @@ class S3Client:
         """
         url = self.url(key)
         with self._opened("GET", url, dict(headers or {}), b"", hashlib.sha256().hexdigest()) as response:
+            if response.status == 200 and "range" in (headers or {}):
+                raise S3Failed(f"{redacted(url)}: the server gives no parts of objects", 200, "NoRanges")
             if response.status not in (200, 206):
                 raise _refusal("GET", url, self._read(response, "GET", url))
             yield response

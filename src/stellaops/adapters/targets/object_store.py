@@ -26,7 +26,7 @@ from stellaops.adapters.target_settings import BadTarget, TargetSettings
 from stellaops.adapters.targets.context import TargetContext
 from stellaops.core import timestamps
 from stellaops.core.errors import InvalidInput, MissingPrerequisite, NotPermitted, StellaError
-from stellaops.exports.errors import DistributionFailed
+from stellaops.exports.errors import DistributionFailed, TargetIsNewer
 from stellaops.exports.run import Archive
 from stellaops.exports.target_ports import Delivered, Delivery, Kept, Target, Told
 
@@ -206,8 +206,8 @@ class ObjectTarget:
                 known = self._bucket.read(key)
                 if known is not None and known[0] == body:
                     return
-                if known is not None and self._latest(known[0], key).sequence > delivery.sequence:
-                    raise DistributionFailed(
+                if known is not None and _is_newer(self._latest(known[0], key), delivery):
+                    raise TargetIsNewer(
                         f"target {self._name}: {key} names a newer bundle than {delivered.reference}",
                         again=False,
                     )
@@ -335,6 +335,12 @@ def _told(name: str, failure: S3Failed) -> StellaError:
         hint = "For a certificate of your own authority name its file in the target's `caFile`."
         return DistributionFailed(what, again=False, hint=hint)
     return DistributionFailed(what, retry_after=failure.retry_after, again=failure.passing)
+
+
+def _is_newer(latest: _Latest, delivery: Delivery) -> bool:
+    """By sequence and content: the one begins anew with the installation, the other may go back by itself."""
+    stated = timestamps.parse(latest.generated_at)
+    return latest.sequence > delivery.sequence and (stated is None or stated > delivery.generated_at)
 
 
 def _listing_of(body: bytes, reference: str, name: str) -> _Listing:
