@@ -35,6 +35,7 @@ from stellaops.exports.run import Run
 from stellaops.exports.target_ports import Kept, LatestNames, Target, Targets
 from stellaops.exports.unpack_trivy import unpack_trivy
 from stellaops.exports.use_trivy import smoke
+from stellaops.kit.disk import NoRoom
 from stellaops.kit.verify import verify_bundle
 
 FETCH, RECORD, LATEST, SMOKE = "fetch", "record", "latest", "smoke"
@@ -263,6 +264,8 @@ def _fetched(subject: _Subject, root: Path, tools: VerifyTools, found: _Found) -
         try:
             target = tools.targets.target(subject.run.tenant, subject.target)
             target.fetch(subject.kept, root)
+        except NoRoom:
+            raise  # this machine's disk says nothing of the target
         except StellaError as error:
             again = isinstance(error, DependencyFailed) and getattr(error, "again", True)
             if not again or attempt == _TRIES:

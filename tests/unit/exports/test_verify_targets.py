@@ -21,6 +21,7 @@ from stellaops.exports.run import Run, RunStatus
 from stellaops.exports.run_export import run_export
 from stellaops.exports.target_ports import Target, Targets
 from stellaops.exports.verify_targets import TargetCheck, VerifyTools, summary, verify_targets
+from stellaops.kit.disk import NoRoom
 from tests.support.exporting import TENANT, Sender
 from tests.support.targets import FakePlace, FakeTargets
 from tests.unit.exports.executing import document
@@ -246,6 +247,19 @@ def test_what_is_removed_while_it_is_looked_at_is_passed_over(
     monkeypatch.setattr(target, "fetch", pruned)
     (check,) = house.look(target="edge")
     assert (check.status, check.failed) == ("skipped", ())
+    assert house.failures() == {}
+
+
+def test_a_full_disk_here_says_nothing_of_a_target(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.run("json:raw")
+
+    def full(self: Any, kept: Any, into: Path) -> None:
+        raise NoRoom("the disk is full")
+
+    monkeypatch.setattr(type(house.edge.open()), "fetch", full)
+    (check,) = house.look(target="edge")
+    assert (check.status, check.failed) == ("skipped", ())
+    assert "ERR_EXPORT_NO_ROOM" in check.remarks[0]
     assert house.failures() == {}
 
 

@@ -48,6 +48,11 @@ def quotas(app: App) -> None:
     )
 
 
+def _kept(each: Wire) -> str:
+    number = each["bundles"]
+    return f"{sizes.render(each['bytes'])} in {number} bundle{'' if number == 1 else 's'}"
+
+
 @click.command(cls=StellaCommand)
 @pass_app
 def chores(app: App) -> None:
