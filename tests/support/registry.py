@@ -207,7 +207,7 @@ class OneKey:
         self.revoked: frozenset[str] = frozenset()
         self.former: tuple[bytes, ...] = ()
 
-    def signer(self, tenant: str) -> Signer:
+    def signer(self, tenant: str, key: str | None = None) -> Signer:
         del tenant
         return self.key
 
