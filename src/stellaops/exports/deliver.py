@@ -94,6 +94,11 @@ class Outcome:
     error_code: str | None = None
     again: bool = True
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether a target that the run is required to reach failed, and a later attempt may reach it."""
+        return self.status == FAILED and self.destination.required and self.again
+
     def to_wire(self) -> dict[str, Any]:
         """The outcome as a run's record has it."""
         return {
@@ -120,8 +125,20 @@ class Outcome:
         return Event(EventType.DISTRIBUTED, self.at, {name: wire[name] for name in names})
 
 
-def bring(run: Run, wanted: Iterable[Destination], tools: DeliverTools, told: Told) -> Iterator[Outcome]:
+def bring(
+    run: Run,
+    wanted: Iterable[Destination],
+    tools: DeliverTools,
+    told: Told,
+    judge: Callable[[Path], None] = lambda root: None,
+    *,
+    key: str | None = None,
+) -> Iterator[Outcome]:
     """Bring a run's bundle to targets, one after the other.
+
+    Args:
+        judge: refuses a bundle root that must not be sent, before anything is.
+        key: which of the tenant's keys signs at the targets, by id or URI; the active one where None.
 
     Raises:
         VerifyFailed: the bundle is not as the run made it; nothing more is sent.
@@ -136,7 +153,8 @@ def bring(run: Run, wanted: Iterable[Destination], tools: DeliverTools, told: To
                 continue
             if delivery is None:
                 root = stack.enter_context(tools.artefacts.opened(_archive(run)))
-                delivery = _delivery(run, root)
+                judge(root)
+                delivery = replace(_delivery(run, root), key=key)
             yield _brought(run, replace(delivery, options=destination.options), destination, tools, told)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from stellaops.exports import deliver
@@ -22,7 +24,7 @@ from stellaops.exports.execute_run import said_fresh
 from stellaops.exports.manage_profiles import find_profile
 from stellaops.exports.manage_runs import archive_of
 from stellaops.exports.plan_run import Tools, request_of
-from stellaops.exports.profile import HTTP, Destination, destinations
+from stellaops.exports.profile import Destination, Profile, destinations
 from stellaops.exports.run import Run, RunStatus
 from stellaops.exports.step_clock import Progress, nothing
 from stellaops.kit.verify import verify_bundle
@@ -52,21 +54,25 @@ def distribute_run(
         raise RunState(f"run {run.id} is {run.status.value}; only what was published is distributed")
     profile = wanted(run, tools)
     asked = profile if target is None else [_one(run, target, profile, tools)]
-    if any(each.driver != HTTP.driver for each in asked):
-        progress("verify")
-        _demand_sound(run, tools)
-    for outcome in deliver.bring(run, asked, tools.delivery, lambda what, _: progress(what)):
+    archive_of(run, tools.artefacts)
+
+    key = _recipe(run, tools).spec.signing.key_ref
+    judge = partial(_demand_sound, run, tools)
+    for outcome in deliver.bring(run, asked, tools.delivery, lambda what, _: progress(what), judge, key=key):
         run = _noted(run, outcome, profile, tools)
     return _concluded(run, profile, tools)
 
 
 def wanted(run: Run, tools: Tools) -> Sequence[Destination]:
     """Where a run's bundle belongs: as the profile's newest revision says, or the run's own where that was deleted."""
+    return destinations(_recipe(run, tools).spec)
+
+
+def _recipe(run: Run, tools: Tools) -> Profile:
     try:
-        profile = find_profile(run.tenant, run.profile, tools.profiles)
+        return find_profile(run.tenant, run.profile, tools.profiles)
     except ProfileNotFound:
-        profile = request_of(run, tools.profiles).profile
-    return destinations(profile.spec)
+        return request_of(run, tools.profiles).profile
 
 
 def _one(run: Run, name: str, profile: Sequence[Destination], tools: Tools) -> Destination:
@@ -82,12 +88,10 @@ def _one(run: Run, name: str, profile: Sequence[Destination], tools: Tools) -> D
     return Destination(name, driver, options=kept.get("options") or {})
 
 
-def _demand_sound(run: Run, tools: Tools) -> None:
+def _demand_sound(run: Run, tools: Tools, root: Path) -> None:
     """Refuse to send what does not verify: a bundle that was kept for long may be damaged, or its key revoked."""
-    archive = archive_of(run, tools.artefacts)
     trusted, revoked = tools.keys.trusted(run.tenant)
-    with tools.artefacts.opened(archive) as root:
-        report = verify_bundle(root, trusted, revoked=revoked)
+    report = verify_bundle(root, trusted, revoked=revoked)
     failed = [
         f"{check.id} {check.name}: {check.detail}" for check in report.checks if check.status == "failed"
     ]

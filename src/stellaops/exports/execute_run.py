@@ -294,17 +294,21 @@ def distribute(run: Run, tools: Tools, progress: Progress = nothing) -> Run:
         return run
     clock = Clock(run, tools, progress)
     with clock.step("distribute"):
-        wanted = destinations(request_of(run, tools.profiles).profile.spec)
+        spec = request_of(run, tools.profiles).profile.spec
+        wanted = destinations(spec)
         lacking = deliver.missing(run, wanted)
         if any(each != HTTP for each in lacking):
             run = tools.runs.change(deliver.awaiting(run, wanted, tools.now()))
-        for outcome in deliver.bring(run, lacking, tools.delivery, Told(run, tools)):
+        again = False
+        said, key = Told(run, tools), spec.signing.key_ref
+        for outcome in deliver.bring(run, lacking, tools.delivery, said, key=key):
             run = tools.runs.change(deliver.noted(run, outcome), [outcome.event()])
+            again |= outcome.may_pass
     failed, degraded = deliver.unreached(run, wanted)
     run = replace(run, degraded=degraded, durations=clock.durations)
     if failed:
         tools.runs.change(run)
-        raise DistributionFailed(deliver.words(run, failed))
+        raise DistributionFailed(deliver.words(run, failed), again=again)
     return tools.runs.change(replace(run, done=_with(run, "distribute")))
 
 
@@ -379,7 +383,8 @@ def _with(run: Run, step: str) -> tuple[str, ...]:
 
 def is_worth_retrying(error: BaseException) -> bool:
     """Whether a later attempt may not meet an error: other systems that fail, and imports that are under way."""
-    return isinstance(error, DependencyFailed) and not (isinstance(error, GateRefused) and error.details)
+    stays = (isinstance(error, GateRefused) and error.details) or not getattr(error, "again", True)
+    return isinstance(error, DependencyFailed) and not stays
 
 
 def told(error: BaseException) -> str:

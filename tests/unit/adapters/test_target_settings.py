@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from stellaops.adapters import settings, target_settings
 from stellaops.adapters.settings import InvalidSettings, Settings
-from stellaops.adapters.targets.registry import MODULES
+from stellaops.adapters.targets.registry import MODULES, opener
 from stellaops.exports.profile import DRIVERS
+from stellaops.exports.run import Run, RunStatus
+from stellaops.worker.child import Order, environment, order_of
 
 FILE = """
 targets:
@@ -107,5 +111,16 @@ def test_credentials_of_addresses_are_not_shown(tmp_path: Path) -> None:
     assert "secret" not in repr(found.targets)
 
 
-def test_every_driver_has_its_settings() -> None:
+def test_every_driver_has_its_settings_and_its_module() -> None:
     assert set(MODULES) == set(DRIVERS) == set(target_settings.drivers())
+    assert all(callable(opener(driver)) for driver in DRIVERS)
+
+
+def test_the_process_that_works_on_a_run_gets_the_targets_with_its_order(tmp_path: Path) -> None:
+    found = loaded(tmp_path, FILE)
+    run = Run(
+        "run-1", "acme", "mine", "r1", "json:raw", {}, RunStatus.RUNNING, datetime(2026, 3, 1, tzinfo=UTC)
+    )
+    order = msgspec.json.decode(order_of(found, run), type=Order)
+    assert order.targets == found.targets
+    assert "TARGETS__MIRROR__STORE" not in environment({"TARGETS__MIRROR__STORE": "s3://elsewhere"})

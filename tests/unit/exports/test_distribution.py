@@ -204,6 +204,15 @@ def test_a_run_that_failed_before_its_publication_is_not_distributed(depot: Depo
         manage_runs.archive_of(failed, depot.service.local.artefacts)
 
 
+@pytest.mark.parametrize("again", [True, False])
+def test_a_required_target_is_tried_by_later_attempts_where_that_may_help(depot: Depot, again: bool) -> None:
+    depot.targets.add("edge", said=[down(retry_after=LONGEST + 1) if again else down(again=False)])
+    depot.profile(Target("object", "edge", required=True))
+    with pytest.raises(DistributionFailed) as error:
+        depot.distributed(depot.begun())
+    assert execute_run.is_worth_retrying(error.value) is again
+
+
 def test_a_later_attempt_brings_only_what_is_missing(depot: Depot) -> None:
     edge = depot.targets.add("edge")
     core = depot.targets.add("core", said=[down(again=False)])

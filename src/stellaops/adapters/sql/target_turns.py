@@ -21,9 +21,9 @@ from stellaops.adapters.sql.target_schema import target_turn
 from stellaops.core.errors import StellaError
 from stellaops.exports.errors import DistributionFailed
 
-BEAT = 5.0
+BEAT = 3.0
 """Seconds between two signs of life."""
-SILENCE = 30.0
+SILENCE = 15.0
 """Seconds without one after which others may take the turn."""
 PATIENCE = 1800.0
 """Seconds that a turn is waited for."""

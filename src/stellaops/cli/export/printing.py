@@ -33,6 +33,7 @@ def print_run(app: App, found: Wire) -> None:
             ("selectors", brief(found["selectors"])),
             ("snapshot", f"{snapshot['sequence']} {snapshot['digest'] or ''}"),
             ("export", found["exportId"]),
+            *((("expired", found["expired"]),) if found.get("expired") else ()),
             *((("shared with", found["sharedFrom"]),) if found.get("sharedFrom") else ()),
             *((("chain", _place(found["chain"])),) if found.get("chain") else ()),
             ("rerun hash", found["rerunHash"]),
@@ -52,7 +53,7 @@ def print_run(app: App, found: Wire) -> None:
 
 def _reached(target: Wire) -> str:
     """A target, and what came of bringing the bundle there."""
-    known = (target.get("reference"), "latest" if target.get("latest") else "", target.get("error"))
+    known = (target.get("reference"), target.get("error"))
     required = " (required)" if target["required"] else ""
     told = ", ".join(str(each) for each in known if each)
     return f"{target['target']}{required}: {target['status']}{', ' if told else ''}{told}"
