@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, delete, event, func, select, text
 
 from stellaops.adapters.sql import pruning, schema
+from stellaops.adapters.sql.copying import copy_store
 from stellaops.adapters.sql.engine import reading, writing
 from stellaops.adapters.sql.inspection import SqlInspection
 from stellaops.adapters.sql.migrations import EVIDENCE, state
@@ -17,7 +19,7 @@ from stellaops.adapters.sql.pruning import REQUIRES, SqlEvidenceFloor
 from stellaops.adapters.sql.retention_schema import evidence_removal
 from stellaops.core.errors import StellaError
 from stellaops.ingest.doctor import Verdict, check_digests, check_rows
-from tests.contract.stores import NOON, Store, folder_of, osv
+from tests.contract.stores import NOON, Store, folder_of, osv, sqlite_place
 
 LATER = NOON + timedelta(days=3)
 NAMES = [f"GHSA-{letter * 4}-0000-0000" for letter in "abcdefgh"]
@@ -185,3 +187,17 @@ def test_releases_that_know_no_floor_are_shut_out_when_it_first_rises(filled: St
     if filled.engine.dialect.name == "sqlite":
         with reading(filled.engine) as connection:
             assert connection.execute(text("PRAGMA user_version")).scalar_one() == REQUIRES
+
+
+def test_a_copy_of_a_store_has_its_floor_and_shuts_out_the_same_releases(
+    filled: Store, tmp_path: Path
+) -> None:
+    SqlEvidenceFloor(filled.engine).raise_to(9, LATER)
+    place = sqlite_place(tmp_path / "copy")
+    copy_store(filled.engine, place.opened(), EVIDENCE)
+    copied = place.evidence()
+    assert copied.evidence.floor() == 9
+    assert state(copied.engine).oldest == REQUIRES
+    assert told(copied, 9) == told(filled, 9)
+    assert sound(copied)
+    place.close()

@@ -117,6 +117,7 @@ FULL: dict[str, Any] = {
     "started_at": NOON, "waiting": "for you", "held": ("smaller",), "approved_by": "you", "degraded": True,
     "targets": ({"target": "http"},), "plan_digest": "sha256:4", "worker": "w-1", "shared_from": "run-2",
     "done": ("plan",), "chain": Chain("mirror:full", "r0", 2, Archive("e", "a"), "run-3"), "counts": {"ghsa": 2},
+    "expired": "too old", "abandoned": (Archive("e", "b"),), "removed_at": NOON,
 }  # fmt: skip
 
 

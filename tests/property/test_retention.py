@@ -30,7 +30,7 @@ from stellaops.exports.retention import (
     left_over,
     referenced,
 )
-from stellaops.exports.run import Archive, Chain, Run, RunStatus
+from stellaops.exports.run import Chain, Run, RunStatus
 from stellaops.kit.apply import Trust, restore
 from tests.unit.exports.retaining import FIRST_DAY, TENANT, Keeper, document
 
@@ -65,11 +65,11 @@ def history(told: list[tuple[str, RunStatus, int, int, int]]) -> list[Run]:
             chain = Chain("mirror:full", "r1", base.chain.number + 1, base.archive, base.id)
         at = FIRST_DAY + timedelta(days=day, seconds=number)
         name = f"{profile}-{content}" if chain is None or chain.base is None else f"delta-{number}"
-        archive = None if status is RunStatus.PENDING else Archive(name, name)
+        named = None if status is RunStatus.PENDING else name
         made.append(
             Run(
                 f"run-{number:03d}", TENANT, profile, "r1", profile, {}, status, at,
-                sequence=number, export_id=archive and archive.export_id, archive_id=archive and archive.archive_id,
+                sequence=number, export_id=named, archive_id=named,
                 finished_at=at if status is not RunStatus.RUNNING else None, chain=chain,
             )
         )  # fmt: skip

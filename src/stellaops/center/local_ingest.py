@@ -16,6 +16,7 @@ from stellaops.center import wire
 from stellaops.center.interface import ConsensusWanted, ImportWanted, Progress, PullWanted, silent
 from stellaops.center.wire import Wire
 from stellaops.core.errors import InvalidInput, NotFound
+from stellaops.exports.demand_whole import demand_whole
 from stellaops.findings.policies import find_snapshot
 from stellaops.findings.verdicts import weights_of
 from stellaops.ingest import manage_sources
@@ -311,6 +312,8 @@ class LocalExcititor(LocalIngest):
             product=wanted.product,
             sequence=wanted.sequence,
         )
+        if wanted.sequence is not None:
+            demand_whole(wanted.sequence, self._local.evidence)
         if not found.states:
             about = f" and {wanted.product}" if wanted.product else ""
             raise StatementNotFound(f"no statement is about {wanted.vulnerability[:200]}{about[:300]}")

@@ -15,6 +15,7 @@ from stellaops.center.interface import FindingsWanted, Progress, silent
 from stellaops.center.wire import Wire
 from stellaops.core import timestamps
 from stellaops.core.errors import InvalidInput
+from stellaops.exports.demand_whole import demand_whole
 from stellaops.findings.find import Request, find
 from stellaops.findings.finding import digest
 from stellaops.findings.policies import find_snapshot, take_snapshot
@@ -139,6 +140,8 @@ class LocalEvidence:
         snapshot = find_snapshot(self._tenant, wanted.policy_snapshot, local.policies)
         told = weights.Weights() if wanted.weights is None else weights.parse(wanted.weights)
         found = find(Request(self._tenant, wanted.sbom, wanted.sequence, snapshot, told), local.finding_tools)
+        if wanted.sequence is not None:
+            demand_whole(wanted.sequence, local.evidence)
         still_open = sum(one.status == "open" for one in found)
         return {
             "policySnapshot": snapshot.digest,

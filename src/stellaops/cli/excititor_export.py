@@ -15,6 +15,7 @@ from stellaops.bundles.vex.verdict import Verdict
 from stellaops.cli.frame import App, StellaCommand, UsageError, pass_app
 from stellaops.core import digests
 from stellaops.exports import selectors as selecting
+from stellaops.exports.demand_whole import demand_whole
 from stellaops.exports.errors import SnapshotUnknown
 from stellaops.exports.export_vex import KINDS, REPOSITORY, Written, write_document
 from stellaops.exports.ports import Selection
@@ -96,6 +97,7 @@ def export(app: App, /, *, kind: str, target: Path, sequence: int | None, **opti
         replacing(document) as out,
     ):
         written = write_document(kind, found, out, scratch, author, linked=linked)
+        demand_whole(at, app.local.evidence)  # what was there before stays where it was not
     if kind == REPOSITORY:
         with replacing(target / repository.MANIFEST) as out:
             url = f"{options['base_url'].rstrip('/')}/{repository.ARCHIVE}"

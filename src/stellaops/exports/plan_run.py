@@ -19,6 +19,7 @@ from stellaops.exports import selectors as selecting
 from stellaops.exports.build_contents import toolchain
 from stellaops.exports.build_delta import DeltaTools, snapshot_after, snapshot_kept
 from stellaops.exports.deliver import DeliverTools
+from stellaops.exports.demand_whole import demand_whole
 from stellaops.exports.errors import (
     BaseMissing,
     EmptyExport,
@@ -376,19 +377,6 @@ def _sequence(request: RunRequest, evidence: Evidence) -> int:
         raise SnapshotUnknown(f"snapshot {sequence} does not exist; the newest is {newest}")
     demand_whole(sequence, evidence)
     return sequence
-
-
-def demand_whole(sequence: int, evidence: Evidence) -> None:
-    """See that the state at a sequence is whole. Asked after it was read, the answer holds for what was read.
-
-    Raises:
-        SnapshotPruned: retention has removed something of it.
-    """
-    floor = evidence.floor()
-    if sequence < floor:
-        raise SnapshotPruned(
-            f"snapshot {sequence} is not kept any more; the evidence reaches back to {floor}"
-        )
 
 
 def _demand_finished(chosen: selecting.Selectors, evidence: Evidence) -> None:

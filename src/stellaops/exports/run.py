@@ -168,7 +168,7 @@ class Run:
     @property
     def is_published(self) -> bool:
         """Whether the bundle has passed everything: it succeeded, or failed to reach a target that it has to."""
-        failed_later = self.status is RunStatus.FAILED and "publish" in self.done
+        failed_later = self.status is RunStatus.FAILED and "publish" in self.done and self.expired is None
         return self.status is RunStatus.SUCCEEDED or failed_later
 
     @property

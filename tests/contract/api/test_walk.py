@@ -103,6 +103,8 @@ _BODIES: Mapping[str, dict[str, Any]] = {
     "changeProfile": {"changeReason": "mine now", "labels": {"a": "b"}},
     "cloneProfile": {"name": "stolen"},
     "approveRun": {"reason": "mine now"},
+    "pinRun": {"reason": "mine now"},
+    "unpinRun": {"reason": "mine now"},
 }
 
 

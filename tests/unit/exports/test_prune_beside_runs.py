@@ -98,7 +98,7 @@ def execute(keeper: Keeper, meeting: Meeting | None, profile: str, **more: Any) 
     tools = keeper.tools
     if meeting is not None:
         runs = Watched(tools.runs, RUN_CALLS, meeting)
-        tools = replace(tools, runs=runs, artefacts=Watched(tools.artefacts, STORE_CALLS, meeting))  # type: ignore[arg-type]
+        tools = replace(tools, runs=runs, artefacts=Watched(tools.artefacts, STORE_CALLS, meeting))
     recipe = find_profile(TENANT, profile, keeper.local.profiles)
     return run_export(RunRequest("run-new", TENANT, recipe, {}, allow_empty=True, **more), tools)
 
@@ -107,7 +107,7 @@ def prune(keeper: Keeper, meeting: Meeting | None) -> None:
     tools = keeper.retention
     if meeting is not None:
         runs = Watched(tools.runs, ("change", "list"), meeting)
-        tools = replace(tools, runs=runs, artefacts=Watched(tools.artefacts, STORE_CALLS, meeting))  # type: ignore[arg-type]
+        tools = replace(tools, runs=runs, artefacts=Watched(tools.artefacts, STORE_CALLS, meeting))
     report = prune_exports(tools)
     assert report.ok, report.failures
 
