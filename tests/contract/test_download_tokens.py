@@ -44,7 +44,7 @@ def test_a_token_opens_downloads_of_its_tenant_and_of_nobody_else(tokens: SqlDow
     _, text = made(tokens)
     principal = opened_by(tokens, text, now=NOON)
     assert principal.tenants == ("acme",)
-    assert principal.scopes == {"export:download"}
+    assert principal.scopes == {"export:download", "export:read"}
     assert not principal.operator
     assert principal.confined is not None
     assert principal.confined.admits("any-run", "any-profile")

@@ -96,6 +96,14 @@ def errors_of(operation: Operation) -> tuple[type[StellaError], ...]:
     return tuple(dict.fromkeys(found))
 
 
+def _demands(operation: Operation) -> list[dict[str, list[str]]]:
+    """The ways in, any of which will do; the empty one is a signed link, or that nothing is needed."""
+    if operation.public:
+        return []
+    token = {"token": [operation.scope] if operation.scope else []}
+    return [token, {}] if operation.links else [token]
+
+
 def _security() -> dict[str, Any]:
     flow = {"tokenUrl": "/authority/token", "scopes": dict(SCOPES)}
     return {
@@ -123,7 +131,7 @@ def _operation(operation: Operation, refs: Mapping[int, Any]) -> dict[str, Any]:
         "operationId": operation.id,
         "summary": operation.summary,
         "tags": [operation.tag],
-        "security": [] if operation.public else [{"token": [operation.scope] if operation.scope else []}],
+        "security": _demands(operation),
         "parameters": [*_path_parameters(operation), *_query_parameters(operation), *_headers(operation)],
         "responses": _responses(operation, refs),
     }

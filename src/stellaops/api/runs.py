@@ -70,8 +70,11 @@ def list_runs(call: Call) -> Response:
 
 
 def show(call: Call) -> Response:
-    """One run."""
-    return answer(find(call).to_wire())
+    """One run; those who may only download it are not told who else has it, nor how it came about."""
+    wire = find(call).to_wire()
+    if call.principal.confined is not None:
+        wire |= {"targets": [], "checks": [], "warnings": [], "submittedBy": None}
+    return answer(wire)
 
 
 def submit(call: Call) -> Response:
@@ -219,7 +222,7 @@ OPERATIONS = (
     ),
     Operation(
         "getRun", "GET", f"{_PATH}/{{id}}", "A run; `latest` and `latest:PROFILE` name the newest that succeeded", show,
-        READ, answers={200: _RUN}, errors=(RunNotFound,),
+        READ, answers={200: _RUN}, errors=(RunNotFound,), downloads=True,
     ),
     Operation(
         "deleteRun", "DELETE", f"{_PATH}/{{id}}", "Forget a run, and its bundle where no other run has the same",

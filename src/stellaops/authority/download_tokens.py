@@ -22,6 +22,8 @@ from stellaops.core.errors import Conflict, InvalidInput, NotAuthenticated, NotF
 PREFIX = "stella_dl_"
 """What these tokens begin with, so that scanners for leaked secrets can tell them."""
 SCOPE = "export:download"
+SCOPES = frozenset((SCOPE, "export:read"))
+"""What a token has: to see a run's record belongs to downloading it. What it is confined to, it says beside that."""
 LONGEST_LIFE = timedelta(days=365)
 LONGEST_OVERLAP = timedelta(days=30)
 OVERLAP = timedelta(hours=24)
@@ -279,7 +281,7 @@ def opened_by(tokens: DownloadTokens, text: str, *, now: datetime) -> Principal:
     if secret.used_at is None or now - secret.used_at >= _USE_IS_NEWS:
         tokens.note_use(token.id, secret.number, now)
     confined = Confined(frozenset(token.profiles), frozenset(token.runs))
-    return Principal(f"token:{token.id}", (token.tenant,), frozenset((SCOPE,)), confined=confined)
+    return Principal(f"token:{token.id}", (token.tenant,), SCOPES, confined=confined)
 
 
 def _digest(secret: str) -> str:

@@ -49,7 +49,7 @@ def test_a_token_downloads_a_whole_bundle_file_by_file(filled: Filled) -> None:
 def test_a_token_opens_downloads_alone(filled: Filled) -> None:
     """Every other operation that is not for everyone refuses it, those of other modules and of the future too."""
     token = made(filled)
-    opened = {"listArtifacts", "getArtifact", "getManifest", "getProvenance", "getFreshness"}
+    opened = {"getRun", "listArtifacts", "getArtifact", "getManifest", "getProvenance", "getFreshness"}
     tried = 0
     for operation in operations():
         if operation.public:
@@ -126,6 +126,15 @@ def test_who_made_and_revoked_a_token_stands_in_the_audit_log(filled: Filled) ->
     assert [each["action"] for each in told] == ["download_token.revoked", "download_token.created"]
     assert told[0]["reason"] == "because"
     assert token.rpartition(".")[2] not in str(told)
+
+
+def test_whoever_may_only_download_a_run_is_not_told_where_else_it_went(filled: Filled) -> None:
+    path = f"{RUNS}/{filled.run.id}"
+    told, whole = with_token(filled, made(filled), path).json(), filled.api.get(path).json()
+    assert told["artifacts"] == whole["artifacts"]
+    assert (told["targets"], told["submittedBy"]) == ([], None)
+    assert whole["targets"]
+    assert whole["submittedBy"]
 
 
 # ---- links

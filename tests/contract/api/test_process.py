@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import time
@@ -20,6 +21,7 @@ from stellaops.api.server import listen
 from stellaops.exports.run import RunStatus
 from tests.support.api import Api, ApiProcess, free_port, serving
 from tests.support.workers import TENANT, Service, wait_for
+from tests.unit.cli.running import Stella
 
 
 @pytest.fixture
@@ -260,3 +262,32 @@ def test_metrics_begin_at_zero_and_stay_over_restarts(served: Api) -> None:
         assert f"{done} {float(run.bytes)}" in text
         kept = 'profile="json:raw",profile_kind="json:raw",store="artefacts",tenant="default"'
         assert f"exporter_storage_bytes_total{{{kept}}} {float(run.bytes)}" in text
+
+
+def test_tokens_and_links_made_over_the_network_open_downloads_and_stand_in_no_log(served: Api) -> None:
+    run = served.finished_run()
+    with serving(served.service) as process:
+        asking = Stella(served.service.place / "unused", ("--server", process.url))
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setenv("STELLA_TOKEN", served.token())
+            patched.setenv("STELLA_CONFIG", str(served.service.place / "none.yaml"))
+            made = asking("export", "token", "create", "--profile", run.profile, "--expires", "1d")
+            rotated = asking("export", "token", "rotate", made["tokenId"], "--overlap", "1h")
+            (link,) = asking("export", "link", "latest", "export.json", "--expires", "30m")["links"]
+            pool = urllib3.PoolManager()
+            for token in (made["downloadToken"], rotated["downloadToken"]):
+                reply = _Caller(process, token).ask("GET", f"/api/export/runs/{run.id}/manifest")
+                assert reply.status == 200
+                assert pool.request("GET", link["url"]).data == reply.data
+                patched.setenv("STELLA_TOKEN", token)
+                back = served.service.place / f"back-{token[-4:]}"
+                asking("export", "download", f"latest:{run.profile}", "--to", str(back))
+                assert (back / "export.json").read_bytes() == reply.data
+            patched.setenv("STELLA_TOKEN", served.token())
+            (listed,) = asking("export", "token", "list")
+            assert [each["usedAt"] is not None for each in listed["secrets"]] == [True, True]
+            asking("export", "token", "revoke", made["tokenId"], "--reason", "enough")
+        log = process.log.read_text()
+    assert "/artifacts/export.json" in log
+    for secret in (made["downloadToken"], rotated["downloadToken"], link["url"]):
+        assert re.split(r"signature=|\.", secret)[-1] not in log
