@@ -8,8 +8,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import update
 
 from stellaops.adapters.sql import migrations
+from stellaops.adapters.sql.engine import writing
 from stellaops.adapters.sql.idempotency import KEPT, LEASE, Begun, Kept, SqlIdempotency
 from stellaops.adapters.sql.metering import (
     BYTES,
@@ -21,6 +23,7 @@ from stellaops.adapters.sql.metering import (
     SqlMetering,
 )
 from stellaops.adapters.sql.service import SqlRuns
+from stellaops.adapters.sql.service_schema import run_t
 from stellaops.adapters.sql.staging_rooms import FORGOTTEN, SqlStagingRooms, StagingRoom
 from stellaops.adapters.sql.storage import SqlStorage, database_bytes
 from stellaops.exports.events import Event, EventType
@@ -203,26 +206,38 @@ def test_bundles_are_added_up_by_tenant_store_and_profile_each_once(
     runs: SqlRuns, storage: SqlStorage
 ) -> None:
     edge = {"target": "edge", "driver": "oci", "status": "succeeded"}
+    left = edge | {"removedAt": "2026-03-01T12:00:00Z"}
     lost = {"target": "away", "driver": "oci", "status": "failed"}
     for number in range(3):
         runs.add(_run(number, status=RunStatus.SUCCEEDED, targets=(edge, lost) if number else ()), [])
     runs.add(_run(3, export_id="other", profile="weekly", status=RunStatus.HELD), [])
     runs.add(_run(4, export_id="acme", tenant="acme", status=RunStatus.FAILED, error_code="gate"), [])
     for gone in (
-        _run(5, export_id="gone", status=RunStatus.EXPIRED),
+        _run(5, export_id="gone", status=RunStatus.EXPIRED, removed_at=NOON, targets=(left,)),
         _run(6, export_id="gone-too", status=RunStatus.FAILED, removed_at=NOON),
         _run(7, export_id=None, archive_id=None),
     ):
         runs.add(gone, [])
+    runs.add(_run(8, export_id="there", status=RunStatus.EXPIRED, removed_at=NOON, targets=(edge,)), [])
     found = [(each.tenant, each.store, each.profile, each.bytes, each.bundles) for each in storage.stored()]
     assert found == [
         ("acme", "artefacts", "nightly", 1000, 1),
         ("default", "artefacts", "nightly", 1000, 1),
         ("default", "artefacts", "weekly", 1000, 1),
-        ("default", "edge", "nightly", 1000, 1),
+        ("default", "edge", "nightly", 2000, 2),
     ]
     assert used(storage, "default") == 2000
     assert [each.tenant for each in storage.stored("acme")] == ["acme"]
+
+
+def test_runs_that_a_release_without_the_column_wrote_are_looked_at(
+    place: Place, runs: SqlRuns, storage: SqlStorage
+) -> None:
+    runs.add(_run(status=RunStatus.SUCCEEDED), [])
+    runs.add(_run(1, status=RunStatus.EXPIRED, removed_at=NOON), [])
+    with writing(place.engine(migrations.SERVICE)) as connection:
+        connection.execute(update(run_t).values(keeps=None))
+    assert used(storage, "default") == 1000
 
 
 def test_the_size_of_a_store_is_told_by_its_database(place: Place) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +10,8 @@ import msgspec
 
 from stellaops.adapters.sql.sources import instant
 from stellaops.exports.events import Event, EventType
-from stellaops.exports.run import Archive, Artifact, Asked, Chain, Priority, Run, RunStatus
+from stellaops.exports.profile import HTTP
+from stellaops.exports.run import ENDED, Archive, Artifact, Asked, Chain, Priority, Run, RunStatus
 from stellaops.ingest.import_documents import microseconds
 
 
@@ -71,8 +73,23 @@ def columns_of(run: Run) -> dict[str, Any]:
         "submitted_at": microseconds(run.submitted_at),
         "attempt": run.attempt,
         "plan_digest": run.plan_digest,
+        "keeps": _keeps(run),
         "record": _encode(run),
     }
+
+
+def _keeps(run: Run) -> bool | None:
+    """Whether a bundle of an ended run lies in the store of artefacts or at a target; None for a run under way."""
+    if run.status not in ENDED:
+        return None
+    here = run.archive is not None and run.removed_at is None
+    return here or any(lies_at(told) for told in run.targets)
+
+
+def lies_at(told: Mapping[str, Any]) -> bool:
+    """Whether a run's record says of a target, other than the store of artefacts, that the bundle is there."""
+    delivered = told.get("status") == "succeeded" and told.get("target") not in (None, HTTP.name)
+    return delivered and not told.get("removedAt")
 
 
 def _encode(run: Run) -> bytes:

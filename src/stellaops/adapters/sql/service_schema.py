@@ -47,6 +47,8 @@ run_t = Table(
     Column("attempt", Integer),
     Column("events", Integer),
     Column("plan_digest", TEXT),
+    # Whether a bundle of the run lies anywhere; null where its record has to be looked at.
+    Column("keeps", Boolean),
 )
 
 run_indexes = (
@@ -54,6 +56,8 @@ run_indexes = (
     Index("run_by_status", run_t.c.status, run_t.c.tenant),
     Index("run_by_plan", run_t.c.tenant, run_t.c.plan_digest),
 )
+
+run_by_keeps = Index("run_by_keeps", run_t.c.keeps, run_t.c.tenant)
 
 run_event = Table(
     "run_event",

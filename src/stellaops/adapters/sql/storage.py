@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, or_, select, text
 
 from stellaops.adapters.sql.engine import reading
+from stellaops.adapters.sql.run_records import lies_at
 from stellaops.adapters.sql.service_schema import run_t
-from stellaops.exports.run import RunStatus
 from stellaops.exports.storage import ARTEFACTS, Stored
 
 _PAGE = 1000
@@ -47,9 +47,9 @@ class SqlStorage:
         seen: set[tuple[str, str, str]] = set()
         for own, profile, record in self._records(tenant):
             found = _DECODER.decode(record)
-            if not found.archive_id or not found.export_id or found.removed_at is not None:
+            if not found.archive_id or not found.export_id:
                 continue
-            for store in (ARTEFACTS, *_targets(found)):
+            for store in _places(found):
                 key = (store, found.export_id, found.archive_id)
                 if key in seen:
                     continue
@@ -65,7 +65,7 @@ class SqlStorage:
     def _records(self, tenant: str | None) -> Iterator[tuple[str, str, bytes]]:
         statement = (
             select(run_t.c.tenant, run_t.c.profile, run_t.c.record)
-            .where(run_t.c.status != RunStatus.EXPIRED.value)
+            .where(or_(run_t.c.keeps.is_(None), run_t.c.keeps))
             .order_by(run_t.c.submitted_at, run_t.c.id)
         )
         if tenant is not None:
@@ -78,11 +78,11 @@ class SqlStorage:
                 yield row.tenant, row.profile, row.record
 
 
-def _targets(found: _Size) -> Iterator[str]:
-    """Where a bundle was brought to beside the store of artefacts."""
-    for each in found.targets:
-        if each.get("status") == "succeeded" and each.get("target") not in (None, "http"):
-            yield str(each["target"])
+def _places(found: _Size) -> Iterator[str]:
+    """Where a run's bundle lies."""
+    if found.removed_at is None:
+        yield ARTEFACTS
+    yield from (str(told["target"]) for told in found.targets if lies_at(told))
 
 
 def database_bytes(engine: Engine) -> int:

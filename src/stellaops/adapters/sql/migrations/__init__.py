@@ -46,6 +46,7 @@ from stellaops.adapters.sql.migrations import (
     projections,
     service_0003_attempts,
     service_0004_storage,
+    service_0005_keeps,
 )
 from stellaops.adapters.sql.migrations.unfinished import unfinished_copy
 
@@ -138,6 +139,7 @@ SERVICE = Store(
         Step(2, "numbered steps", 1, lambda connection: None),
         Step(3, "versions, attempts and events of runs", 1, service_0003_attempts.apply),
         Step(4, "bounds of storage", 1, service_0004_storage.apply),
+        Step(5, "which runs keep bundles", 1, service_0005_keeps.apply),
     ),
 )
 
