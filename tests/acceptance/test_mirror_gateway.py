@@ -37,10 +37,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     tree = MirrorTree(place / "mirror")
     tree.publish(files={"big.bin": BIG})
     write_users(
-        place / "mirror-primary.htpasswd", {"edge": "correct horse", "late": "correct horse"},
+        place / "mirror-primary.htpasswd", {"edge": "correct-horse", "late": "correct-horse"},
         {"late": "recipient: Lyon; issued: 2020-01-01; expires: 2020-04-01"},
     )  # fmt: skip
-    write_users(place / "mirror-community.htpasswd", {"comm": "correct horse"})
+    write_users(place / "mirror-community.htpasswd", {"comm": "correct-horse"})
     hosts = {
         "GATEWAY__DOMAINS__0__ID": "primary",
         "GATEWAY__DOMAINS__0__HOSTS": "mirror-primary.example.org",
@@ -312,7 +312,7 @@ def test_every_request_is_in_the_log_and_in_the_metrics(world: World) -> None:
     assert (line["domain"], line["credential"], line["status"]) == ("primary", "edge", 200)
     assert line["cacheStatus"] in ("HIT", "MISS")
     everything = json.dumps(gateway.accesses()) + gateway.log()
-    assert "correct horse" not in everything
+    assert "correct-horse" not in everything
     assert basic("edge").split()[1] not in everything
     assert gateway.metric("mirror_export_root_configured", side="concelier") == 1
     assert gateway.metric("mirror_bundle_age_seconds", domain="primary") > 0
@@ -337,7 +337,7 @@ def test_users_are_taken_and_refused_without_a_restart(world: World) -> None:
         world.setup.place / "mirror-community.htpasswd",
     )
     assert world.gateway.ask(path, "comm").status == 200
-    write_users(file, {"fresh": "correct horse"})
+    write_users(file, {"fresh": "correct-horse"})
     world.gateway.reload()
     assert world.gateway.ask(path, "comm").status == 401
     assert world.gateway.ask(path, "fresh").status == 200
@@ -345,7 +345,7 @@ def test_users_are_taken_and_refused_without_a_restart(world: World) -> None:
     world.gateway.reload()
     assert "ERR_HTPASSWD_INVALID" in world.gateway.log()
     assert world.gateway.ask(path, "fresh").status == 200
-    write_users(file, {"comm": "correct horse"})
+    write_users(file, {"comm": "correct-horse"})
     until(lambda: world.gateway.ask(path, "comm").status == 200)  # seen without a signal
 
 

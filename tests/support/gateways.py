@@ -22,7 +22,7 @@ import bcrypt
 
 from tests.support.api import free_port
 
-PASSWORD = "correct horse"  # noqa: S105 - of users that tests make
+PASSWORD = "correct-horse"  # noqa: S105 - of users that tests make
 _COST = 5
 
 

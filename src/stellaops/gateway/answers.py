@@ -53,6 +53,8 @@ class Found:
     cache: str = "MISS"
     export: str = ""
     more: Headers = field(default_factory=list)
+    lines: Headers | None = None
+    """The headers that tell what it is, where they were put together before."""
 
 
 class Refused(Exception):
@@ -79,6 +81,8 @@ def etag(stored: Stored) -> bytes:
 
 def describing(found: Found) -> Headers:
     """The headers that tell what a representation is."""
+    if found.lines is not None:
+        return found.lines
     digest = b64encode(found.stored.sha256)
     headers = [
         (b"content-type", found.media.encode()),

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from starlette.types import Receive, Scope, Send
 
 from stellaops.adapters.files.export_trees import read_now
+from stellaops.core.egress import Network
 from stellaops.core.errors import StellaError
 from stellaops.gateway import negotiation
 from stellaops.gateway.answers import Found, Headers, Refused, describing, etag, problem
@@ -32,6 +33,7 @@ from stellaops.gateway.negotiation import Unsatisfiable
 from stellaops.gateway.plans import Plan, Plans, caching
 from stellaops.gateway.requests import Request, demand_form, is_within, read_request
 from stellaops.gateway.routes import Budget, Kind, Wish
+from stellaops.gateway.shortcut import Shortcut
 
 _PIECE = 1 << 20
 _PARTING = 0.05
@@ -49,6 +51,12 @@ class Gateway:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._plans = Plans(host)
+        self.shortcut = Shortcut(host, self._plans)
+
+    @property
+    def trusted_proxies(self) -> Sequence[Network]:
+        """Whose word about addresses counts."""
+        return self._host.trusted_proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -184,8 +192,14 @@ class Gateway:
             Refused: it is not there.
         """
         base = self._host.public_base_url or f"{request.scheme}://{request.host_and_port}"
-        shelves = self._host.shelves
-        found = await self._sought(plan.wish, lambda: shelves.find(plan.wish, codings, base))
+        shelves, wish = self._host.shelves, plan.wish
+        if not shelves.has_back_end(wish.side):
+            found = await self._sought(wish, lambda: shelves.find(wish, codings, base))
+        elif wish.kind is Kind.VEX_MANIFEST:
+            found = shelves.vex_manifest(wish, base)
+        else:
+            path, headers = request.path.decode("latin-1"), _forwarded(request)
+            found = await self._sought(wish, lambda: shelves.asked(wish, codings, path, headers))
         if found is None:
             raise Refused(404, MirrorNotFound("there is no such file"))
         return found
@@ -219,7 +233,11 @@ class Gateway:
             )
             return
         request.caller = name
-        found = await self._sought(wish, lambda: host.shelves.index(wish.export, readable))
+        if host.shelves.has_back_end("concelier"):
+            path, told = request.path.decode("latin-1"), _forwarded(request)
+            found = await self._sought(wish, lambda: host.shelves.index_asked(wish, path, told, readable))
+        else:
+            found = await self._sought(wish, lambda: host.shelves.index(wish.export, readable))
         if found is None:
             raise Refused(404, MirrorNotFound("there is no such export"))
         closed = any(host.is_closed("concelier", each) for each in domains)
@@ -357,6 +375,13 @@ async def _send(send: Send, status: int, headers: Headers, body: bytes, request:
     request.status, request.bytes = status, len(body)
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body})
+
+
+def _forwarded(request: Request) -> dict[str, str]:
+    """What a back end is told of who asks: it checks credentials by itself."""
+    told = {"x-forwarded-for": request.address, "x-forwarded-proto": request.scheme}
+    credentials = request.headers.get(b"authorization")
+    return told if credentials is None else {**told, "authorization": credentials.decode("latin-1")}
 
 
 def _rates(spent: Spent) -> Headers:

@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 from stellaops.core.errors import StellaError
 
 HOUR = 3600
-_LARGEST_BLOCK = 64
+_LARGEST_BLOCK = 1024
 _SHARE = 32  # a block is at most this part of what is left
 _IDLE = 1.0  # seconds after which what is not used is given back
 _SURE = 0.2  # seconds for which an empty budget is taken to be empty still

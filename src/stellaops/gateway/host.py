@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +19,7 @@ from stellaops.adapters.files import htpasswd
 from stellaops.adapters.files.export_trees import ExportTree, StoredFiles
 from stellaops.adapters.files.htpasswd import Credential
 from stellaops.adapters.mirror_settings import Domain, MirrorHost
+from stellaops.adapters.web.back_ends import BackEnd
 from stellaops.core import timestamps
 from stellaops.core.egress import Network
 from stellaops.core.errors import StellaError
@@ -72,6 +74,7 @@ class Host:
         self.version = 0
         self._settings = parts.load()
         self._files = StoredFiles()
+        self._back_ends: dict[str, BackEnd] = {}
         self._take(self._settings, _users(self._settings))
         self.doorman = Doorman(self._settings.domains, _users(self._settings), parts.tokens, _now)
         self.budgets = Budgets(parts.store)
@@ -164,6 +167,8 @@ class Host:
         await asyncio.to_thread(self._meter.flush)
         self._log.flush()
         self.doorman.close()
+        for each in self._back_ends.values():
+            each.close()
 
     def note(self, request: Request, seconds: float) -> None:
         """A request was answered: count it and log it."""
@@ -223,8 +228,11 @@ class Host:
         self._settings = settings
         enabled = [settings.sides[name] for name in self._parts.sides if settings.sides[name].enabled]
         self.sides = {side.name: side for side in enabled}
-        trees = {side.name: ExportTree(side.root, side.active) for side in enabled if side.root is not None}
-        self.shelves = Shelves(trees, self._files)
+        asked = {side.name: side.upstream for side in enabled if side.upstream is not None}
+        near = [side for side in enabled if side.name not in asked]
+        trees = {side.name: ExportTree(side.root, side.active) for side in near if side.root is not None}
+        self._back_ends = self._connected(asked)
+        self.shelves = Shelves(trees, self._files, self._back_ends)
         self._by_host = {host: domain.id for domain in settings.domains.values() for host in domain.hosts}
         self.version += 1
         now = _now()
@@ -233,6 +241,15 @@ class Host:
             if old:
                 event = {"event": "mirror.credentials_old", "domain": domain}
                 _LOG.warning("older than 90 days, to be replaced: %s", ", ".join(old), extra=event)
+
+    def _connected(self, asked: Mapping[str, str]) -> dict[str, BackEnd]:
+        """Back ends at these addresses; those that are asked already keep what they know."""
+        before = {side: each for side, each in self._back_ends.items() if asked.get(side) == each.url}
+        for side, each in self._back_ends.items():
+            if side not in before:
+                each.close()
+        place = self._settings.cache_dir or Path(tempfile.gettempdir())
+        return {side: before.get(side) or BackEnd(url, place) for side, url in asked.items()}
 
     async def _tend(self) -> None:
         while True:

@@ -57,6 +57,12 @@ class Plans:
             self._plans[key] = plan
         return plan
 
+    def known(self, request: Request) -> Plan | None:
+        """The plan of a request, where it was made before."""
+        if self._version != self._host.version:
+            return None
+        return self._plans.get((request.host, request.path))
+
     def _made(self, request: Request) -> Plan:
         host = self._host
         wish = parse(request.path)

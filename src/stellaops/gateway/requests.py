@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 
 from starlette.types import Scope
@@ -46,26 +47,54 @@ class Request:
 
 
 def read_request(scope: Scope, trusted: Sequence[Network]) -> Request:
-    """A request.
+    """A request as ASGI brings it.
 
     Args:
         trusted: proxies, whose word about addresses and schemes counts.
     """
-    headers = dict(scope["headers"])
     client = scope.get("client")
-    address = client[0] if client else ""
-    if trusted and b"x-forwarded-for" in headers and is_within(address, trusted):
-        address = _forwarded(headers[b"x-forwarded-for"], address, trusted)
-        scheme = headers.get(b"x-forwarded-proto", b"").decode("latin-1").lower()
-        scheme = scheme if scheme in ("http", "https") else scope["scheme"]
-    else:
-        scheme = scope["scheme"]
-    told = headers.get(b"host", b"").decode("latin-1").lower()
-    host = _HOST.fullmatch(told)
-    name = host[1].rstrip(".") if host else ""
     transport = scope.get("extensions", {}).get(TRANSPORT)
     is_gone = transport["is_closing"] if transport is not None else _never
-    return Request(scope["method"], scope["raw_path"], headers, name, told, address, scheme, is_gone)
+    request = made(
+        scope["method"],
+        scope["raw_path"],
+        scope["headers"],
+        (client[0] if client else "", scope["scheme"]),
+        trusted,
+    )
+    request.is_gone = is_gone
+    return request
+
+
+def made(
+    method: str,
+    path: bytes,
+    lines: Sequence[tuple[bytes, bytes]],
+    origin: tuple[str, str],
+    trusted: Sequence[Network],
+) -> Request:
+    """A request, out of its parts.
+
+    Args:
+        origin: address and scheme of the connection.
+    """
+    address, scheme = origin
+    headers = dict(lines)
+    if trusted and b"x-forwarded-for" in headers and is_within(address, trusted):
+        address = _forwarded(headers[b"x-forwarded-for"], address, trusted)
+        told = headers.get(b"x-forwarded-proto", b"").decode("latin-1").lower()
+        scheme = told if told in ("http", "https") else scheme
+    host = headers.get(b"host", b"")
+    return Request(
+        method, path, headers, _name_of(host), host.decode("latin-1").lower(), address, scheme, _never
+    )
+
+
+@lru_cache(maxsize=256)
+def _name_of(host: bytes) -> str:
+    """The name in a Host header, without port; empty where there is none."""
+    found = _HOST.fullmatch(host.decode("latin-1").lower())
+    return found[1].rstrip(".") if found else ""
 
 
 def _never() -> bool:
@@ -107,13 +136,16 @@ def demand_form(request: Request, scope: Scope) -> None:
         raise Refused(400, MirrorRequest("the header host is missing, or no host name"))
     if request.method not in ("GET", "HEAD"):
         raise Refused(405, MirrorMethod("mirrors are only read"), [(b"allow", b"GET, HEAD")])
+    if not has_form(request, headers):
+        text = "a request has no body, and names its host, credentials and range once"
+        raise Refused(400, MirrorRequest(text))
+
+
+def has_form(request: Request, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether a request has no body, and says only once what must not be said twice."""
     if len(headers) != len(request.headers):
         names = [name for name, _ in headers]
-        for each in _ONCE:
-            if names.count(each) > 1:
-                raise Refused(400, MirrorRequest(f"the header {each.decode()} came more than once"))
-    if (
-        b"transfer-encoding" in request.headers
-        or request.headers.get(b"content-length", b"0").strip() != b"0"
-    ):
-        raise Refused(400, MirrorRequest("a request with a body is not answered"))
+        if any(names.count(each) > 1 for each in _ONCE):
+            return False
+    told = request.headers
+    return b"transfer-encoding" not in told and told.get(b"content-length", b"0").strip() == b"0"

@@ -16,7 +16,7 @@ from stellaops.gateway.protocol import GatewayProtocol
 
 _LOG = logging.getLogger("stellaops.gateway")
 _GRACE = 10  # seconds that downloads under way get when the process is asked to end
-_KEEP_ALIVE = 60
+_SWEEP = 10  # ticks of a tenth of a second between two looks at slow clients
 
 
 class Server(uvicorn.Server):
@@ -31,6 +31,15 @@ class Server(uvicorn.Server):
         """See uvicorn."""
         await super().startup(sockets)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+
+    async def on_tick(self, counter: int) -> bool:
+        """See uvicorn: ten times a second."""
+        if counter % _SWEEP == 0:
+            now = asyncio.get_running_loop().time()
+            for each in list(self.server_state.connections):
+                if isinstance(each, GatewayProtocol):
+                    each.sweep(now)
+        return await super().on_tick(counter)
 
     def _reload(self) -> None:
         task = asyncio.get_running_loop().create_task(self._host.reload())
@@ -56,7 +65,6 @@ def serve(host: Host, listening: socket.socket) -> None:
         server_header=False,
         date_header=True,
         timeout_graceful_shutdown=_GRACE,
-        timeout_keep_alive=_KEEP_ALIVE,
         ws="none",
     )
     config.load()

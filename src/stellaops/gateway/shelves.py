@@ -8,21 +8,25 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from stellaops.adapters.files.export_trees import ExportTree, Stored, StoredFiles
+from stellaops.adapters.web.back_ends import BackEnd, Kept
 from stellaops.bundles.vex import repository
 from stellaops.bundles.vex.openvex import Author
-from stellaops.gateway.answers import Found, media_of
+from stellaops.gateway.answers import Found, describing, media_of
 from stellaops.gateway.negotiation import CODINGS
 from stellaops.gateway.routes import Kind, Wish
 
 _FIXED_SECONDS = 60.0  # for which a file under an export's id is not looked at again
 _LOOK = 1.0  # the same for files that may be renewed
+_PACKED = 1024  # bytes above which a file may be stored in a coding too
 _INTERVAL = (
     "1h"  # between two looks of a scanner at the archive: an entity tag that still holds costs nothing
 )
 _MOST_RENDERED = 256
+_MOST_HITS = 10_000
 _MOST_LOCATED = 20_000
 _INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 _MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -36,18 +40,29 @@ class Shelves:
 
     Args:
         trees: by side; one that is missing has nothing.
+        back_ends: sides that are asked elsewhere.
     """
 
-    def __init__(self, trees: Mapping[str, ExportTree], files: StoredFiles | None = None) -> None:
+    def __init__(
+        self,
+        trees: Mapping[str, ExportTree],
+        files: StoredFiles | None = None,
+        back_ends: Mapping[str, BackEnd] | None = None,
+    ) -> None:
         self.trees = trees
+        self._back_ends = back_ends or {}
         self._files = files or StoredFiles()
         # Codings in which a file is stored too.
         self._variants: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+        # Answers that were given before, with their headers; for stable names and for those under an id.
+        self._hits: OrderedDict[tuple[str, bool], Found] = OrderedDict()
         self._rendered: OrderedDict[tuple[object, ...], Stored] = OrderedDict()
         self._located: OrderedDict[str, str] = OrderedDict()
 
     def at_once(self, wish: Wish, codings: Codings) -> Found | None:
         """What is known already, of a plain file; None where the disk has to be asked."""
+        if wish.side in self._back_ends:
+            return self._kept_at_once(wish, codings)
         tree = self.trees.get(wish.side)
         if tree is None or wish.kind is not Kind.FILE:
             return None
@@ -61,10 +76,68 @@ class Shelves:
             return None
         coding = next((each for each in codings if each in variants), "")
         seconds = _LOOK if _is_renewed(wish.path) else _FIXED_SECONDS
-        stored = self._files.known(path + CODINGS.get(coding, ""), now, seconds)
+        name = path + CODINGS.get(coding, "")
+        stored = self._files.known(name, now, seconds)
         if stored is None:
             return None
-        return Found(stored, media_of(wish.path), coding, "HIT", export, self._place_of(wish, export))
+        key = name, wish.export is None
+        found = self._hits.get(key)
+        if found is None or found.stored is not stored:
+            found = Found(stored, media_of(wish.path), coding, "HIT", export, self._place_of(wish, export))
+            found = replace(found, lines=describing(found))
+            self._note(self._hits, key, found, _MOST_HITS)
+        return found
+
+    def asked(self, wish: Wish, codings: Codings, path: str, headers: Mapping[str, str]) -> Found | None:
+        """What a wish asks for, from the back end of its side.
+
+        Args:
+            path: that of the request.
+            headers: sent along, such as who asks.
+
+        Raises:
+            BackEndAway: see there.
+        """
+        back_end = self._back_ends[wish.side]
+        if wish.kind is Kind.KEY:
+            path = f"/concelier/exports/mirror/{wish.domain}/mirror-key.pub"
+        kept, cache = back_end.get((wish, ""), path, headers)
+        if kept is None:
+            return None
+        for coding in codings if wish.kind is Kind.FILE and kept.stored.size > _PACKED else ():
+            packed, _ = back_end.get((wish, coding), path + CODINGS[coding], headers)
+            if packed is not None and packed.export == kept.export:
+                return _of_back_end(packed, kept, coding, cache)
+        return _of_back_end(kept, kept, "", cache)
+
+    def has_back_end(self, side: str) -> bool:
+        """Whether a side is asked elsewhere."""
+        return side in self._back_ends
+
+    def index_asked(
+        self, wish: Wish, path: str, headers: Mapping[str, str], readable: Collection[str]
+    ) -> Found | None:
+        """Concelier's index from its back end, which leaves out what the caller may not read.
+
+        Raises:
+            BackEndAway: see there.
+        """
+        key = wish, tuple(sorted(readable))
+        kept, cache = self._back_ends[wish.side].get(key, path, headers)
+        return _of_back_end(kept, kept, "", cache) if kept is not None else None
+
+    def vex_manifest(self, wish: Wish, base: str) -> Found:
+        """The manifest of a VEX repository, at the address that clients know."""
+        url = f"{base}/vex/{wish.domain}/{repository.ARCHIVE}"
+        stored = self._render(("vex", url), lambda: repository.manifest(Author(), url, _INTERVAL))
+        return Found(stored, "application/json", "", "HIT")
+
+    def _kept_at_once(self, wish: Wish, codings: Codings) -> Found | None:
+        back_end = self._back_ends[wish.side]
+        kept = back_end.known((wish, ""))
+        if kept is None or (codings and wish.kind is Kind.FILE and kept.stored.size > _PACKED):
+            return None
+        return _of_back_end(kept, kept, "", "HIT")
 
     def find(self, wish: Wish, codings: Codings, base: str) -> Found | None:
         """What a wish asks for; may read from disk.
@@ -183,11 +256,7 @@ class Shelves:
 
     def _vex_manifest(self, tree: ExportTree, wish: Wish, export: str, base: str) -> Found | None:
         archive, _ = self._read(tree.place(export, f"vex/{wish.domain}/{repository.ARCHIVE}"), _FIXED_SECONDS)
-        if archive is None:
-            return None
-        url = f"{base}/vex/{wish.domain}/{repository.ARCHIVE}"
-        stored = self._render(("vex", url), lambda: repository.manifest(Author(), url, _INTERVAL))
-        return Found(stored, "application/json", "", "HIT")
+        return self.vex_manifest(wish, base) if archive is not None else None
 
     # The registry
 
@@ -280,6 +349,15 @@ class Shelves:
                 kept.popitem(last=False)
             except KeyError:  # another thread was quicker
                 return
+
+
+def _of_back_end(kept: Kept, described: Kept, coding: str, cache: str) -> Found:
+    """An answer of a back end as one of ours; what it is stands with its form without coding."""
+    told = described.headers
+    names = ("content-disposition", "content-location", "docker-content-digest")
+    more = [(name.encode(), told[name].encode("latin-1")) for name in names if name in told]
+    media = told.get("content-type", "application/octet-stream")
+    return Found(kept.stored, media, coding, cache, described.export, more)
 
 
 def _is_renewed(path: str) -> bool:

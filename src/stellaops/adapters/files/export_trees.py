@@ -129,6 +129,7 @@ class ExportTree:
     active: str | None = None
     _seen: tuple[float, str | None] = (float("-inf"), None)
     _alone: bool = False
+    _prefix: str = ""
 
     def active_export(self, now: float) -> str | None:
         """The export under the stable names; None where there is none (yet)."""
@@ -157,7 +158,8 @@ class ExportTree:
         """Where a file of an export lies."""
         if self._alone and export == self._seen[1]:
             return f"{self.root}/{path}"
-        return f"{self.root}/{export}/{path}"
+        self._prefix = self._prefix or str(self.root)
+        return f"{self._prefix}/{export}/{path}"
 
     def beside(self, path: str) -> str:
         """Where a file beside the exports lies."""

@@ -1,0 +1,111 @@
+"""The short way: what is known already, to whom it is known already, as the bytes of a whole answer.
+
+Most requests for a mirror ask again for what was asked for a moment ago. These are answered by the connection itself,
+without a task and without the application; whatever is out of the ordinary in a request takes the long way, which
+decides everything by the same parts.
+"""
+
+from __future__ import annotations
+
+import time
+
+from stellaops.gateway import negotiation
+from stellaops.gateway.answers import Found, describing, etag
+from stellaops.gateway.budgets import Spent
+from stellaops.gateway.doorman import Caller
+from stellaops.gateway.host import Host
+from stellaops.gateway.plans import Plan, Plans
+from stellaops.gateway.requests import Request, has_form
+from stellaops.gateway.routes import Budget
+
+_MOST_BLOCKS = 8192
+_OK = b"HTTP/1.1 200 OK\r\n"
+_NOT_MODIFIED = b"HTTP/1.1 304 Not Modified\r\n"
+
+
+class Shortcut:
+    """Answers requests, or leaves them to the application without having done anything."""
+
+    def __init__(self, host: Host, plans: Plans) -> None:
+        self._host, self._plans = host, plans
+        # The lines of a header; for which representation and plan they are stands with them.
+        self._blocks: dict[tuple[int, int], tuple[Found, Plan, bytes]] = {}
+
+    def answer(self, request: Request, date: bytes) -> bytes | None:
+        """A whole answer; None for the long way.
+
+        Args:
+            date: the line of the header that tells the time.
+        """
+        began = time.perf_counter()
+        asked, plan = request.headers, self._plans.known(request)
+        if plan is None or plan.domain is None or plan.refused is not None or b"range" in asked:
+            return None
+        caller = self._caller(request, plan)
+        if caller is None:
+            return None
+        codings = negotiation.accepted(asked.get(b"accept-encoding", b""))
+        found = self._host.shelves.at_once(plan.wish, codings)
+        if found is None or found.stored.body is None:
+            return None
+        spent = self._spent(plan, caller)
+        if spent is not None and not spent.allowed:
+            return None
+        data = self._assembled(request, plan, found, spent, date)
+        request.domain, request.kind, request.caller = plan.domain, plan.wish.budget.value, caller.name
+        request.cache = found.cache
+        self._host.note(request, time.perf_counter() - began)
+        return data
+
+    def _caller(self, request: Request, plan: Plan) -> Caller | None:
+        if not plan.closed:
+            return Caller(f"@{request.address}", is_known=False)
+        header = request.headers.get(b"authorization")
+        if header is None or plan.domain is None:
+            return None
+        answer = self._host.doorman.known(plan.domain, plan.wish.side, header)
+        return answer if isinstance(answer, Caller) else None
+
+    def _spent(self, plan: Plan, caller: Caller) -> Spent | None:
+        """What the budget says; one that says no, or nothing, leaves it to the long way, which counts by itself."""
+        if not plan.limit or plan.wish.budget is Budget.FREE:
+            return None
+        spent = self._host.budgets.at_once(f"{plan.budget}/{caller.name}", plan.limit)
+        return spent or Spent(False, plan.limit, 0, 0)
+
+    def _assembled(
+        self, request: Request, plan: Plan, found: Found, spent: Spent | None, date: bytes
+    ) -> bytes:
+        body = found.stored.body or b""
+        known = request.headers.get(b"if-none-match")
+        parts = [_OK, date, self._block(plan, found)]
+        if spent is not None:
+            told = spent.limit, spent.remaining, spent.reset
+            parts.append(b"ratelimit-limit: %d\r\nratelimit-remaining: %d\r\nratelimit-reset: %d\r\n" % told)
+        if known is not None and negotiation.matches(etag(found.stored), known):
+            request.status, parts[0] = 304, _NOT_MODIFIED
+            parts.append(b"\r\n")
+            return b"".join(parts)
+        request.status = 200
+        parts.append(b"content-length: %d\r\n\r\n" % len(body))
+        if request.method != "HEAD":
+            request.bytes = len(body)
+            parts.append(body)
+        return b"".join(parts)
+
+    def _block(self, plan: Plan, found: Found) -> bytes:
+        key = id(found), id(plan)
+        known = self._blocks.get(key)
+        if known is not None and known[0] is found and known[1] is plan:
+            return known[2]
+        lines = [*describing(found), *plan.headers, (b"x-cache-status", found.cache.encode())]
+        block = b"".join(b"%s: %s\r\n" % line for line in lines)
+        if len(self._blocks) >= _MOST_BLOCKS:
+            self._blocks.clear()
+        self._blocks[key] = found, plan, block
+        return block
+
+
+def is_plain(request: Request, headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether a request is one that may take the short way."""
+    return request.method in ("GET", "HEAD") and has_form(request, headers)
