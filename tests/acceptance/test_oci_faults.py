@@ -233,6 +233,7 @@ def test_a_date_to_wait_for_is_held_against_the_registrys_own_clock(
     assert failed.value.retry_after == 60
 
 
+@pytest.mark.slow
 def test_a_registry_that_never_answers_holds_nobody_up(
     place: OciPlace, faulty: Faulty, tmp_path: Path
 ) -> None:

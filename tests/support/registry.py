@@ -144,7 +144,7 @@ def serving(
     registry = Registry(host, directory, directory / "storage")
     http: dict[str, Any] = {"addr": host, "secret": secrets.token_hex(16)}
     if tls:
-        registry.ca_file = _certificate(directory)
+        registry.ca_file = certificate(directory)
         http["tls"] = {"certificate": str(registry.ca_file), "key": str(directory / "tls.key")}
     config: dict[str, Any] = {
         "version": 0.1,
@@ -165,7 +165,8 @@ def serving(
         registry.kill()
 
 
-def _certificate(directory: Path) -> Path:
+def certificate(directory: Path) -> Path:
+    """A certificate for 127.0.0.1 that signs itself, with its key in `tls.key` beside it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.now(UTC)

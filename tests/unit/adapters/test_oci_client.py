@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import socket
 import tempfile
 import threading
 import time
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -220,3 +222,27 @@ def test_the_policy_has_its_say_on_every_address() -> None:
     for url in ("http://registry.example.org/v2/", "https://127.0.0.1/v2/", "https://169.254.169.254/v2/"):
         with pytest.raises(NotPermitted), closed.send("GET", url, {}):
             pytest.fail("there was an answer")
+
+
+def test_a_registry_is_reached_through_the_proxy_of_the_settings() -> None:
+    came: list[str] = []
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            came.append(f"{self.path} {self.rfile.read(int(self.headers['content-length'])).decode()}")
+            self.send_response(201)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *words: object) -> None:
+            del words
+
+    policy = EgressPolicy(plain_hosts=frozenset({"registry.example.org"}))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        web = WebSettings(policy, proxy=f"http://127.0.0.1:{server.server_address[1]}")
+        url = "http://registry.example.org/v2/a/manifests/latest"
+        with Transport(web).send("PUT", url, {"content-length": "5"}, io.BytesIO(b"hello")) as answer:
+            assert answer.status == 201
+        server.shutdown()
+    assert came == [f"{url} hello"]

@@ -115,14 +115,14 @@ class OciTarget:
             contents.append(_in_memory(manifests.EMPTY, manifests.TRIVY_CONFIG))
         sent = _send(registry, contents, told)
         whole = manifests.of_bundle(identity, layers, None if main is None else main.descriptor())
-        self._put(registry, main, whole, delivery.archive)
+        self._put(registry, main, whole, delivery)
         return Delivered(registry.repository.at((main or whole).digest), sent)
 
     def _put(
-        self, registry: RegistryClient, main: Manifest | None, whole: Manifest, archive: Archive
+        self, registry: RegistryClient, main: Manifest | None, whole: Manifest, delivery: Delivery
     ) -> None:
         """Send the manifests, sign them, and let the names of the content name them."""
-        signer = self._context.keys.signer(self._context.tenant)
+        signer, archive = self._context.keys.signer(self._context.tenant, delivery.key), delivery.archive
         if main is not None:
             _put_once(registry, main)
             signing.refer(registry, whole, main.digest)
