@@ -7,7 +7,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -74,8 +74,14 @@ from stellaops.adapters.web.client import WebClient, WebSettings
 from stellaops.adapters.web.download import FileSpools, Network
 from stellaops.authority.check_tokens import Access
 from stellaops.authority.issue_tokens import Issuer
+from stellaops.authority.keys import KeyKnown
 from stellaops.authority.login_limits import LoginLimits
-from stellaops.authority.manage_keys import active_signer, named_signer, trusted_keys
+from stellaops.authority.manage_keys import (
+    active_signer,
+    create_key_of_service,
+    named_signer,
+    trusted_keys,
+)
 from stellaops.authority.tokens import TokenSettings
 from stellaops.core.egress import EgressPolicy, networks
 from stellaops.core.errors import MissingPrerequisite
@@ -465,7 +471,17 @@ class Local:
     @cached_property
     def tenant_keys(self) -> TenantKeys:
         """Keys as exports use them."""
-        return TenantKeys(self.keys)
+        return TenantKeys(self.keys, self._first_key)
+
+    def _first_key(self, tenant: str) -> None:
+        """Give a tenant its first key, in the key service that the settings name for it."""
+        uri = self.settings.get("keyServices.firstKey")
+        if uri is None:
+            self.keys.create(tenant, now())
+            return
+        with suppress(KeyKnown):  # another run was first
+            named = uri.replace("{tenant}", tenant)
+            create_key_of_service(self.keys, self.key_services, tenant, named, now=now())
 
     @cached_property
     def scanner(self) -> StockTrivy:
@@ -611,14 +627,15 @@ def server_extra() -> Iterator[None]:
 class TenantKeys:
     """`exports.ports.Keys` on a key store."""
 
-    def __init__(self, store: FileKeyStore) -> None:
-        self._store = store
+    def __init__(self, store: FileKeyStore, first: Callable[[str], object] | None = None) -> None:
+        self._store, self._first = store, first or (lambda tenant: store.create(tenant, now()))
 
     def signer(self, tenant: str, key: str | None = None) -> Signer:
         """See the port."""
         if key is not None:
             return named_signer(self._store, self._store, tenant, key)
-        return active_signer(self._store, self._store, tenant, now=now())
+        store = self._store
+        return active_signer(store, store, tenant, now=now(), first=lambda: self._first(tenant))
 
     def trusted(self, tenant: str) -> tuple[tuple[bytes, ...], frozenset[str]]:
         """See the port."""

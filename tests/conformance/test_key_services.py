@@ -14,6 +14,7 @@ import pytest
 
 from stellaops.bundles import layout
 from stellaops.bundles.encryption import age
+from stellaops.exports import deliver
 from stellaops.kit import command_line
 from stellaops.signing import ecdsa_p256, key_files
 from stellaops.signing.key_files import KeyForm
@@ -63,11 +64,8 @@ class Installation:
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     place = tmp_path_factory.mktemp("key-services")
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        openbao.serving(place / "bao") as bao,
-        softhsm.token(place / "hsm") as hsm,
-    ):
+    hsm = softhsm.token()
+    with pytest.MonkeyPatch.context() as patch, openbao.serving(place / "bao") as bao:
         quick = {"STELLA_KEY_SERVICES_ATTEMPTS": "1"}
         for name, value in {**bao.settings, **hsm.settings, **quick}.items():
             patch.setenv(name, value)
@@ -187,6 +185,18 @@ def test_a_rotation_keeps_old_bundles_verifiable_and_signs_kept_ones_again(
     assert ours.stella.ask("export", "verify", str(out)).code == 6
 
 
+def test_a_tenants_first_key_is_the_one_that_the_settings_name(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STELLA_KEY_SERVICES_FIRST_KEY", "hashivault://first-{tenant}")
+    ours = installation.of_tenant("newcomer")
+    ours.stella.refused(10, "ERR_EXPORT_SIGNING", "export", "run", "submit", "--profile", "json:raw")
+    assert ours.stella(*KEY, "list") == []  # no key in a file takes its place
+    uri = ours.uri("hashivault", "first-newcomer")
+    ours.stella.submit("json:raw")
+    assert [(each["uri"], each["state"]) for each in ours.stella(*KEY, "list")] == [(uri, "active")]
+
+
 def test_the_published_list_tells_the_time_of_each_key(installation: Installation) -> None:
     ours = installation.of_tenant("listing")
     first = ours.stella(*KEY, "create")
@@ -208,8 +218,17 @@ def test_the_published_list_tells_the_time_of_each_key(installation: Installatio
     assert ours.stella.ask(*KEY, "export-public", "--all").out == active["publicKey"]
 
 
-def test_a_profile_names_the_key_that_signs_its_exports(installation: Installation) -> None:
-    ours = installation.of_tenant("naming")
+def test_a_profile_names_the_key_that_signs_its_exports(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, told = installation.of_tenant("naming"), list[str | None]()
+    bring = deliver.bring
+
+    def listening(*given: Any, key: str | None, **more: Any) -> Any:
+        told.append(key)
+        return bring(*given, key=key, **more)
+
+    monkeypatch.setattr(deliver, "bring", listening)
     active = ours.stella(*KEY, "create")["keyId"]
     uri = ours.uri("hashivault", "naming")
     other = ours.stella(*KEY, "create", "--uri", uri, "--no-activate")["keyId"]
@@ -217,6 +236,9 @@ def test_a_profile_names_the_key_that_signs_its_exports(installation: Installati
         ours.profile(name, signing={} if key is None else {"keyRef": key})
         run = ours.stella.submit(name)
         assert used in ours.stella("export", "verify", run["runId"])["checks"][0]["detail"]
+        ours.stella("export", "distribute", run["runId"])
+        assert told == [key, key]  # what targets make of a bundle is signed by the same key
+        told.clear()
     installation.bao.rotate("naming")
     newer = ours.stella(*KEY, "create", "--uri", uri, "--no-activate")["keyId"]
     assert all(each["problem"] is None for each in ours.stella(*KEY, "resign"))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,24 @@ from stellaops.signing.interface import (
     KeyServiceMissing,
     KeyServiceRefused,
     KeyServiceWrong,
+    PinRefused,
 )
 from stellaops.signing.key_files import KeyForm
 from stellaops.signing.key_services import Patience
 from stellaops.signing.key_uri import KeyUriRefused
-from tests.support import openbao, softhsm
+from tests.support import faulty_server, openbao, softhsm
+from tests.support.faulty_server import (
+    Answer,
+    CutAnswer,
+    Fault,
+    FlipAnswer,
+    FlipRequest,
+    Lost,
+    Silent,
+    Slow,
+    always,
+    first,
+)
 from tests.support.openbao import OpenBao
 from tests.support.softhsm import SoftHsm
 
@@ -55,9 +70,8 @@ def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
 
 
 @pytest.fixture(scope="module")
-def hsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftHsm]:
-    with softhsm.token(tmp_path_factory.mktemp("hsm")) as token:
-        yield token
+def hsm() -> SoftHsm:
+    return softhsm.token()
 
 
 @pytest.fixture(scope="module")
@@ -276,6 +290,55 @@ class TestVault:
             found.public_key(TENANT, uri)
         assert found.public_key(TENANT, uri).key_id
 
+    @pytest.mark.parametrize(
+        ("fault", "pauses"),
+        [
+            (Answer(429, {"Retry-After": "7"}), [7.0]),
+            (Answer(500), [0.5]),
+            (Answer(307, {"Location": "https://vault-2.example.org/"}), [0.5]),
+            (Lost(), [0.5]),
+            (CutAnswer(10), [0.5]),
+            (Slow(pause=0.3), [0.5]),
+            (Silent(), [0.5]),
+        ],
+        ids=lambda value: type(value).__name__ + str(getattr(value, "status", "")),
+    )
+    def test_what_passes_is_waited_for_and_what_stays_is_told(
+        self, bao: OpenBao, tmp_path: Path, fault: Fault, pauses: list[float]
+    ) -> None:
+        uri, waited = bao.make("faulty"), list[float]()
+        with faulty_server.before(bao.address) as faulty:
+            found = services(
+                tmp_path,
+                bao.settings,
+                STELLA_HASHIVAULT_ADDRESS=faulty.url,
+                STELLA_KEY_SERVICES_TIMEOUT_SECONDS="1",
+            )
+            public = found.public_key(TENANT, uri)
+            patient = KeyServices(found.context, patience(waited.append, attempts=2))
+            faulty.misbehave = first(1, fault, lambda seen: "/sign/" in seen.path)
+            public.verify(patient.signer(TENANT, uri, public).sign(b"x"), hashlib.sha256(b"x").digest())
+            assert waited == pauses
+            faulty.misbehave = always(fault, lambda seen: "/sign/" in seen.path)
+            began = time.monotonic()
+            with pytest.raises(KeyServiceDown, match="asked 2 times"):
+                patient.signer(TENANT, uri, public).sign(b"x")
+            assert time.monotonic() - began < 10
+
+    def test_a_bit_that_flips_on_the_way_gives_no_signature(self, bao: OpenBao, tmp_path: Path) -> None:
+        uri = bao.make("flips")
+        with faulty_server.before(bao.address) as faulty:
+            found = services(tmp_path, bao.settings, STELLA_HASHIVAULT_ADDRESS=faulty.url)
+            public = found.public_key(TENANT, uri)
+            flips = list[Fault]([FlipRequest(15), FlipRequest(30)])
+            flips += [FlipAnswer(at) for at in range(120, 300, 9)]
+            for fault in flips:
+                faulty.misbehave = always(fault, lambda seen: "/sign/" in seen.path)
+                with suppress(KeyServiceWrong, KeyServiceDown, KeyServiceRefused):
+                    made = found.signer(TENANT, uri, public).sign(b"x")
+                    public.verify(made, hashlib.sha256(b"x").digest())  # it was another part of the answer
+            assert faulty.met >= 22
+
     def test_one_that_is_gone_is_told_without_its_address(self, bao: OpenBao, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             address = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -292,6 +355,14 @@ class TestVault:
         ):
             with pytest.raises(error):
                 services(tmp_path, bao.settings, **{variable: value}).public_key(TENANT, "hashivault://x")
+
+    def test_its_certificate_is_checked(self, bao: OpenBao, tmp_path: Path) -> None:
+        uri, told = bao.make("protected"), {"STELLA_HASHIVAULT_ADDRESS": bao.tls_address}
+        with pytest.raises(KeyServiceRefused, match="certificate is not trusted"):
+            services(tmp_path, bao.settings, **told).public_key(TENANT, uri)
+        found = services(tmp_path, bao.settings, **told, STELLA_HASHIVAULT_CA_FILE=str(bao.ca_file))
+        public = found.public_key(TENANT, uri)
+        public.verify(found.signer(TENANT, uri, public).sign(b"x"), hashlib.sha256(b"x").digest())
 
     def test_engines_can_be_a_tenants_own(self, bao: OpenBao, tmp_path: Path) -> None:
         bao.ask("POST", "sys/mounts/of-acme", {"type": "transit"})
@@ -316,7 +387,7 @@ class TestModules:
         found = services(tmp_path, hsm.settings, STELLA_PKCS11_PIN_FILE=str(wrong))
         attempts = list[float]()
         patient = KeyServices(found.context, patience(attempts.append, attempts=5))
-        with pytest.raises(KeyServiceRefused, match="PinIncorrect") as refused:
+        with pytest.raises(PinRefused, match="PinIncorrect") as refused:
             patient.public_key(TENANT, uri)
         assert attempts == []
         assert "000000" not in str(refused.value)

@@ -12,13 +12,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from tests.support import tools
+from tests.support.registry import certificate
 
 _PATIENCE = 60
 
@@ -30,6 +31,8 @@ class OpenBao:
     place: Path
     address: str
     process: subprocess.Popen[bytes]
+    tls_address: str
+    ca_file: Path
     root: str = field(repr=False, default="")
     unseal_key: str = field(repr=False, default="")
 
@@ -109,18 +112,25 @@ def serving(place: Path) -> Iterator[OpenBao]:
     """OpenBao with its storage in memory, which a seal does not empty; stopped by its process id."""
     program = _program()
     place.mkdir(parents=True, exist_ok=True)
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
-        port, cluster = one.getsockname()[1], two.getsockname()[1]
+    with ExitStack() as reserved:
+        port, cluster, secure, other = (
+            reserved.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(4)
+        )
+    ca = certificate(place)
     listener = f'address = "127.0.0.1:{port}" cluster_address = "127.0.0.1:{cluster}" tls_disable = true'
+    protected = (
+        f'address = "127.0.0.1:{secure}" cluster_address = "127.0.0.1:{other}" '
+        f'tls_cert_file = "{ca}" tls_key_file = "{place}/tls.key"'
+    )
     (place / "bao.hcl").write_text(
-        f'storage "inmem" {{}}\nlistener "tcp" {{ {listener} }}\napi_addr = "http://127.0.0.1:{port}"\n'
+        f'storage "inmem" {{}}\nlistener "tcp" {{ {listener} }}\nlistener "tcp" {{ {protected} }}\napi_addr = "http://127.0.0.1:{port}"\n'
     )
     log = (place / "bao.log").open("wb")
     command = [str(program), "server", f"-config={place}/bao.hcl"]
     environment = {"HOME": str(place), "PATH": ""}
     with subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=place) as process:
         try:
-            bao = OpenBao(place, f"http://127.0.0.1:{port}", process)
+            bao = OpenBao(place, f"http://127.0.0.1:{port}", process, f"https://127.0.0.1:{secure}", ca)
             _start(bao, process)
             yield bao
         finally:

@@ -1,13 +1,15 @@
-"""SoftHSM, a PKCS#11 module in software, with a token of its own for the test."""
+"""SoftHSM, a PKCS#11 module in software, with a token of its own for the tests of a process."""
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import functools
 import os
 import secrets
+import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -70,39 +72,34 @@ class SoftHsm:
         return f"pkcs11:token={TOKEN};object={label}"
 
 
-@contextmanager
-def token(place: Path) -> Iterator[SoftHsm]:
-    """A new token; the module reads its place from the environment of this process for as long."""
+@functools.cache
+def token() -> SoftHsm:
+    """The token of this process, with a PIN of its own: the module reads where its tokens lie only once."""
     program = tools.require("softhsm2-util")
     module = next(iter(sorted(_tree(program).glob("usr/lib/**/libsofthsm2.so"))), None)
     if module is None:
         tools.missing("libsofthsm2.so is not beside softhsm2-util")
-    (place / "tokens").mkdir(parents=True)
+    place = Path(tempfile.mkdtemp(prefix="softhsm-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    (place / "tokens").mkdir()
     (place / "softhsm2.conf").write_text(f"directories.tokendir = {place}/tokens\nlog.level = ERROR\n")
     hsm = SoftHsm(place, program, module.resolve())
     hsm.pin_file.write_text(f"{hsm.pin}\n")
     hsm.pin_file.chmod(0o600)
-    before = os.environ.get("SOFTHSM2_CONF")
     os.environ["SOFTHSM2_CONF"] = hsm.settings["SOFTHSM2_CONF"]
-    try:
-        command = [
-            str(program),
-            "--init-token",
-            "--free",
-            "--label",
-            TOKEN,
-            "--pin",
-            hsm.pin,
-            "--so-pin",
-            "12345678",
-        ]
-        subprocess.run(command, check=True, capture_output=True)
-        yield hsm
-    finally:
-        if before is None:
-            del os.environ["SOFTHSM2_CONF"]
-        else:
-            os.environ["SOFTHSM2_CONF"] = before
+    command = [
+        str(program),
+        "--init-token",
+        "--free",
+        "--label",
+        TOKEN,
+        "--pin",
+        hsm.pin,
+        "--so-pin",
+        "12345678",
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    return hsm
 
 
 def _tree(program: Path) -> Path:

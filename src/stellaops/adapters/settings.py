@@ -49,6 +49,10 @@ _FIELDS = {
         "STELLA_KEY_SERVICES_ALLOW",
         "keys of key services that tenants may use, as `hashivault://{tenant}`; a list; `*` stands for a part",
     ),
+    "keyServices.firstKey": (
+        "STELLA_KEY_SERVICES_FIRST_KEY",
+        "URI of the key that a tenant without one gets, as `hashivault://{tenant}`; else one is made in a file",
+    ),
     "keyServices.attempts": ("STELLA_KEY_SERVICES_ATTEMPTS", "how often a key service that fails is asked"),
     "keyServices.timeoutSeconds": (
         "STELLA_KEY_SERVICES_TIMEOUT_SECONDS",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -241,15 +241,28 @@ def revoke_key(store: KeyStore, tenant: str, key_id: str, *, now: datetime, reas
     return _record(store, tenant, key_id)
 
 
-def active_signer(store: KeyStore, signers: SignerSource, tenant: str, *, now: datetime) -> Signer:
+def active_signer(
+    store: KeyStore,
+    signers: SignerSource,
+    tenant: str,
+    *,
+    now: datetime,
+    first: Callable[[], object] | None = None,
+) -> Signer:
     """The signer of a tenant's active key; a tenant that never had a key gets its first one.
+
+    Args:
+        first: makes that; one in the store where None.
 
     Raises:
         KeyNotFound: the tenant has keys, but none of them signs: a new one must be made on purpose.
         KeyUnavailable: the key cannot be used.
     """
     if not store.records(tenant) and not store.damaged(tenant):
-        store.create(tenant, now)
+        if first is None:
+            store.create(tenant, now)
+        else:
+            first()
     return signers.signer(tenant, active_key(store, tenant).key_id)
 
 

@@ -80,7 +80,7 @@ class RunState(Conflict):
 
 
 class RunQuotaExceeded(QuotaExceeded):
-    """The tenant may submit no run at the moment: its queue is full, its submissions are closed, or its storage is used up.
+    """The tenant may submit no run at the moment: its queue is full, submissions closed, or its storage used up.
 
     Args:
         limit: how many runs may wait; of storage, how many bytes may be kept.
@@ -192,13 +192,6 @@ class RunKept(Conflict):
     hint = "Take the pin away with `stella export run unpin`, where that is right."
 
 
-class InvalidRetention(InvalidInput):
-    """How long bundles are kept is not well said."""
-
-    code = "ERR_EXPORT_INVALID_RETENTION"
-    hint = "Write `mode: days` or `mode: count`, and a whole number above zero as `value`."
-
-
 class ArtefactMissing(NotFound):
     """A bundle has no file of this path."""
 
@@ -235,10 +228,18 @@ class SmokeUnavailable(MissingPrerequisite):
 
 
 class SigningFailed(DependencyFailed):
-    """The tenant's key could not sign; nothing is published unsigned."""
+    """The tenant's key could not sign; nothing is published unsigned.
+
+    Args:
+        again: whether it may be tried again without anybody's doing; not with a PIN that was refused.
+    """
 
     code = "ERR_EXPORT_SIGNING"
-    hint = "Check the key with `stella authority key list`, then submit the run again."
+    hint = "Check the key with `stella authority key test`, then run `stella export run replay`."
+
+    def __init__(self, what: str, *, hint: str | None = None, again: bool = True) -> None:
+        super().__init__(what, hint=hint)
+        self.again = again
 
 
 class SnapshotUnknown(InvalidInput):

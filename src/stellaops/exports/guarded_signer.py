@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from stellaops.core.errors import StellaError
 from stellaops.exports.errors import SigningFailed
 from stellaops.exports.ports import Keys, Wrapping
-from stellaops.signing.interface import Signer
+from stellaops.signing.interface import PinRefused, Signer
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,4 +79,5 @@ def as_signing_failure(what: str) -> Iterator[None]:
     except SigningFailed:
         raise
     except StellaError as error:
-        raise SigningFailed(f"{what}: {error.what}", hint=error.advice) from error
+        again = not isinstance(error, PinRefused)
+        raise SigningFailed(f"{what}: {error.what}", hint=error.advice, again=again) from error

@@ -37,6 +37,7 @@ class Delivery:
         sequence: of the snapshot; the larger is the newer.
         files: every file below `root`, by path.
         options: what the profile says to this target, checked by `Target.check`.
+        key: which of the tenant's keys signs what the target makes of the bundle; the active one where None.
     """
 
     tenant: str
@@ -48,6 +49,7 @@ class Delivery:
     root: Path
     files: tuple[DeliveredFile, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
+    key: str | None = None
 
     @property
     def bytes(self) -> int:

@@ -53,6 +53,13 @@ class KeyServiceRefused(MissingPrerequisite):
     hint = "Set right what the message names in the key service: the key, its kind, or what the credentials may do."
 
 
+class PinRefused(KeyServiceRefused):
+    """A token did not take the PIN. Nothing tries it again by itself, since tokens lock after a few."""
+
+    code = "ERR_KEY_SERVICE_PIN"
+    hint = "Put the token's PIN into the file of the setting pkcs11.pinFile, then run `stella export run replay`."
+
+
 class KeyServiceWrong(DependencyFailed):
     """A key service gave a signature that its own public key does not verify; it is not used."""
 

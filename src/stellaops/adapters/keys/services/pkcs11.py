@@ -18,7 +18,13 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from stellaops.adapters.keys.services.context import ServiceContext
 from stellaops.signing import ecdsa_p256
 from stellaops.signing.ecdsa_p256 import PublicKey, UnusableKey
-from stellaops.signing.interface import KeyService, KeyServiceDown, KeyServiceMissing, KeyServiceRefused
+from stellaops.signing.interface import (
+    KeyService,
+    KeyServiceDown,
+    KeyServiceMissing,
+    KeyServiceRefused,
+    PinRefused,
+)
 from stellaops.signing.key_services import matching
 from stellaops.signing.key_uri import KeyUri
 
@@ -199,6 +205,10 @@ def _failure(uri: KeyUri, error: Exception) -> KeyServiceDown | KeyServiceRefuse
         told.FunctionFailed, told.FunctionCancelled,
     )  # fmt: skip
     what = f"{uri}: {_told(error)}"
+    if isinstance(
+        error, told.PinIncorrect | told.PinLocked | told.PinExpired | told.PinLenRange | told.PinInvalid
+    ):
+        return PinRefused(what)
     return KeyServiceDown(what) if isinstance(error, lost) else KeyServiceRefused(what)
 
 

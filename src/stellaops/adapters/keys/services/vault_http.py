@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,7 @@ class VaultConnection:
         self.context.web.policy.admit(url, (target_of(url).host,))
         response = self._send(uri, method, url, body)
         try:
-            answer = _decoded(response.read(_LARGEST, decode_content=True))
+            answer = _decoded(_body(response, time.monotonic() + self.context.seconds))
         except (HTTPError, OSError) as error:
             raise KeyServiceDown(f"{uri}: the vault's answer was cut off") from error
         finally:
@@ -105,6 +106,20 @@ def _tls(web: WebSettings, ca_file: str | None) -> ssl.SSLContext:
     return tls_context(Path(ca_file) if ca_file else web.ca_file)
 
 
+def _body(response: BaseHTTPResponse, until: float) -> bytes:
+    """The body; each piece may be late by itself, but not all of them together.
+
+    Raises:
+        TimeoutError: it was not whole in time.
+    """
+    data = bytearray()
+    while len(data) < _LARGEST and (piece := response.read1(_LARGEST, decode_content=True)):
+        data += piece
+        if time.monotonic() > until:
+            raise TimeoutError
+    return bytes(data)
+
+
 def _reason(error: BaseException) -> str:
     match error:
         case NameResolutionError():
@@ -132,8 +147,11 @@ def _failure(
     said = "".join(each for each in said if each.isprintable())[:300] or (
         "there is no such key, or no transit engine" if response.status == 404 else "no reason was given"
     )
+    if 300 <= response.status < 400:
+        # The token is for the host of the settings, and for no other.
+        said = "this node sends requests to another one; have standbys forward them, or name the active node"
     what = f"{uri}: the vault answers {response.status}: {said}"
-    if response.status >= 500 or response.status in _TRY_AGAIN:
+    if response.status >= 500 or response.status in _TRY_AGAIN or response.status < 400:
         wanted = response.headers.get("retry-after", "")
         return KeyServiceDown(what, retry_after=float(wanted) if wanted.isdecimal() else None)
     return KeyServiceRefused(what)
