@@ -115,6 +115,7 @@ def test_a_pass_that_dies_anywhere_is_finished_by_the_next(filled: Store) -> Non
         with dying(filled.engine, after=2 * deaths + 1) as died, suppress(Died):
             SqlEvidenceFloor(filled.engine).raise_to(13, LATER)
         assert told(filled, 13) == before
+        assert sound(filled)
         if not died:
             break
         deaths += 1

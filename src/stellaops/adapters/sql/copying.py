@@ -31,6 +31,7 @@ from sqlalchemy import (
 from stellaops.adapters.sql import migrations, schema
 from stellaops.adapters.sql.engine import dialect_of, reading, settle, where, writing
 from stellaops.adapters.sql.migrations.unfinished import ORIGIN, unfinished_copy
+from stellaops.adapters.sql.pruning import floor_of, shut_out
 from stellaops.core.errors import DependencyFailed, InvalidInput
 
 _PAGE_BYTES = 8 << 20
@@ -234,6 +235,8 @@ def _complete(target: Engine, store: migrations.Store) -> None:
         dialect.align_ids(connection, _tables(store))
         oldest = select(func.max(store.steps_table.c.oldest))
         dialect.note_oldest(connection, connection.execute(oldest).scalar_one())
+        if store is migrations.EVIDENCE and floor_of(connection):
+            shut_out(connection)
         migrations.finish(connection, store)
         unfinished_copy.drop(connection)
 

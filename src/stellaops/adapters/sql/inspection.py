@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, func, select
 from stellaops.adapters.sql import schema
 from stellaops.adapters.sql.engine import dialect_of, reading
 from stellaops.adapters.sql.pruning import floor_of
+from stellaops.adapters.sql.retention_schema import evidence_removal
 from stellaops.ingest.doctor import Orphans, StoredContent
 
 _PAGE = 500
@@ -109,10 +110,15 @@ def _without(table: Any, column: Any) -> Any:
 
 
 def _documents_of_nothing() -> Any:
-    """Not those that an import has staged, or will let go when it ends."""
+    """Not those that an import has staged, or will let go when it ends, nor those that retention is removing."""
     used = select(revision.c.id).where(revision.c.id == document.c.id).correlate(document)
     busy = select(schema.job.c.id).where(schema.job.c.state != "done")
-    return select(func.count()).select_from(document).where(~used.exists(), ~busy.exists())
+    going = select(evidence_removal.c.revision).where(evidence_removal.c.revision == document.c.id)
+    return (
+        select(func.count())
+        .select_from(document)
+        .where(~used.exists(), ~busy.exists(), ~going.correlate(document).exists())
+    )
 
 
 def _of_nothing(table: Any) -> Any:

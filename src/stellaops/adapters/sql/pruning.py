@@ -108,7 +108,7 @@ class SqlEvidenceFloor:
             values = {"floor": floor, "raised_at": microseconds(now)}
             if not connection.execute(update(evidence_floor).values(values)).rowcount:
                 connection.execute(insert(evidence_floor).values(id=1, **values))
-                _shut_out(connection)
+                shut_out(connection)
             # The newest mark below the floor says nothing any more.
             connection.execute(delete(evidence_mark).where(evidence_mark.c.seq < floor))
             return was, floor
@@ -185,7 +185,7 @@ def floor_of(connection: Connection) -> int:
     return int(connection.execute(select(evidence_floor.c.floor)).scalar() or 0)
 
 
-def _shut_out(connection: Connection) -> None:
+def shut_out(connection: Connection) -> None:
     """Let releases that know no floor refuse the store from here on."""
     steps = schema.schema_step
     connection.execute(update(steps).where(steps.c.number == REQUIRES).values(oldest=REQUIRES))
