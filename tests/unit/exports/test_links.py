@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stellaops.adapters.keys.link_keys import FileLinkKeys
+from stellaops.adapters.objects.directory import DirectoryArtefacts
 from stellaops.authority.keys import KeyUnavailable
 from stellaops.exports.links import (
     LONGEST,
@@ -23,6 +24,8 @@ from stellaops.exports.links import (
     checked,
     demand_life,
 )
+from stellaops.exports.make_links import LinkTools, PublicUrlMissing, make_links
+from stellaops.exports.run import Archive, Artifact, Run, RunStatus
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 KEY = LinkKey("1772366400-00000000", b"k" * 32)
@@ -95,6 +98,57 @@ def test_lives_have_bounds() -> None:
     for life in (timedelta(), timedelta(seconds=9), LONGEST + timedelta(seconds=1), -LONGEST):
         with pytest.raises(BadLinkLife):
             demand_life(life)
+
+
+# ---- links of a run
+
+
+class Bucket(DirectoryArtefacts):
+    """A store that gives links of its own."""
+
+    def link(self, archive: Archive, path: str, seconds: int) -> str:
+        return f"https://bucket.example.org/{archive.export_id}/{path}?for={seconds}"
+
+
+def published(store: DirectoryArtefacts, directory: Path) -> Run:
+    """A run with a bundle of two files."""
+    root = directory / "grown"
+    for name in ("export.json", "signatures/export.sig"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+    store.put(Archive("e", "a"), root)
+    artifact = Artifact("export.json", "export.json", "sha256:00", 11)
+    return Run("run-1", "acme", "raw", "r1", "json:raw", {}, RunStatus.SUCCEEDED, NOON, export_id="e", archive_id="a",
+               artifacts=(artifact,))  # fmt: skip
+
+
+def tools(store: DirectoryArtefacts, directory: Path, server: str | None) -> LinkTools:
+    return LinkTools(store, FileLinkKeys(directory / "links"), server, lambda: NOON)
+
+
+def test_a_store_of_objects_gives_its_own_links_and_needs_no_address_of_the_api(tmp_path: Path) -> None:
+    store = Bucket(tmp_path / "kept")
+    made = make_links(published(store, tmp_path), None, timedelta(hours=2), tools(store, tmp_path, None))
+    assert [(each.path, each.sha256, each.url) for each in made.links] == [
+        ("export.json", "sha256:00", "https://bucket.example.org/e/export.json?for=7200"),
+        ("signatures/export.sig", None, "https://bucket.example.org/e/signatures/export.sig?for=7200"),
+    ]
+    assert made.expires_at == NOON + timedelta(hours=2)
+    assert not (tmp_path / "links").exists()
+
+
+def test_a_directory_gives_links_to_the_api_that_open_what_they_say(tmp_path: Path) -> None:
+    store = DirectoryArtefacts(tmp_path / "kept")
+    run = published(store, tmp_path)
+    given = tools(store, tmp_path, "https://stella.example.org/")
+    (link,) = make_links(run, "export.json", timedelta(hours=2), given).links
+    assert link.url.startswith("https://stella.example.org/api/export/runs/run-1/artifacts/export.json?")
+    told_run, path, query = parts(link.url)
+    found = checked(query, told_run, path, given.keys.get, NOON)
+    assert found == Claim("acme", "run-1", "export.json", NOON + timedelta(hours=2))
+    assert link.url.partition("?")[2] not in repr(link)
+    with pytest.raises(PublicUrlMissing):
+        make_links(run, None, timedelta(hours=2), tools(store, tmp_path, None))
 
 
 # ---- keys
