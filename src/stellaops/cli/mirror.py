@@ -16,6 +16,7 @@ from stellaops.cli.frame import App, StellaGroup, pass_app
 from stellaops.cli.identities import IDENTITY, openers
 from stellaops.cli.mirror_domains import domains, init
 from stellaops.cli.mirror_publish import publish, status
+from stellaops.cli.mirror_sync import sync
 from stellaops.cli.trust import key_remarks, trusted_keys
 from stellaops.core import timestamps
 from stellaops.exports import issue_freshness
@@ -290,7 +291,7 @@ def join(app: App, *, places: tuple[Path, ...], target: Path) -> None:
     app.out.value({"files": [str(path) for path in joined]})
 
 
-for _command in (domains, init, publish, status):
+for _command in (domains, init, publish, status, sync):
     mirror.add_command(_command)
 
 

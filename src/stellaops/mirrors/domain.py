@@ -169,6 +169,11 @@ def _told(value: object) -> object:
     return [_told(each) for each in value] if isinstance(value, tuple) else value
 
 
+def is_domain_id(text: str) -> bool:
+    """Whether a text can be the id of a domain, and so a part of host names and paths."""
+    return _ID.fullmatch(text) is not None
+
+
 def read(wire: object) -> Document:
     """A domain from parsed YAML or JSON, checked.
 

@@ -137,19 +137,29 @@ def manifest(
     )
 
 
+class Manifest(Struct, frozen=True, rename="camel"):
+    """What of a manifest the index repeats; other fields are passed over."""
+
+    domain_id: str
+    display_name: str
+    generated_at: str
+    advisories: int
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
     """A domain as the index shows it."""
 
-    state: DomainState
-    content: Content
+    about: Manifest
+    key_id: str
     manifest: Measured
     bundle: Measured
 
 
 def index(export: str, domains: Sequence[Listed]) -> bytes:
     """`index.json` of Concelier's side; paths are relative to the folder of the export ids."""
-    newest = max((each.state.generated_at for each in domains), default=timestamps.EPOCH)
+    instants = (timestamps.parse(each.about.generated_at) for each in domains)
+    newest = max((each for each in instants if each is not None), default=timestamps.EPOCH)
     return _lines(
         {
             "schemaVersion": SCHEMA_VERSION,
@@ -161,17 +171,17 @@ def index(export: str, domains: Sequence[Listed]) -> bytes:
 
 
 def _listed(export: str, listed: Listed) -> dict[str, Any]:
-    state, base = listed.state, f"{export}/{place(listed.state.id)}"
+    about, base = listed.about, f"{export}/{place(listed.about.domain_id)}"
     return {
-        "id": state.id,
-        "displayName": state.display_name,
+        "id": about.domain_id,
+        "displayName": about.display_name,
         "exportId": export,
-        "generatedAt": timestamps.render(state.generated_at),
-        "advisories": listed.content.advisories,
+        "generatedAt": about.generated_at,
+        "advisories": about.advisories,
         "manifest": {"path": f"{base}/{MANIFEST}", **_sized(listed.manifest)},
         "bundle": {"path": f"{base}/{BUNDLE}", **_sized(listed.bundle)},
         "signatures": [
-            {"of": name, "kind": _KINDS[suffix], "path": f"{base}/{name}{suffix}", "keyId": state.key_id}
+            {"of": name, "kind": _KINDS[suffix], "path": f"{base}/{name}{suffix}", "keyId": listed.key_id}
             for name in (MANIFEST, BUNDLE)
             for suffix in SUFFIXES
         ],

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from stellaops.bundles import precompressed
 from stellaops.core import canonical_json, digests, timestamps
 from stellaops.core.digests import Digest
@@ -121,7 +123,8 @@ def _finish_bundle(part: build_advisories.Part, tree: Tree, export_id: str, sign
     bundle = sign_file(folder / forms.BUNDLE, signer)
     body = forms.manifest(state, part.content, bundle, part.plan.formats, export_id)
     tree.put(f"{forms.place(state.id)}/{forms.MANIFEST}", body)
-    return Listed(state, part.content, sign_file(folder / forms.MANIFEST, signer), bundle)
+    about = msgspec.json.decode(body, type=forms.Manifest)
+    return Listed(about, state.key_id, sign_file(folder / forms.MANIFEST, signer), bundle)
 
 
 def _finish_exports(part: build_vex.Part, tree: Tree, export_id: str, signer: Signer) -> None:

@@ -75,3 +75,35 @@ def test_what_cannot_be_done_is_refused(stella: Stella) -> None:
     stella.of_tenant("other").refused(2, "ERR_MIRROR_DOMAIN_TAKEN", "mirror", "init", "primary")
     stella.refused(2, "ERR_MIRROR_EMPTY", "mirror", "publish")
     stella.refused(2, "ERR_OBJECT_STORE_ADDRESS", "mirror", "publish", "--to", "s3://")
+
+
+def test_a_mirror_host_syncs_with_a_public_key_alone(stella: Stella, tmp_path: Path) -> None:
+    stella("mirror", "init", "primary", "--formats", "osv,json")
+    stella("mirror", "publish", "--to", str(tmp_path / "served"))
+    key = tmp_path / "mirror-key.pub"
+    key.write_bytes((tmp_path / "served/concelier/latest/mirror/primary/mirror-key.pub").read_bytes())
+    host = Stella(tmp_path / "empty")
+    places = (str(tmp_path / "served"), str(tmp_path / "host"))
+    host.refused(6, "ERR_NO_TRUSTED_KEY", "mirror", "sync", *places)
+    would = host("mirror", "sync", *places, "--key", str(key), "--dry-run")
+    assert all(each["dryRun"] and each["files"] for each in would)
+    assert not (tmp_path / "host/concelier").exists()
+    done = host("mirror", "sync", *places, "--key", str(key))
+    assert [(each["side"], each["domain"], each["changed"]) for each in done] == [
+        ("concelier", "primary", True),
+        ("excititor", "primary", True),
+    ]
+    assert [each["bytes"] for each in done] == [each["bytes"] for each in would]
+    (again,) = host("mirror", "sync", *places, "--key", str(key), "--side", "concelier")
+    assert (again["changed"], again["files"], again["exportId"]) == (False, 0, done[0]["exportId"])
+    host.refused(
+        10,
+        "ERR_MIRROR_SOURCE_UNREACHABLE",
+        "mirror",
+        "sync",
+        str(tmp_path / "none"),
+        places[1],
+        "--key",
+        str(key),
+    )
+    host.refused(2, "ERR_USAGE", "mirror", "sync", *places, "--key", str(key), "--keep", "soon")

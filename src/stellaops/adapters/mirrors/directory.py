@@ -13,25 +13,26 @@ import ctypes
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 
 from stellaops.adapters.files.replacing import replacing
 from stellaops.adapters.files.workspace import GRAVE, FileStaging, held_place
 from stellaops.bundles import layout
 from stellaops.exports.ports import Staging
-from stellaops.kit.disk import disk_errors, sync
+from stellaops.kit.disk import disk_errors, put_in_place, sync
 from stellaops.mirrors import forms
 from stellaops.mirrors.domain import Side
 from stellaops.mirrors.errors import SyncRuns
 from stellaops.mirrors.ports import Publication
 
-_STAGING = ".staging"
+_STAGING, _GATHERED, _RETIRED = ".staging", ".gathered", ".retired"
 
 
 class MirrorDirectory:
-    """`mirrors.ports.DirectoryRoot`."""
+    """`mirrors.ports.DirectoryRoot` and `mirrors.sync_ports.Destination`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
@@ -81,6 +82,58 @@ class MirrorDirectory:
             staging.root.rename(self.root / side / export_id)
             sync(self.root / side)
 
+    @contextmanager
+    def gather(self, side: Side, export_id: str) -> Iterator[Staging]:
+        """See `mirrors.sync_ports.Destination`; the caller holds the turn."""
+        with disk_errors(self.root):
+            gathered = self.root / side / _GATHERED
+            for other in gathered.iterdir() if gathered.is_dir() else ():
+                if other.name != export_id:
+                    shutil.rmtree(other, ignore_errors=True)
+            place = gathered / export_id
+            for name in ("root", "scratch"):
+                (place / name).mkdir(parents=True, exist_ok=True)
+            yield FileStaging(place)
+            shutil.rmtree(place, ignore_errors=True)
+
+    def replace(self, side: Side, export_id: str, staging: Staging) -> None:
+        """See `mirrors.sync_ports.Destination`."""
+        with disk_errors(self.root):
+            _settle(staging.root)
+            put_in_place(staging.root, self.root / side / export_id)
+            sync(self.root / side)
+
+    def domains(self, side: Side, export_id: str) -> Collection[str]:
+        """See `mirrors.sync_ports.Destination`."""
+        folder = self.root / side / export_id / "mirror"
+        return {each.name for each in folder.iterdir()} if folder.is_dir() else set()
+
+    def freshness(self, side: Side, domain: str) -> bytes | None:
+        """See `mirrors.sync_ports.Destination`."""
+        try:
+            return (self.root / side / forms.FRESHNESS / f"{domain}.json").read_bytes()
+        except OSError:
+            return None
+
+    def retire(self, side: Side, export_id: str, now: datetime) -> None:
+        """See `mirrors.sync_ports.Destination`: the first time counts, until it is followed again."""
+        mark = self.root / side / _RETIRED / export_id
+        with disk_errors(self.root):
+            if not mark.exists():
+                mark.parent.mkdir(parents=True, exist_ok=True)
+                mark.touch()
+                os.utime(mark, (now.timestamp(), now.timestamp()))
+
+    def retired(self, side: Side, before: datetime) -> Collection[str]:
+        """See `mirrors.sync_ports.Destination`."""
+        folder = self.root / side / _RETIRED
+        marks = list(folder.iterdir()) if folder.is_dir() else []
+        return [each.name for each in marks if each.stat().st_mtime < before.timestamp()]
+
+    def file(self, side: Side, export_id: str, path: str) -> Path:
+        """See `mirrors.sync_ports.Destination`."""
+        return self.root / side / export_id / path
+
     def latest(self, side: Side) -> str | None:
         """See the port."""
         try:
@@ -104,6 +157,7 @@ class MirrorDirectory:
             fresh.symlink_to(export_id)
             fresh.rename(folder / forms.LATEST)
             sync(folder)
+            (folder / _RETIRED / export_id).unlink(missing_ok=True)
 
     def put_freshness(self, side: Side, domain: str, files: Mapping[str, bytes]) -> None:
         """See the port."""
@@ -127,6 +181,7 @@ class MirrorDirectory:
     def remove(self, side: Side, export_id: str) -> None:
         """See the port; a kill in the middle leaves nothing that looks like a tree."""
         tree = self.tree(side, export_id)
+        (self.root / side / _RETIRED / export_id).unlink(missing_ok=True)
         if tree is None:
             return
         with disk_errors(self.root):

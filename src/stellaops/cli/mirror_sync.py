@@ -1,0 +1,118 @@
+"""`stella mirror sync`: a mirror host's copy of a published tree."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stellaops.adapters.mirrors.directory import MirrorDirectory
+from stellaops.adapters.mirrors.opening import open_source
+from stellaops.bootstrap import now
+from stellaops.cli.frame import App, StellaCommand, pass_app
+from stellaops.cli.trust import trusted_keys
+from stellaops.core import durations, timestamps
+from stellaops.ingest.pull_model import Authentication
+from stellaops.mirrors.domain import SIDES
+from stellaops.mirrors.sync import Synced, SyncTools, Trusted, Wish
+from stellaops.mirrors.sync import sync as sync_all
+
+
+def _duration(context: click.Context, parameter: click.Parameter, text: str) -> timedelta:
+    found = durations.parse(text)
+    if found is None:
+        raise click.BadParameter(f"{text!r} is no duration such as 24h or 90m", context, parameter)
+    return found
+
+
+@click.command(cls=StellaCommand)
+@click.argument("source")
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--key", "keys", multiple=True, type=click.Path(path_type=Path), help="A public key that you trust."
+)
+@click.option("--domain", "domains", multiple=True, metavar="ID", help="Only this one; all if left out.")
+@click.option("--side", "sides", multiple=True, type=click.Choice(SIDES), help="Only this one.")
+@click.option(
+    "--credentials",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Of a mirror over HTTP: a file with `user:password`, or with a token.",
+)
+@click.option(
+    "--credentials-kind", type=click.Choice(("basic", "bearer")), default="basic", show_default=True,
+    help="What the file holds.",
+)  # fmt: skip
+@click.option("--allow-stale", is_flag=True, help="Take what is too old, too.")
+@click.option(
+    "--check-held", is_flag=True, help="Hash what is held; fetch again what is not as it was signed."
+)
+@click.option("--parallel", type=click.IntRange(1, 64), default=8, show_default=True, help="Files at a time.")
+@click.option(
+    "--keep",
+    callback=_duration,
+    default="24h",
+    show_default=True,
+    metavar="D",
+    help="How long a tree stays that is not followed any more.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be fetched.")
+@pass_app
+def sync(app: App, /, *, source: str, directory: Path, **options: Any) -> None:
+    r"""Bring a published mirror into a directory, which back ends serve.
+
+    \b
+      stella mirror sync s3://mirror-stellaops /opt/stellaops/mirror-data --key mirror-key.pub
+      stella mirror sync https://mirror.example.org DIR --domain primary --credentials login --key mirror-key.pub
+      stella mirror sync /mnt/share DIR --key mirror-key.pub
+
+    SOURCE is a bucket, a mirror over HTTP, or a directory. It goes by the signed list of each domain's files, never by
+    sizes or times: files that are held are linked, others are fetched and checked by their digests. Then `latest` is
+    switched. Interrupted, it leaves the tree in force and goes on where it was when it is run again; run it every five
+    minutes. A tree whose freshness statement has expired, or is older than the one that is held, is refused with exit
+    code 6. Of a whole root only one process works at a time.
+    """
+    trusted = Trusted.of(*trusted_keys(app, options["keys"]))
+    home = app.home
+    login = options["credentials"]
+    told = None if login is None else Authentication(options["credentials_kind"], str(login))
+    wish = Wish(
+        options["sides"] or SIDES,
+        options["domains"],
+        options["allow_stale"],
+        options["check_held"],
+        options["dry_run"],
+        options["parallel"],
+        options["keep"],
+    )
+    with app.out.progress("syncing") as steps:
+        opened = open_source(source, app.settings, home.web_settings, now, told)
+        tools = SyncTools(opened, MirrorDirectory(directory), trusted, now, time.sleep, steps.show)
+        done = sync_all(wish, tools)
+    app.out.rows(
+        [_wire(each, dry_run=wish.dry_run) for each in done],
+        ("side", "domain", "export", "changed", "files", "bytes", "lag (s)"),
+        [
+            (each.side, each.domain, each.export_id, each.changed, each.files, each.bytes, each.lag(now()))
+            for each in done
+        ],
+    )
+
+
+def _wire(each: Synced, *, dry_run: bool) -> dict[str, Any]:
+    statement = each.statement
+    return {
+        "side": each.side,
+        "domain": each.domain,
+        "exportId": each.export_id,
+        "changed": each.changed,
+        "files": each.files,
+        "bytes": each.bytes,
+        "lagSeconds": each.lag(now()),
+        "freshnessVersion": None if statement is None else statement.version,
+        "expires": None if statement is None else timestamps.render(statement.expires),
+        "dryRun": dry_run,
+    }

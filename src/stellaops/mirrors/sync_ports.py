@@ -1,0 +1,74 @@
+"""What syncing a mirror needs from the outside."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from stellaops.exports.ports import Staging
+from stellaops.mirrors.domain import Side
+from stellaops.mirrors.ports import DirectoryRoot
+
+
+class TreeSource(Protocol):
+    """Where a published tree is read from; nothing that it says is believed without a signature.
+
+    Every method raises `SourceUnreachable` where it gets no answer, or a refusal.
+    """
+
+    @property
+    def place(self) -> str:
+        """Names it for people."""
+
+    def domains(self, side: Side) -> Sequence[str]:
+        """The domains of a side, as far as the source tells."""
+
+    def latest(self, side: Side, domain: str) -> str | None:
+        """The export id that readers of a domain follow; None where the side is not published."""
+
+    def small(self, side: Side, path: str, most: int) -> bytes | None:
+        """A small file below the folder of a side; None where there is none.
+
+        Args:
+            most: bytes that it may have.
+        """
+
+    def pieces(self, side: Side, path: str) -> Iterator[bytes]:
+        """A file below the folder of a side, piece by piece."""
+
+
+class Destination(DirectoryRoot, Protocol):
+    """A directory that a mirror is synced into."""
+
+    def gather(self, side: Side, export_id: str) -> AbstractContextManager[Staging]:
+        """A place where the tree of an id is gathered; what an earlier attempt left there is still there.
+
+        It stays when the attempt fails, until another id is gathered.
+        """
+
+    def replace(self, side: Side, export_id: str, staging: Staging) -> None:
+        """As `keep`, over a tree of the same id that is there."""
+
+    def switch(self, side: Side, export_id: str) -> None:
+        """Let readers follow an id, in one step."""
+
+    def ids(self, side: Side) -> Sequence[str]:
+        """Export ids of the trees that are there."""
+
+    def domains(self, side: Side, export_id: str) -> Collection[str]:
+        """The domains that the tree of an id has."""
+
+    def freshness(self, side: Side, domain: str) -> bytes | None:
+        """The freshness statement that came with a domain last."""
+
+    def retire(self, side: Side, export_id: str, now: datetime) -> None:
+        """Note that an id is not followed any more."""
+
+    def retired(self, side: Side, before: datetime) -> Collection[str]:
+        """Ids that have not been followed since before an instant."""
+
+    def file(self, side: Side, export_id: str, path: str) -> Path:
+        """Where a file of a tree is, or would be."""

@@ -1,0 +1,341 @@
+"""Syncing: by signed lists, whole or not at all, never back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from stellaops.adapters.mirrors.directory import MirrorDirectory
+from stellaops.adapters.mirrors.sources import DirectorySource
+from stellaops.bundles.freshness import Freshness, encode
+from stellaops.mirrors import forms
+from stellaops.mirrors.domain import SIDES, Side
+from stellaops.mirrors.errors import BadTree, SourceUnreachable, StaleTree, SyncRuns
+from stellaops.mirrors.sync import Synced, SyncTools, Trusted, Wish, sync
+from stellaops.signing import cosign_blob, ecdsa_p256
+from stellaops.signing.ecdsa_p256 import BadSignature
+from tests.support.publishing import LEFT, RIGHT, Publisher, demand_listed, follow, snapshot, statement
+
+
+class Counting(DirectorySource):
+    """A directory that notes what is fetched from it, and may break."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.fetched: list[str] = []
+        self.breaks_after: int | None = None
+
+    def pieces(self, side: Side, path: str) -> Iterator[bytes]:
+        if self.breaks_after is not None and len(self.fetched) >= self.breaks_after:
+            raise SourceUnreachable("the line is dead")
+        self.fetched.append(path)
+        return super().pieces(side, path)
+
+
+class Host:
+    """A mirror host that syncs from a publisher."""
+
+    def __init__(self, publisher: Publisher, root: Path) -> None:
+        self.publisher, self.root = publisher, MirrorDirectory(root)
+        self.source = Counting(publisher.root.root)
+        self.naps: list[float] = []
+        self.nap: Callable[[float], None] = self.naps.append
+        self.trusted = Trusted.of([publisher.key().pem()], [])
+        self.clock = timedelta(0)
+
+    def sync(self, **more: object) -> tuple[Synced, ...]:
+        """One sync; its source's notes begin anew."""
+        self.source.fetched.clear()
+        wish = replace(Wish(SIDES), **more)  # type: ignore[arg-type]
+        tools = SyncTools(
+            self.source, self.root, self.trusted, lambda: datetime.now(UTC) + self.clock, self.nap
+        )
+        return sync(wish, tools)
+
+    def files(self, side: Side) -> dict[str, bytes]:
+        """The tree that readers follow."""
+        return snapshot(self.root.root / side / forms.LATEST)
+
+
+@pytest.fixture
+def publisher(tmp_path: Path) -> Iterator[Publisher]:
+    made = Publisher(tmp_path / "data").filled()
+    few = {"formats": ["osv"]}
+    made.domain(
+        "community", advisories={**few, "selectors": {"ecosystems": ["PyPI"]}}, vex={"formats": ["json"]}
+    )
+    made.domain("primary", advisories=few, vex={"formats": ["json"]})
+    made.publish()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def host(publisher: Publisher, tmp_path: Path) -> Host:
+    return Host(publisher, tmp_path / "host")
+
+
+def change(publisher: Publisher, word: str = "another word") -> None:
+    publisher.take({"right.json": {**RIGHT, "summary": word}}, "ghsa")
+    publisher.publish()
+
+
+def test_the_copy_is_the_tree_and_a_second_sync_fetches_nothing(host: Host, publisher: Publisher) -> None:
+    first = host.sync()
+    assert [(each.side, each.domain, each.changed) for each in first] == [
+        (side, domain, True) for side in SIDES for domain in ("community", "primary")
+    ]
+    for side in SIDES:
+        assert host.files(side) == snapshot(publisher.tree(side))
+        for domain in ("community", "primary"):
+            own = statement(host.root.root, side, domain, publisher.key())
+            assert own == statement(publisher.root.root, side, domain, publisher.key())
+    assert sum(each.files for each in first) == len(host.source.fetched)
+    again = host.sync()
+    assert {(each.changed, each.files, each.bytes) for each in again} == {(False, 0, 0)}
+    assert host.source.fetched == []
+    assert all(each.lag(datetime.now(UTC)) is not None for each in again)
+
+
+def test_after_a_change_only_what_differs_is_fetched_and_the_rest_is_linked(
+    host: Host, publisher: Publisher
+) -> None:
+    host.sync()
+    old = host.root.root / "concelier" / str(host.root.latest("concelier"))
+    change(publisher)
+    host.sync()
+    new = host.root.root / "concelier" / str(host.root.latest("concelier"))
+    assert host.files("concelier") == snapshot(publisher.tree())
+    names = {path.partition("/")[2] for path in host.source.fetched}
+    assert f"osv/primary/npm/{RIGHT['id']}.json" in names
+    assert f"osv/primary/npm/{LEFT['id']}.json" not in names
+    assert (old / f"osv/primary/npm/{LEFT['id']}.json").samefile(new / f"osv/primary/npm/{LEFT['id']}.json")
+    demand_listed(host.root.root, "concelier", old.name, "primary", publisher.key())
+    follow(host.root.root, "primary", publisher.key())
+
+
+def test_a_file_of_equal_size_that_is_not_as_it_was_signed_is_refused(
+    host: Host, publisher: Publisher
+) -> None:
+    host.sync()
+    before = {side: host.files(side) for side in SIDES}
+    change(publisher)
+    file = publisher.tree() / "mirror/primary/bundle.json"
+    data = file.read_bytes()
+    file.write_bytes(data[:-10] + b" " + data[-9:])
+    with pytest.raises(BadTree, match=r"mirror/primary/bundle\.json .* is not what its publisher signed"):
+        host.sync()
+    assert {side: host.files(side) for side in SIDES} == before
+    file.write_bytes(data)
+    host.sync()
+    assert host.files("concelier") == snapshot(publisher.tree())
+
+
+@pytest.mark.parametrize("name", ["tree.json", "tree.json.sig", "tree.json.sigstore.json"])
+def test_a_list_that_no_trusted_key_signed_is_refused(host: Host, publisher: Publisher, name: str) -> None:
+    file = publisher.tree() / "mirror/primary" / name
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(BadSignature):
+        host.sync()
+    assert host.root.latest("concelier") is None
+
+
+def test_strangers_and_revoked_keys_are_not_believed(host: Host, publisher: Publisher) -> None:
+    own = publisher.key()
+    stranger = ecdsa_p256.generate().public_key_pem()
+    for trusted in (Trusted.of([stranger], []), Trusted.of([own.pem()], [own.key_id])):
+        host.trusted = trusted
+        with pytest.raises(BadSignature, match="no trusted key"):
+            host.sync()
+    host.trusted = Trusted.of([stranger, own.pem()], [])
+    host.sync()
+
+
+def test_a_statement_that_has_expired_is_refused_unless_told(host: Host) -> None:
+    host.clock = timedelta(days=4)
+    with pytest.raises(StaleTree, match="expired at"):
+        host.sync()
+    assert host.root.latest("concelier") is None
+    host.sync(allow_stale=True)
+    assert host.root.latest("concelier") is not None
+
+
+def test_an_older_statement_than_the_one_held_is_refused(host: Host, publisher: Publisher) -> None:
+    folder = publisher.root.root / "concelier" / forms.FRESHNESS
+    old = snapshot(folder)
+    change(publisher)
+    host.sync()
+    latest = host.root.latest("concelier")
+    for name, data in old.items():
+        (folder / name).write_bytes(data)
+    with pytest.raises(StaleTree, match="version 1 is offered, and 2 is held"):
+        host.sync()
+    assert host.root.latest("concelier") == latest
+    assert host.sync(allow_stale=True)[0].export_id != latest
+
+
+def test_a_tree_without_a_statement_is_refused_unless_told(host: Host, publisher: Publisher) -> None:
+    for file in (publisher.root.root / "concelier" / forms.FRESHNESS).iterdir():
+        file.unlink()
+    with pytest.raises(StaleTree, match="no freshness statement"):
+        host.sync()
+    done = host.sync(allow_stale=True)
+    assert done[0].statement is None
+    assert host.files("concelier") == snapshot(publisher.tree())
+
+
+def test_a_statement_about_something_else_is_refused(host: Host, publisher: Publisher) -> None:
+    folder = publisher.root.root / "concelier" / forms.FRESHNESS
+    for suffix in ("", ".sig"):
+        (folder / f"primary.json{suffix}").write_bytes((folder / f"community.json{suffix}").read_bytes())
+    with pytest.raises(BadTree, match="is about 'mirror/concelier/community'"):
+        host.sync()
+
+
+def signed(publisher: Publisher, made: Freshness) -> dict[str, bytes]:
+    data = encode(made)
+    signer = publisher.local.tenant_keys.signer("default")
+    return {"": data, ".sig": cosign_blob.encode(signer.sign(data))}
+
+
+def test_domains_that_name_different_trees_are_asked_again(host: Host, publisher: Publisher) -> None:
+    own = statement(publisher.root.root, "concelier", "primary", publisher.key())
+    other = replace(own, export_id="b" * 26, version=9)
+    publisher.root.put_freshness("concelier", "primary", signed(publisher, other))
+    with pytest.raises(SourceUnreachable, match="name different trees"):
+        host.sync()
+    assert len(host.naps) == 4
+    good = signed(publisher, replace(own, version=10))
+    host.nap = lambda seconds: publisher.root.put_freshness("concelier", "primary", good)
+    host.sync()
+    assert host.files("concelier") == snapshot(publisher.tree())
+
+
+def test_a_sync_that_breaks_goes_on_where_it_was(host: Host, publisher: Publisher) -> None:
+    host.source.breaks_after = 7
+    with pytest.raises(SourceUnreachable, match="the line is dead"):
+        host.sync(at_once=1)
+    assert host.root.latest("concelier") is None
+    first = set(host.source.fetched)
+    host.source.breaks_after = None
+    host.sync()
+    assert len(first) == 7
+    assert not first & set(host.source.fetched)
+    assert host.files("concelier") == snapshot(publisher.tree())
+    assert not list((host.root.root / "concelier/.gathered").iterdir())
+
+
+def test_what_an_attempt_left_is_believed_by_its_digest_alone(host: Host, publisher: Publisher) -> None:
+    host.source.breaks_after = 7
+    with pytest.raises(SourceUnreachable):
+        host.sync(at_once=1)
+    (left,) = (host.root.root / "concelier/.gathered").iterdir()
+    for file in (left / "root").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"x" * file.stat().st_size)
+    (left / "root/mirror/primary").mkdir(parents=True, exist_ok=True)
+    (left / "root/mirror/primary/stranger.json").write_bytes(b"{}")
+    host.source.breaks_after = None
+    host.sync()
+    assert host.files("concelier") == snapshot(publisher.tree())
+
+
+def test_a_dry_run_says_what_would_be_fetched_and_changes_nothing(host: Host) -> None:
+    would = host.sync(dry_run=True)
+    assert host.source.fetched == []
+    assert host.root.latest("concelier") is None
+    assert [(each.files, each.bytes) for each in host.sync()] == [(each.files, each.bytes) for each in would]
+
+
+def test_some_domains_may_be_synced_and_others_later(host: Host, publisher: Publisher) -> None:
+    host.sync(domains=("community",))
+    tree = host.root.root / "concelier" / forms.LATEST
+    index = json.loads((tree / forms.INDEX).read_bytes())
+    assert [each["id"] for each in index["domains"]] == ["community"]
+    assert not (tree / "mirror/primary").exists()
+    follow(host.root.root, "community", publisher.key())
+    host.sync()
+    assert host.files("concelier") == snapshot(publisher.tree())
+    host.sync(domains=("primary",))
+    assert not (tree / "mirror/community").exists()
+    assert not (host.root.root / "concelier" / forms.FRESHNESS / "community.json").exists()
+
+
+def test_what_rotted_here_is_found_when_it_is_asked_for(host: Host, publisher: Publisher) -> None:
+    host.sync()
+    file = host.root.root / "concelier" / forms.LATEST / "osv/primary/all.zip"
+    data = bytearray(file.read_bytes())
+    data[20] ^= 1
+    file.unlink()
+    file.write_bytes(data)
+    assert sum(each.files for each in host.sync()) == 0
+    assert sum(each.files for each in host.sync(check_held=True)) == 1
+    assert host.files("concelier") == snapshot(publisher.tree())
+
+
+def test_a_tree_that_is_not_followed_any_more_goes_after_a_while(host: Host, publisher: Publisher) -> None:
+    host.sync()
+    first = host.root.latest("concelier")
+    assert first is not None
+    change(publisher)
+    host.sync()
+    assert first in host.root.ids("concelier")
+    host.clock = timedelta(hours=23)
+    host.sync()
+    assert first in host.root.ids("concelier")
+    host.clock = timedelta(hours=25)
+    host.sync()
+    assert host.root.ids("concelier") == [host.root.latest("concelier")]
+
+
+def test_a_tree_that_was_there_but_not_followed_yet_is_not_fetched_again(
+    host: Host, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.sync()
+    change(publisher)
+
+    class Killed(Exception):
+        pass
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(host.root, "switch", die)
+        with pytest.raises(Killed):
+            host.sync(sides=("concelier",))
+    assert host.source.fetched
+    host.sync(sides=("concelier",))
+    assert host.source.fetched == []
+    assert host.files("concelier") == snapshot(publisher.tree())
+
+
+def test_names_that_lead_elsewhere_are_refused(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host.source, "domains", lambda side: ["../../etc"])
+    with pytest.raises(BadTree, match="names the domain"):
+        host.sync()
+    monkeypatch.setattr(host.source, "domains", lambda side: ["primary"])
+    monkeypatch.setattr(host.source, "small", lambda side, path, most: None)
+    monkeypatch.setattr(host.source, "latest", lambda side, domain: "../../etc")
+    with pytest.raises(BadTree, match="names the export"):
+        host.sync(allow_stale=True)
+
+
+def test_one_process_syncs_a_root_at_a_time(host: Host) -> None:
+    with host.root.turn(), pytest.raises(SyncRuns):
+        host.sync()
+
+
+def test_a_source_without_a_mirror_is_told(host: Host, tmp_path: Path) -> None:
+    host.source = Counting(tmp_path / "nothing")
+    with pytest.raises(SourceUnreachable, match="has no published domain"):
+        host.sync()
+    with pytest.raises(SourceUnreachable, match="has no domain primary"):
+        host.sync(domains=("primary",))
