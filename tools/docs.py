@@ -20,6 +20,7 @@ import click
 
 import stellaops
 from stellaops.adapters import settings
+from stellaops.adapters.mirror_settings import describe_mirror_host
 from stellaops.adapters.target_settings import describe_targets
 from stellaops.advisories.databases import DATABASES
 from stellaops.api import openapi, registry
@@ -138,6 +139,7 @@ def settings_page() -> str:
         )
         for name, variable, meaning in settings.describe()
     )
+    host_rows = ((f"`{name}`", meaning) for name, meaning in describe_mirror_host())
     target_rows = ((f"`{name}`", f"`{variable}`", meaning) for name, variable, meaning in describe_targets())
     return (
         f"{NOTE}# Settings\n\n"
@@ -148,6 +150,10 @@ def settings_page() -> str:
         + "\nPlaces that bundles are brought to are named by who runs the installation; NAME is the target's\n"
         "(`-` in it is `_` in a variable). [Distribution](../operate/distribution.md) says more.\n\n"
         + table(("In the file", "Variable", "Meaning"), target_rows)
+        + "\nA mirror host (`stella serve gateway`, `concelier`, `excititor`) reads these, from the environment or as\n"
+        "sections of the file in PascalCase; N is a place in a list. [The gateway](../operate/mirror-gateway.md) says\n"
+        "more.\n\n"
+        + table(("Variable", "Meaning"), host_rows)
         + "\nThe file is `~/.config/stellaops/config.yaml` (`XDG_CONFIG_HOME` moves it), or the one that\n"
         "`STELLA_CONFIG` names:\n\n"
         "```yaml\ndataDir: /srv/stella\ntrivy: /usr/local/bin/trivy\n```\n\n"

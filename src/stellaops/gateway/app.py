@@ -31,13 +31,15 @@ from stellaops.gateway.errors import (
 from stellaops.gateway.host import Host
 from stellaops.gateway.negotiation import Unsatisfiable
 from stellaops.gateway.plans import Plan, Plans, caching
-from stellaops.gateway.requests import Request, demand_form, is_within, read_request
+from stellaops.gateway.requests import Request, demand_form, is_within, place_of, read_request
 from stellaops.gateway.routes import Budget, Kind, Wish
 from stellaops.gateway.shortcut import Shortcut
 
 _PIECE = 1 << 20
 _PARTING = 0.05
 _STALLED = 60.0  # seconds in which a client takes nothing of an answer
+AUTHORIZE = b"/_stella/authorize"
+"""Where a proxy in front asks whether its client may have what it asks for."""
 _ABOUT_US = (b"/healthz", b"/readyz", b"/metrics")
 
 
@@ -99,6 +101,9 @@ class Gateway:
         if request.path in _ABOUT_US:
             await self._about_us(request, scope, send)
             return
+        if request.path == AUTHORIZE:
+            await self._authorize(request, scope, send)
+            return
         plan = self._plans.plan(request)
         request.domain = plan.domain if plan.domain and plan.domain in self._host.domains else "-"
         request.kind = plan.wish.budget.value if plan.wish.budget is not Budget.FREE else "other"
@@ -123,7 +128,7 @@ class Gateway:
         """
         header = request.headers.get(b"authorization")
         if not closed:
-            return Caller(f"@{request.address}", is_known=False)
+            return Caller(f"@{place_of(request.address)}", is_known=False)
         if header is None:
             raise self._refusal(request, domain, Refusal(401, "missing"))
         doorman = self._host.doorman
@@ -167,7 +172,7 @@ class Gateway:
         if header is None or not closed:
             if not open_ones and domains:
                 raise self._refusal(request, _one(domains), Refusal(401, "missing"))
-            return open_ones, f"@{request.address}"
+            return open_ones, f"@{place_of(request.address)}"
         name, worst = "", Refusal(401, "wrong")
         readable = []
         for each in closed:
@@ -182,6 +187,75 @@ class Gateway:
         if not readable:
             raise self._refusal(request, _one(domains), worst)
         return sorted([*open_ones, *readable]), name
+
+    async def _authorize(self, request: Request, scope: Scope, send: Send) -> None:
+        """Tell a proxy of ours who its client is, and count the request; what is given it has itself.
+
+        Proxies understand 401 and 403 alone, so that every other refusal comes as 403 and says what it is in a header.
+        """
+        client = scope.get("client")
+        uri = request.headers.get(b"x-original-uri")
+        if uri is None or not is_within(client[0] if client else "", self._host.trusted_proxies):
+            raise Refused(404, MirrorNotFound("there is no such path here"))
+        request.path, request.method = (
+            uri,
+            request.headers.get(b"x-original-method", b"GET").decode("latin-1"),
+        )
+        headers: Headers
+        try:
+            status, headers = 204, await self._permitted(request)
+            request.cache = "PROXY"
+        except Refused as refused:
+            status = 401 if refused.status == 401 else 403
+            told = (
+                (b"x-stella-status", b"%d" % refused.status),
+                (b"x-stella-code", refused.error.code.encode()),
+            )
+            headers = [*told, *refused.headers]
+        more = [(b"cache-control", b"no-store"), (b"x-stella-domain", request.domain.encode())]
+        code = _refused_status(headers, status)
+        await _send(send, status, [*headers, *more], b"", request)
+        request.status = 200 if status == 204 else code
+
+    async def _permitted(self, request: Request) -> Headers:
+        """The headers for a client of a proxy that may have what it asks for.
+
+        Raises:
+            Refused: it may not.
+        """
+        if request.method not in ("GET", "HEAD"):
+            raise Refused(405, MirrorMethod("mirrors are only read"))
+        plan = self._plans.plan(request)
+        wish, host = plan.wish, self._host
+        if plan.refused is not None:
+            raise Refused(plan.refused.status, plan.refused.error)
+        request.kind = wish.budget.value if wish.budget is not Budget.FREE else "other"
+        named = host.domain_of(request.host)
+        if plan.domain is not None:
+            request.domain = plan.domain if plan.domain in host.domains else "-"
+            caller = await self._caller(request, wish.side, plan.domain, closed=plan.closed)
+            audience = plan.domain
+        elif wish.kind is Kind.POLICY:
+            caller, audience = Caller(""), ""
+        else:
+            domains = [named] if named else list(host.domains)
+            request.domain = named or "-"
+            readable, name = await self._readable(request, wish.side, domains)
+            if (
+                wish.kind is Kind.OCI_BASE
+                and b"authorization" not in request.headers
+                and len(readable) < len(domains)
+            ):
+                raise self._refusal(request, named, Refusal(401, "missing"))
+            caller, audience = Caller(name), "+".join(readable)
+        request.caller = caller.name
+        # The proxy alone knows entity tags; a path stands in for them.
+        rates = await self._spend(plan, caller, request.path if b"range" in request.headers else b"")
+        about = [
+            (b"x-stella-audience", audience.encode()),
+            (b"x-stella-caller", caller.name.encode("ascii", "replace")),
+        ]
+        return [*about, *rates]
 
     # What they get
 
@@ -375,6 +449,11 @@ async def _send(send: Send, status: int, headers: Headers, body: bytes, request:
     request.status, request.bytes = status, len(body)
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body})
+
+
+def _refused_status(headers: Headers, status: int) -> int:
+    """What a refusal is, for the log: its header says it where a proxy cannot be told."""
+    return next((int(value) for name, value in headers if name == b"x-stella-status"), status)
 
 
 def _forwarded(request: Request) -> dict[str, str]:

@@ -53,7 +53,7 @@ class MirrorQuota(QuotaExceeded):
 class MirrorBusy(QuotaExceeded):
     """Too many credentials wait to be checked, or were wrong."""
 
-    code = "ERR_MIRROR_BUSY"
+    code = "ERR_MIRROR_LOGIN_RATE"
     hint = "Ask again after as many seconds as Retry-After says."
 
 

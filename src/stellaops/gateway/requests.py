@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 from starlette.types import Scope
 
@@ -95,6 +95,17 @@ def _name_of(host: bytes) -> str:
     """The name in a Host header, without port; empty where there is none."""
     found = _HOST.fullmatch(host.decode("latin-1").lower())
     return found[1].rstrip(".") if found else ""
+
+
+@lru_cache(maxsize=4096)
+def place_of(address: str) -> str:
+    """Whom an address is counted as: itself, or the /64 network of IPv6, which is what one host has."""
+    if ":" not in address:
+        return address
+    try:
+        return str(ip_network(f"{address.partition('%')[0]}/64", strict=False))
+    except ValueError:
+        return address
 
 
 def _never() -> bool:

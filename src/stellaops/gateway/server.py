@@ -59,6 +59,7 @@ def serve(host: Host, listening: socket.socket) -> None:
         Gateway(host),
         lifespan="on",
         loop="uvloop",
+        proxy_headers=False,  # GATEWAY__TRUSTEDPROXIES says who is believed
         http=GatewayProtocol,
         log_config=None,
         access_log=False,

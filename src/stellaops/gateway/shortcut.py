@@ -15,7 +15,7 @@ from stellaops.gateway.budgets import Spent
 from stellaops.gateway.doorman import Caller
 from stellaops.gateway.host import Host
 from stellaops.gateway.plans import Plan, Plans
-from stellaops.gateway.requests import Request, has_form
+from stellaops.gateway.requests import Request, has_form, place_of
 from stellaops.gateway.routes import Budget
 
 _MOST_BLOCKS = 8192
@@ -59,7 +59,7 @@ class Shortcut:
 
     def _caller(self, request: Request, plan: Plan) -> Caller | None:
         if not plan.closed:
-            return Caller(f"@{request.address}", is_known=False)
+            return Caller(f"@{place_of(request.address)}", is_known=False)
         header = request.headers.get(b"authorization")
         if header is None or plan.domain is None:
             return None

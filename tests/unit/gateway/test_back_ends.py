@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stellaops.adapters.web.back_ends import STALE_SECONDS, BackEnd, BackEndAway
-from tests.support.web import File, Upstream
+from tests.support.web import Answer, Cut, File, Upstream, serving
 
 
 class Clock:
@@ -28,6 +28,12 @@ def _file(text: bytes, seconds: int = 60) -> File:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with serving() as found:
+        yield found
 
 
 @pytest.fixture
@@ -56,9 +62,9 @@ def test_a_file_is_asked_for_again_when_its_time_is_over(
 def test_what_is_kept_stands_in_for_a_while(upstream: Upstream, back_end: BackEnd, clock: Clock) -> None:
     upstream.files["/a"] = _file(b"one")
     back_end.get("a", "/a", {})
-    del upstream.files["/a"]
-    upstream.close()
+    upstream.misbehave = lambda request: Answer(503)
     clock.now += 61
+    upstream.files["/a"] = _file(b"two")
     assert back_end.get("a", "/a", {})[1] == "STALE"
     clock.now += STALE_SECONDS
     with pytest.raises(BackEndAway):
@@ -68,6 +74,14 @@ def test_what_is_kept_stands_in_for_a_while(upstream: Upstream, back_end: BackEn
 def test_bytes_that_are_not_those_of_the_tag_are_not_kept(upstream: Upstream, back_end: BackEnd) -> None:
     upstream.files["/a"] = File(b"one", etag='"sha256:other"')
     with pytest.raises(BackEndAway, match="other bytes"):
+        back_end.get("a", "/a", {})
+    assert back_end.known("a") is None
+
+
+def test_an_answer_that_breaks_off_is_not_kept(upstream: Upstream, back_end: BackEnd) -> None:
+    upstream.files["/a"] = _file(b"a long one")
+    upstream.misbehave = lambda request: Cut(4)
+    with pytest.raises(BackEndAway):
         back_end.get("a", "/a", {})
     assert back_end.known("a") is None
 
