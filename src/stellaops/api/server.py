@@ -77,6 +77,7 @@ def serve(local: Local, listening: socket.socket, certificate: tuple[Path, Path]
     chain, key = certificate or (None, None)
     config = uvicorn.Config(
         app,
+        http="h11",  # bounds the head of a request, which httptools does not
         lifespan="on",
         log_config=None,
         access_log=False,

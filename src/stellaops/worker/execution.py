@@ -225,8 +225,13 @@ class Executor:
 
     def _tell_end(self, run: Run) -> None:
         found = self.tools.runs.get(run.tenant, run.id)
-        if found is not None:
-            _say(f"run.{found.status.value}", found)
+        if found is None:
+            return
+        _say(f"run.{found.status.value}", found)
+        for target in found.targets:
+            if target.get("status") == "failed":
+                words = f"target {target['target']}: {target.get('error')}"
+                _say("run.target_failed", found, logging.WARNING, words)
 
 
 class _Meanwhile(DependencyFailed):

@@ -279,7 +279,12 @@ def test_targets_are_the_store_of_artefacts(filled: Filled) -> None:
     assert filled.api.post("/api/export/targets/moon/test").status_code == 404
     done = filled.api.post(f"{_RUNS}/{filled.run.id}/distribute", {"target": "http"})
     (told,) = done.json()["targets"]
-    assert (told["target"], told["status"], told["required"], told["error"]) == ("http", "succeeded", False, None)
+    assert (told["target"], told["status"], told["required"], told["error"]) == (
+        "http",
+        "succeeded",
+        False,
+        None,
+    )
     assert filled.api.post(f"{_RUNS}/{filled.run.id}/distribute", {"target": "moon"}).status_code == 404
 
 
