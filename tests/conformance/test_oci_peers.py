@@ -20,6 +20,7 @@ from tests.support import registry as registries
 from tests.support.exporting import TENANT, Sender
 from tests.support.registry import OciPlace, Registry
 from tests.support.targets import contents, measured, untold
+from tests.support.targets import delivery as small_delivery
 from tests.support.tools import ROOT, require
 from tests.unit.cli.scanning import findings
 
@@ -208,3 +209,28 @@ def test_cosign_finds_the_signature_that_refers_to_the_manifest_alone(brought: B
         "--new-bundle-format=true", delivered.reference, environment=brought.environment,
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OciPlace]:
+    """A registry without TLS and without logins, as one has it on one's own machine."""
+    folder = tmp_path_factory.mktemp("plain")
+    with registries.serving(folder / "registry") as registry:
+        yield OciPlace(registry, folder)
+
+
+def test_cosign_accepts_the_signatures_of_each_key_after_a_rotation(
+    plain: OciPlace, cosign: Path, tmp_path: Path
+) -> None:
+    made = small_delivery(tmp_path)
+    reference = plain.open().deliver(made, untold).reference
+    (tmp_path / "old.pub").write_bytes(plain.keys.key.public_key_pem())
+    plain.keys.rotate()
+    assert plain.open().deliver(made, untold).reference == reference
+    (tmp_path / "new.pub").write_bytes(plain.keys.key.public_key_pem())
+    words = ("verify", "--insecure-ignore-tlog=true", "--key")
+    for key in ("old.pub", "new.pub"):
+        done = registries.run(
+            cosign.name, *words, tmp_path / key, reference, environment={"HOME": str(tmp_path)}
+        )
+        assert done.returncode == 0, done.stderr

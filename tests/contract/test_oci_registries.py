@@ -192,10 +192,11 @@ def test_removing_takes_signatures_and_what_refers_with_it(
     assert small.tags == {}
 
 
-def test_a_registry_that_removes_nothing_says_so(
-    small: SmallRegistry, small_place: OciPlace, tmp_path: Path
+@pytest.mark.parametrize("status", [405, 403, 400])
+def test_a_registry_that_removes_nothing_says_so_and_takes_bundles(
+    status: int, small: SmallRegistry, small_place: OciPlace, tmp_path: Path
 ) -> None:
-    small.removes = False
+    small.removing = status
     made = delivery(tmp_path)
     target = small_place.open()
     delivered = target.deliver(made, untold)

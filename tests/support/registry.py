@@ -100,7 +100,8 @@ class Registry:
             f"{name}:{bcrypt.hashpw(word.encode(), bcrypt.gensalt(4)).decode()}\n"
             for name, word in users.items()
         ]
-        (self.directory / "htpasswd").write_text("".join(lines), encoding="utf-8")
+        (self.directory / "htpasswd.new").write_text("".join(lines), encoding="utf-8")
+        (self.directory / "htpasswd.new").replace(self.directory / "htpasswd")
 
     def logins(self, file: Path, user: str | None = None) -> Path:
         """Write a login as docker does."""

@@ -22,7 +22,7 @@ class SmallRegistry:
     Attributes:
         manifests, tags, blobs: by digest, by name; one repository's are every repository's.
         immutable: a tag that names something is not given to another manifest.
-        removes: whether manifests can be removed.
+        removing: the status of the answer to who removes a manifest; 202 where it is then gone.
         elsewhere: where answers send those who ask for a blob.
         basic: the header that it asks for.
         strangers: the headers `authorization` that came with requests to `/elsewhere/`.
@@ -33,7 +33,7 @@ class SmallRegistry:
     blobs: dict[str, bytes] = field(default_factory=dict)
     uploads: dict[str, bytes] = field(default_factory=dict)
     immutable: bool = False
-    removes: bool = True
+    removing: int = 202
     elsewhere: str = ""
     basic: str = ""
     strangers: list[str | None] = field(default_factory=list)
@@ -124,8 +124,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_DELETE(self) -> None:
         _, name = self._place()
-        if not self.known.removes:
-            self._answer(405)
+        if self.known.removing != 202:
+            self._answer(self.known.removing)
             return
         self.known.manifests.pop(name, None)
         for tag in [tag for tag, digest in self.known.tags.items() if digest == name]:

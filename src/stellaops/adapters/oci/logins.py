@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from stellaops.adapters.oci.errors import LoginsUnusable
 from stellaops.bundles.oci.names import Repository
 
 _LARGEST = 1 << 20
+_MOMENT = 0.2
 _HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
 
 
@@ -52,13 +54,7 @@ def read_login(file: Path | None, repository: Repository) -> Login | None:
     """
     if file is None:
         return None
-    try:
-        with file.open("rb") as content:
-            config = msgspec.json.decode(content.read(_LARGEST), type=_Config)
-    except OSError as error:
-        raise LoginsUnusable(f"{file}: {error.strerror}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise LoginsUnusable(f"{file} is not of the form of docker's config.json") from None
+    config = _config(file)
     found = max(
         ((_fits(key, repository), auth) for key, auth in config.auths.items()),
         key=lambda each: each[0],
@@ -74,6 +70,24 @@ def read_login(file: Path | None, repository: Repository) -> Login | None:
         hint = "Put the login itself under `auths`, as `docker login` does without a helper."
         raise LoginsUnusable(f"{file} {what}", hint=hint)
     raise LoginsUnusable(f"{file} has no login for {repository.registry}")
+
+
+def _config(file: Path) -> _Config:
+    try:
+        content = _read(file)
+        if not content:  # as a file is for a moment that is written anew in its place
+            time.sleep(_MOMENT)
+            content = _read(file)
+        return msgspec.json.decode(content, type=_Config)
+    except OSError as error:
+        raise LoginsUnusable(f"{file}: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise LoginsUnusable(f"{file} is not of the form of docker's config.json") from None
+
+
+def _read(file: Path) -> bytes:
+    with file.open("rb") as content:
+        return content.read(_LARGEST)
 
 
 def _fits(key: str, repository: Repository) -> int:

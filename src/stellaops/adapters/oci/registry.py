@@ -206,9 +206,9 @@ class RegistryClient:
             )
 
     def remove_manifest(self, digest: Digest) -> bool:
-        """Remove a manifest and the tags that name it; False where the registry does not let us."""
+        """Remove a manifest and the tags that name it; False where the registry cannot, or the login may only push."""
         answer = self._ask("DELETE", self._url("manifests", digest))
-        if answer.status in (400, 405, 501):
+        if answer.status in (400, 401, 403, 405, 501):
             return False
         if answer.status != 404:
             self._demand(answer, 202, 200, 204)
