@@ -400,7 +400,9 @@ def test_exports_in_a_bucket_are_signed_again_after_a_rotation(bucket: s3.Bucket
     before = b"".join(service.local.artefacts.read(run.archive, "signatures/export.sig"))
     local = service.local
     create_key(local.keys, TENANT, now=service.now())
-    tools = ResignTools(local.runs, local.workspace, local.artefacts, local.tenant_keys, local.profiles)
+    tools = ResignTools(
+        local.runs, local.workspace, local.artefacts, local.tenant_keys, local.profiles, local.bundle_turns
+    )
     assert [done.problem for done in resign_exports(TENANT, tools)] == [None]
     assert b"".join(local.artefacts.read(run.archive, "signatures/export.sig")) != before
     with local.artefacts.opened(run.archive) as root:

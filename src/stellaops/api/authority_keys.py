@@ -229,11 +229,7 @@ def _made(call: Call, *, activate: bool = True) -> KeyRecord:
     local, uri = call.local, call.body.uri
     if uri is None:
         return manage_keys.create_key(local.keys, call.tenant, now=now(), activate=activate)
-    if not local.key_services.allowed:
-        # Who asks from afar must not choose among all keys and files that this machine may use.
-        raise KeyUriRefused(
-            "keys of key services cannot be named over the API: the setting keyServices.allow is empty"
-        )
+    local.key_services.demand_from_afar(call.tenant, [uri])
     return manage_keys.create_key_of_service(
         local.keys, local.key_services, call.tenant, uri, now=now(), activate=activate
     )
@@ -256,7 +252,14 @@ def _resigned(call: Call) -> tuple[Resigned, ...]:
     local = call.local
     return resign_exports(
         call.tenant,
-        ResignTools(local.runs, local.workspace, local.artefacts, local.tenant_keys, local.profiles),
+        ResignTools(
+            local.runs,
+            local.workspace,
+            local.artefacts,
+            local.tenant_keys,
+            local.profiles,
+            local.bundle_turns,
+        ),
     )
 
 

@@ -101,7 +101,14 @@ class LocalKeys:
 
     def _resigned(self, store: FileKeyStore, progress: Progress) -> Sequence[Wire]:
         local = self._local
-        tools = ResignTools(local.runs, local.workspace, local.artefacts, TenantKeys(store), local.profiles)
+        tools = ResignTools(
+            local.runs,
+            local.workspace,
+            local.artefacts,
+            TenantKeys(store),
+            local.profiles,
+            local.bundle_turns,
+        )
         done = resign_exports(self._tenant, tools, progress)
         return [
             {"exportId": each.export_id, "archiveId": each.archive_id, "problem": each.problem}

@@ -13,6 +13,7 @@ from stellaops.exports.guarded_signer import tried_signer
 from stellaops.exports.plan_run import request_of
 from stellaops.exports.ports import ArtefactStore, Keys, Profiles, RunFilter, Runs, Staging, Workspace
 from stellaops.exports.resign_mirror import resign_archive
+from stellaops.exports.retention_ports import Turns
 from stellaops.exports.run import Archive, Artifact, Run, RunStatus
 from stellaops.kit import signatures
 from stellaops.kit.tree import Tree
@@ -38,6 +39,7 @@ class ResignTools:
     artefacts: ArtefactStore
     keys: Keys
     profiles: Profiles
+    turns: Turns
 
 
 def resign_exports(
@@ -89,8 +91,11 @@ def _resign(run: Run, archive: Archive, tools: ResignTools, signers: dict[str | 
             artifacts = _sign_again(run, archive, staging, tools, signer)
             trusted, revoked = tools.keys.trusted(run.tenant)
             verify_bundle(staging.root, trusted, revoked=revoked, scratch=staging.scratch).require()
-            tools.artefacts.put(archive, staging.root)
-            _record(run.tenant, archive, artifacts, tools)
+            # What retention has removed meanwhile does not come back: no record would name it any more.
+            with tools.turns.turn(run.tenant):
+                if tools.artefacts.exists(archive):
+                    tools.artefacts.put(archive, staging.root)
+                    _record(run.tenant, archive, artifacts, tools)
     except StellaError as error:
         return error.what
     return None

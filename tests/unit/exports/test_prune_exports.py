@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from stellaops.adapters.sql.metering import PRUNED, SqlMetering
+from stellaops.authority.manage_keys import create_key
 from stellaops.core.errors import DependencyFailed
 from stellaops.exports import control_runs, execute_run
 from stellaops.exports.errors import (
@@ -18,10 +20,12 @@ from stellaops.exports.errors import (
 )
 from stellaops.exports.manage_runs import opened
 from stellaops.exports.pin_runs import PinNotFound, ReasonMissing, pin_run, unpin_run
+from stellaops.exports.ports import ArtefactStore
 from stellaops.exports.profile import Retention
 from stellaops.exports.prune_exports import overview, prune_exports
+from stellaops.exports.resign_exports import ResignTools, resign_exports
 from stellaops.exports.retention import Mode, PinKind, Rule
-from stellaops.exports.run import RunStatus
+from stellaops.exports.run import Archive, RunStatus
 from tests.unit.exports.retaining import TENANT, Keeper, document
 
 
@@ -247,6 +251,31 @@ def test_a_run_that_is_deleted_takes_no_archive_from_others(keeper: Keeper) -> N
     second = keeper.make()
     assert first.archive == second.archive
     assert control_runs.delete_run(keeper.run(first.id), keeper.control_tools) == [f"run {first.id}"]
+    assert keeper.kept() == [second.id]
+
+
+def test_what_goes_while_it_is_signed_again_does_not_come_back(keeper: Keeper) -> None:
+    first = keeper.make()
+    change(keeper)
+    second = keeper.make()
+    keeper.day = 40
+    local = keeper.local
+
+    class Late:
+        def __getattr__(self, name: str) -> object:
+            return getattr(local.artefacts, name)
+
+        def copy(self, archive: Archive, target: Path) -> None:
+            local.artefacts.copy(archive, target)
+            if archive == first.archive:
+                assert keeper.prune().archives
+
+    create_key(local.keys, TENANT, now=keeper.now())
+    late = cast(ArtefactStore, Late())
+    tools = ResignTools(
+        local.runs, local.workspace, late, local.tenant_keys, local.profiles, local.bundle_turns
+    )
+    assert [each.problem for each in resign_exports(TENANT, tools)] == [None, None]
     assert keeper.kept() == [second.id]
 
 
