@@ -30,6 +30,7 @@ from tests.support.targets import (
 PLACES: dict[str, Callable[[pytest.FixtureRequest], Place]] = {
     "fake": lambda request: FakePlace(),
     "http": lambda request: HttpPlace(request.getfixturevalue("tmp_path") / "place"),
+    "http from a bucket": lambda request: HttpPlace(made(request), request.getfixturevalue("bucket")),
     "object": lambda request: ObjectPlace(made(request), request.getfixturevalue("bucket")),
     "oci": lambda request: OciPlace(request.getfixturevalue("oci_registry"), made(request)),
 }

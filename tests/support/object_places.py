@@ -10,11 +10,13 @@ from typing import Any
 from uuid import uuid4
 
 from stellaops.adapters.objects.directory import DirectoryArtefacts
+from stellaops.adapters.objects.s3 import S3Artefacts, S3Place
 from stellaops.adapters.target_settings import TargetSettings
 from stellaops.adapters.targets import http, object_store
 from stellaops.adapters.targets.context import TargetContext
 from stellaops.adapters.web.client import WebSettings
 from stellaops.core.egress import EgressPolicy, networks
+from stellaops.exports.ports import ArtefactStore
 from stellaops.exports.target_ports import Delivery, Target
 from tests.support import s3
 from tests.support.targets import TENANT
@@ -81,18 +83,29 @@ class ObjectPlace:
 
 @dataclass
 class HttpPlace:
-    """A store of artefacts in a directory."""
+    """A store of artefacts, in a bucket where there is one, else in a directory."""
 
     directory: Path
+    bucket: s3.Bucket | None = None
     points: bool = False
     removes: bool = False
+    prefix: str = field(default_factory=lambda: uuid4().hex[:12])
+
+    @property
+    def artefacts(self) -> ArtefactStore:
+        if self.bucket is None:
+            return DirectoryArtefacts(self.directory / "kept")
+        server, _, name = self.bucket.url.rstrip("/").rpartition("/")
+        place = S3Place(f"s3://{name}/{self.prefix}", "us-east-1", server, self.bucket.key, plain=True)
+        return S3Artefacts(place, self.directory / "scratch")
 
     def open(self) -> Target:
-        return http.open_target("http", TargetSettings("http", "http"), context(self.directory))
+        found = context(self.directory, artefacts=self.artefacts)
+        return http.open_target("http", TargetSettings("http", "http"), found)
 
     def prepare(self, delivery: Delivery) -> None:
         """Publish it, as the run does before it is brought anywhere."""
         copy = self.directory / "publishing"
         shutil.copytree(delivery.root, copy)
-        DirectoryArtefacts(self.directory / "kept").put(delivery.archive, copy)
+        self.artefacts.put(delivery.archive, copy)
         shutil.rmtree(copy, ignore_errors=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from uuid import uuid4
 
+from stellaops.adapters.objects.paths import is_inside
 from stellaops.adapters.target_settings import TargetSettings
 from stellaops.adapters.targets.context import TargetContext
 from stellaops.core.errors import DependencyFailed
@@ -112,7 +113,8 @@ def _reference(archive: Archive) -> str:
 
 
 def _archive(reference: str) -> Archive | None:
-    parts = reference.removeprefix("artefacts:").split("/")
-    if not reference.startswith("artefacts:") or len(parts) != 2 or not all(parts):
+    place = reference.removeprefix("artefacts:")
+    parts = place.split("/")
+    if not reference.startswith("artefacts:") or len(parts) != 2 or not is_inside(place):
         return None
     return Archive(*parts)
