@@ -28,6 +28,7 @@ _SMALL: dict[str, list[str]] = {
     "matching": ["--documents", "60"],
     "memory": ["--documents", "20"],
     "mirror_bundles": ["--documents", "60"],
+    "mirror_sync": ["--files", "60", "--changed", "10"],
     "pull": ["--documents", "60", "--changed", "6"],
     "queue": ["--seconds", "1", "--rate", "5", "--workers", "1", "--tenants", "2"],
     "vex": ["--documents", "4"],
@@ -100,6 +101,13 @@ def _mirror_bundles(result: dict[str, Any]) -> None:
         assert part["memory"] > 0
 
 
+def _mirror_sync(result: dict[str, Any]) -> None:
+    assert (result["files"], result["changed"]) == (60, 10)
+    for source in ("bucket", "directory"):
+        for step in ("first", "changed", "again"):
+            assert min(result[source][step]["seconds"][name] for name in ("ours", "rclone")) > 0
+
+
 def _pull(result: dict[str, Any]) -> None:
     kinds = result["kinds"]
     assert [kinds[kind]["documents"] for kind in ("import", "first", "changed", "again")] == [60, 60, 6, 0]
@@ -155,6 +163,7 @@ _SAYS: dict[str, Callable[[dict[str, Any]], None]] = {
     "matching": _matching,
     "memory": _memory,
     "mirror_bundles": _mirror_bundles,
+    "mirror_sync": _mirror_sync,
     "pull": _pull,
     "queue": _queue,
     "vex": _vex,

@@ -12,6 +12,7 @@ from stellaops.exports import selectors as selecting
 from stellaops.exports.selectors import TLP_ORDER
 from stellaops.mirrors import manage_domains
 from stellaops.mirrors.domain import ADVISORY_FORMATS, VEX_FORMATS, Domain, read, read_file
+from stellaops.mirrors.host_settings import host_settings
 
 _LARGEST = 1 << 20
 
@@ -36,6 +37,9 @@ _LARGEST = 1 << 20
     help=f"Beside the bundle: {', '.join(ADVISORY_FORMATS)}; for VEX: {', '.join(VEX_FORMATS)}. All if left out.",
 )
 @click.option("--open", "is_open", is_flag=True, help="Readers need no credentials.")
+@click.option(
+    "--key", "key_ref", metavar="ID|URI", help="What signs it; the tenant's active key if left out."
+)
 @click.option("--cadence", metavar="D", help="How often a new tree is expected; 24h if left out.")
 @click.option("--max-index-requests", type=click.IntRange(0), metavar="N", help="Of a credential in an hour.")
 @click.option(
@@ -64,6 +68,7 @@ def _document(domain: str, options: dict[str, Any]) -> dict[str, Any]:
         ("displayName", "display_name"),
         ("tlpAtMost", "tlp_at_most"),
         ("cadence", "cadence"),
+        ("keyRef", "key_ref"),
     ):
         if options[option] is not None:
             wire[field] = options[option]
@@ -110,6 +115,26 @@ def domains_list(app: App) -> None:
 def domains_show(app: App, domain: str) -> None:
     """Show a domain as the document that `apply` takes."""
     _print(app, manage_domains.find_domain(app.tenant, domain, app.local.mirror_domains))
+
+
+@domains.command("settings")
+@pass_app
+def domains_settings(app: App) -> None:
+    r"""Print the settings by which a mirror host serves the tenant's domains: names, credentials, budgets.
+
+    \b
+      stella mirror domains settings >> deploy/compose/env/mirror.env
+
+    Trees do not say who may read them how often; a host is told by these variables. Domains that a host is not told of
+    need credentials.
+    """
+    found = [each for each in app.local.mirror_domains.every() if each.tenant == app.tenant]
+    told = list(host_settings(found))
+    if app.format is None or app.format == "table":
+        for name, value in told:
+            click.echo(f"{name}={value}")
+    else:
+        app.out.value(dict(told))
 
 
 @domains.command("apply")

@@ -20,6 +20,7 @@ from stellaops.exports import selectors as selecting
 from stellaops.exports.errors import InvalidSelector
 from stellaops.exports.selectors import TLP_ORDER, Selectors
 from stellaops.mirrors.errors import InvalidDomain
+from stellaops.signing import key_uri
 
 Side = Literal["concelier", "excititor"]
 SIDES: tuple[Side, ...] = ("concelier", "excititor")
@@ -40,6 +41,7 @@ MOST_SORTED = 100_000
 
 _ID = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _KEY = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_KEY_ID = re.compile(r"[0-9a-f]{64}")
 _MOST_TEXT = 200
 
 _Form = TypeVar("_Form")
@@ -97,6 +99,8 @@ class Document(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     """The highest marking that the domain's readers may see."""
     cadence: str = "24h"
     """How often a new tree is expected."""
+    key_ref: str = ""
+    """The key that signs it: its id, or its URI in a key service; the tenant's active one where empty."""
     quotas: Quotas = Quotas()
     advisories: Advisories = Advisories()
     vex: Vex = Vex()
@@ -122,6 +126,11 @@ class Domain:
     def display_name(self) -> str:
         """Its name for people."""
         return self.document.display_name or self.document.id
+
+    @property
+    def key_ref(self) -> str | None:
+        """The key that signs it; None for the tenant's active one."""
+        return self.document.key_ref or None
 
     @property
     def cadence(self) -> timedelta:
@@ -219,6 +228,7 @@ def _problems(document: Document) -> Iterator[str]:
         yield "id must be 1 to 63 of a-z, 0-9 and -, as a part of a host name"
     if len(document.display_name) > _MOST_TEXT or not document.display_name.isprintable():
         yield f"displayName must be at most {_MOST_TEXT} printable characters"
+    yield from _key_problems(document.key_ref)
     if document.tlp_at_most not in TLP_ORDER:
         yield f"tlpAtMost {document.tlp_at_most!r} is none of {', '.join(TLP_ORDER)}"
     if durations.parse(document.cadence) is None:
@@ -231,6 +241,14 @@ def _problems(document: Document) -> Iterator[str]:
     yield from _unknown("advisories.formats", document.advisories.formats, ADVISORY_FORMATS)
     yield from _unknown("vex.formats", document.vex.formats, VEX_FORMATS)
     yield from _export_problems(document.vex.exports)
+
+
+def _key_problems(key: str) -> Iterator[str]:
+    if key and not _KEY_ID.fullmatch(key):
+        try:
+            key_uri.parse(key)
+        except key_uri.BadKeyUri as error:
+            yield f"keyRef is no id of a key (64 hexadecimal digits), and {error.what}"
 
 
 def _selector_problems(part: str, wire: Mapping[str, Any]) -> Iterator[str]:

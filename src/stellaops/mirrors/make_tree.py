@@ -102,7 +102,7 @@ def finish(
     """
     listed = []
     for part in parts:
-        signer = signers[part.plan.domain.tenant]
+        signer = signers[part.plan.domain.id]
         folder = forms.place(part.plan.state.id)
         tree.put(f"{folder}/{forms.KEY}", signer.public_key_pem())
         if isinstance(part, build_advisories.Part):
@@ -113,7 +113,7 @@ def finish(
         tree.put(forms.INDEX, forms.index(export_id, listed))
         precompressed.pack_beside(tree.root / forms.INDEX)
     for part in parts:
-        _list(side, part.plan.domain, export_id, tree, signers[part.plan.domain.tenant])
+        _list(side, part.plan.domain, export_id, tree, signers[part.plan.domain.id])
 
 
 def _finish_bundle(part: build_advisories.Part, tree: Tree, export_id: str, signer: Signer) -> Listed:

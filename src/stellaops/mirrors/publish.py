@@ -95,7 +95,9 @@ def publish(
         sequence = exports.evidence.sequence()
         _demand_finished(domains, exports)
         exports.projections.complete()
-        signers = {tenant: tried_signer(exports.keys, tenant) for tenant in {each.tenant for each in domains}}
+        keys = {(each.tenant, each.key_ref) for each in domains}
+        tried = {(tenant, key): tried_signer(exports.keys, tenant, key) for tenant, key in keys}
+        signers = {each.id: tried[each.tenant, each.key_ref] for each in domains}
         outcome = Outcome(sequence, ())
         for side in SIDES:
             mine = [each for each in domains if each.has(side)]
@@ -143,7 +145,7 @@ class _Work:
 def _publish_side(work: _Work, copies: Sequence[Bucket]) -> Outcome:
     before = _settled(work.root, work)
     plans = [
-        make_tree.plan(work.side, each, work.sequence, work.signers[each.tenant].key_id, work.tools.exports)
+        make_tree.plan(work.side, each, work.sequence, work.signers[each.id].key_id, work.tools.exports)
         for each in work.domains
     ]
     export_id, remarks = _tree(work, plans, before)
@@ -204,7 +206,7 @@ def _issue(work: _Work, plan: Plan, export_id: str) -> Freshness | None:
         domain.cadence,
         work.sequence,
     )
-    return issue_freshness(state, tools.sources(), tools.statements, work.signers[domain.tenant], tools.now)
+    return issue_freshness(state, tools.sources(), tools.statements, work.signers[domain.id], tools.now)
 
 
 def _make_newest(place: Root, work: _Work, export_id: str, plans: Sequence[Plan]) -> None:

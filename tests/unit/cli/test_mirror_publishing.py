@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from stellaops.adapters.mirror_settings import read_mirror_host
 from tests.support.publishing import BOTH
 from tests.unit.cli.running import Stella
 
@@ -107,3 +108,17 @@ def test_a_mirror_host_syncs_with_a_public_key_alone(stella: Stella, tmp_path: P
         str(key),
     )
     host.refused(2, "ERR_USAGE", "mirror", "sync", *places, "--key", str(key), "--keep", "soon")
+
+
+def test_a_mirror_host_is_told_of_domains_by_its_settings(stella: Stella) -> None:
+    stella("mirror", "init", "community", "--open", "--max-index-requests", "9")
+    stella("mirror", "init", "primary", "--display-name", "Our mirror", "--max-download-requests", "50")
+    told = stella("mirror", "domains", "settings")
+    host = read_mirror_host({}, told)
+    for side in host.sides.values():
+        assert side.indexes_per_hour == 9
+        assert [side.rules(name).require_authentication for name in ("community", "primary")] == [False, True]
+        assert side.rules("primary").downloads_per_hour == 50
+    assert host.domains["primary"].display_name == "Our mirror"
+    lines = stella.ask("mirror", "domains", "settings", "--format", "table").out.splitlines()
+    assert dict(line.split("=", 1) for line in lines) == told

@@ -51,6 +51,7 @@ def test_a_file_lists_domains_in_yaml() -> None:
         ({"id": "-a"}, "id must be 1 to 63 of a-z"),
         ({"displayName": "a\nb"}, "displayName must be at most"),
         ({"tlpAtMost": "PINK"}, "tlpAtMost 'PINK' is none of CLEAR"),
+        ({"keyRef": "mine"}, "keyRef is no id of a key"),
         ({"cadence": "soon"}, "cadence 'soon' is no duration"),
         ({"quotas": {"maxIndexRequestsPerHour": -1}}, "quotas.maxIndexRequestsPerHour must not be below 0"),
         ({"advisories": {"selectors": {"colour": "red"}}}, "advisories.selectors: colour: not a selector"),

@@ -16,6 +16,7 @@ import jsonschema
 import pytest
 
 from stellaops.adapters.sql.mirrors import SqlPublications
+from stellaops.authority import manage_keys
 from stellaops.exports.errors import GateRefused
 from stellaops.ingest.feeds import Side as Feeds
 from stellaops.mirrors import forms
@@ -392,3 +393,19 @@ def test_what_is_published_is_of_the_published_schemas(publisher: Publisher) -> 
         jsonschema.Draft202012Validator.check_schema(schema)
         validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
         validator.validate(json.loads(file.read_bytes()))
+
+
+def test_a_domain_may_be_signed_by_another_key_than_the_tenants_active_one(publisher: Publisher) -> None:
+    first = publisher.key()
+    manage_keys.create_key(publisher.local.keys, "default", now=datetime.now(UTC))
+    publisher.domain("primary", keyRef=first.key_id)
+    publisher.domain("second")
+    publisher.publish()
+    root, active = publisher.root.root, publisher.key()
+    assert active.key_id != first.key_id
+    for domain, key in (("primary", first), ("second", active)):
+        follow(root, domain, key)
+        assert (publisher.tree() / f"mirror/{domain}/mirror-key.pub").read_bytes() == key.pem()
+        assert statement(root, "excititor", domain, key).profile == f"mirror/excititor/{domain}"
+    with pytest.raises(BadSignature):
+        follow(root, "primary", active)
