@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from stellaops.exports import execute_run
 from tests.unit.cli.running import PROCESS, Stella, environment, osv, package, spawn, until
 from tests.unit.cli.scanning import once
 
@@ -167,17 +168,26 @@ def test_an_interrupted_export_is_recorded_as_cancelled(store: Stella) -> None:
 
 
 @pytest.mark.parametrize("spare", [32 << 10, 96 << 10, 700 << 10])
+@pytest.mark.parametrize("foreseen", [True, False])
 def test_a_full_disk_is_told_and_leaves_nothing(
-    spare: int, filled: Path, small_disk: Callable[[int], Path]
+    spare: int,
+    foreseen: bool,
+    filled: Path,
+    small_disk: Callable[[int], Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     needed = sum(path.stat().st_size for path in filled.rglob("*") if path.is_file())
-    disk = small_disk(needed + (16 << 20))
+    disk = small_disk(needed + (24 << 20))
     store = Stella(Path(shutil.copytree(filled, disk / "data")))
     fill(disk, leave=spare)
     before = tree(store)
-    answer = spawn("--data-dir", str(store.data_dir), "export", "run", "submit", "--profile", "quick")
+    codes = ["ERR_STORE_FULL", "ERR_EXPORT_STAGING_ROOM" if foreseen else "ERR_EXPORT_NO_ROOM"]
+    with monkeypatch.context() as patched:
+        if not foreseen:  # something else fills the disk after the look at it
+            patched.setattr(execute_run, "demand_room", lambda *_: None)
+        answer = store.ask("export", "run", "submit", "--profile", "quick")
     assert (answer.code, answer.out) == (5, ""), answer
-    assert answer.err.startswith(("error ERR_EXPORT_NO_ROOM: ", "error ERR_STORE_FULL: ")), answer.err
+    assert answer.err.startswith(tuple(f"error {code}: " for code in codes)), answer.err
     assert "\n→ " in answer.err
     assert leftovers(store) == []
     assert bundles(store) == []

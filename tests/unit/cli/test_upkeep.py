@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from stellaops.adapters.sql.chores import Last
+from stellaops.cli.doctor import check_chores
+from stellaops.ingest.doctor import Verdict
 from tests.unit.cli.running import Stella, osv, package, until
 
 
@@ -55,6 +59,26 @@ def test_what_targets_have_is_verified_and_what_is_wrong_ends_with_code_6(stella
     assert "README.md" in answer.err
     again = stella.ask("export", "target", "verify", "--last")
     assert again.code == 6
+
+
+def test_the_doctor_tells_what_targets_and_chores_are_like(stella: Stella) -> None:
+    def verdicts() -> dict[str, str]:
+        answer = stella.ask("doctor", "--max-age", "9999d", "--format", "json")
+        return {each["name"]: each["verdict"] for each in answer.value}
+
+    assert verdicts().items() >= {"targets": "ok", "chores": "ok"}.items()
+    run = stella.submit("json:raw")
+    (stella.bundle(run) / "README.md").write_text("other", encoding="utf-8")
+    assert stella.ask("export", "target", "verify").code == 6
+    assert verdicts()["targets"] == "failed"
+    begun = datetime(2026, 3, 1, tzinfo=UTC)
+    for hours, ok, verdict in (
+        (25, True, Verdict.OK),
+        (27, True, Verdict.WARNING),
+        (1, False, Verdict.WARNING),
+    ):
+        last = Last("verify", begun, begun, begun, ok, {})
+        assert check_chores([last], begun + timedelta(hours=hours)).verdict is verdict
 
 
 def test_chores_are_listed_when_a_worker_has_done_some(stella: Stella) -> None:
