@@ -27,8 +27,10 @@ from stellaops.exports import manage_profiles, profile
 from stellaops.exports.errors import InvalidProfile, InvalidSelector, ProfileNotFound, UnsupportedSchema
 from stellaops.exports.manage_targets import check_destinations
 from stellaops.exports.ports import RunFilter
-from stellaops.exports.profile import Profile
+from stellaops.exports.profile import Profile, Spec
 from stellaops.exports.run import RunStatus
+from stellaops.signing import key_uri
+from stellaops.signing.key_uri import KeyUriRefused
 
 READ, MANAGE = "export:read", "export:profile:manage"
 _INVALID = (InvalidProfile, InvalidSelector, UnsupportedSchema)
@@ -61,6 +63,7 @@ def create(call: Call) -> Response:
     """Store a profile."""
     document = profile.read(call.body)
     check_destinations(call.tenant, document.spec, call.local.targets)
+    _demand_recipients(call, document.spec)
     made = manage_profiles.create_profile(
         call.tenant, document, call.local.profiles, now=now(), by=call.principal.client
     )
@@ -73,6 +76,7 @@ def change(call: Call) -> Response:
     wanted: ProfileChange = call.body
     document = profile.read(_changed(current, wanted))
     check_destinations(call.tenant, document.spec, call.local.targets)
+    _demand_recipients(call, document.spec, current.spec)
     changed = manage_profiles.update_profile(
         call.tenant,
         document,
@@ -107,6 +111,13 @@ def delete(call: Call) -> Response:
     _note(call, found, None, "")
     call.change.none = call.query.dry_run
     return answer({"profile": found.name, "revision": found.revision, "removed": not call.query.dry_run})
+
+
+def _demand_recipients(call: Call, spec: Spec, before: Spec | None = None) -> None:
+    """Refuse keys of key services as recipients that the tenant may not use; those that are there already stay."""
+    kept = () if before is None else before.encryption.recipient_keys
+    named = [key for key in spec.encryption.recipient_keys if key_uri.is_uri(key) and key not in kept]
+    call.local.key_services.demand_from_afar(call.tenant, named)
 
 
 def _find(call: Call) -> Profile:
@@ -186,7 +197,7 @@ OPERATIONS = (
     ),
     Operation(
         "createProfile", "POST", _PATH, "Store a profile", create, MANAGE, body=dict[str, Any],
-        answers={201: _MADE}, errors=(*_INVALID, AlreadyExists), mutating=True, action="profile.created",
+        answers={201: _MADE}, errors=(*_INVALID, AlreadyExists, KeyUriRefused), mutating=True, action="profile.created",
     ),
     Operation(
         "getProfile", "GET", f"{_PATH}/{{id}}", "A profile", show, READ,
@@ -194,7 +205,7 @@ OPERATIONS = (
     ),
     Operation(
         "changeProfile", "PATCH", f"{_PATH}/{{id}}", "Store the next revision of a profile", change, MANAGE,
-        body=ProfileChange, answers={200: _PROFILE}, errors=(*_INVALID, ProfileNotFound), mutating=True,
+        body=ProfileChange, answers={200: _PROFILE}, errors=(*_INVALID, ProfileNotFound, KeyUriRefused), mutating=True,
         action="profile.changed",
     ),
     Operation(

@@ -41,6 +41,23 @@ def key_file(place: Path, name: str) -> str:
     return f"file://{path}"
 
 
+def profile(*recipients: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "stellaops.io/export.v1", "kind": "ExportProfile", "metadata": {"name": "wrapped"},
+        "spec": {"kind": "json", "variant": "raw",
+                 "encryption": {"enabled": True, "mode": "aes-gcm", "recipientKeys": [*recipients]}},
+    }  # fmt: skip
+
+
+def test_recipients_of_a_profile_are_keys_that_the_tenant_may_use(allowing: Api) -> None:
+    allowing.service.more["STELLA_KEY_SERVICES_ALLOW"] = "hashivault://{tenant}"
+    path = "/api/export/profiles"
+    refused(allowing.post(path, profile("hashivault://other")), 403, "ERR_KEY_URI_REFUSED")
+    assert allowing.post(path, profile("hashivault://default")).status_code == 201
+    change = {"changeReason": "more", "spec": {"encryption": {"recipientKeys": ["hashivault://other"]}}}
+    refused(allowing.ask("PATCH", f"{path}/wrapped", json=change), 403, "ERR_KEY_URI_REFUSED")
+
+
 def refused(answer: Any, status: int, code: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
 
@@ -48,6 +65,7 @@ def refused(answer: Any, status: int, code: str) -> None:
 def test_without_patterns_no_key_of_a_service_is_named_from_afar(asked: Api, place: Path) -> None:
     refused(asked.post(KEYS, {"uri": key_file(place / "default", "a.pem")}), 403, "ERR_KEY_URI_REFUSED")
     refused(asked.post(f"{KEYS}/rotate", {"uri": "file:///etc/shadow"}), 403, "ERR_KEY_URI_REFUSED")
+    refused(asked.post("/api/export/profiles", profile("hashivault://default")), 403, "ERR_KEY_URI_REFUSED")
     assert asked.get(KEYS).json()["items"] == []
 
 

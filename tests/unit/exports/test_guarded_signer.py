@@ -66,9 +66,10 @@ def test_a_key_that_cannot_sign_is_told_as_such_whenever_that_is(error: StellaEr
     with pytest.raises(SigningFailed, match=error.what) as first:
         tried_signer(Keys(error), "acme", "a-key")
     later = tried_signer(Keys(error, good=1), "acme")
-    for use in (lambda: later.sign(b"x"), lambda: later.sign_digest(bytes(32))):
-        with pytest.raises(SigningFailed, match=error.what):
-            use()
+    with pytest.raises(SigningFailed, match=error.what):
+        later.sign(b"x")
+    with pytest.raises(SigningFailed, match=error.what):
+        later.sign_digest(bytes(32))
     with pytest.raises(SigningFailed, match=f"hashivault://x: {error.what}"):
         wrapping_for(Keys(error), "acme")("hashivault://x", bytes(32), "export")
     assert error_code(first.value) == "signing"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from stellaops.adapters.keys.services import awskms, file, hashivault, pkcs11
@@ -36,6 +36,17 @@ class KeyServices:
     patience: Patience
     allowed: tuple[str, ...] = ()
     _opened: dict[tuple[str, str], KeyService] = field(default_factory=dict, repr=False)
+
+    def demand_from_afar(self, tenant: str, uris: Iterable[str]) -> None:
+        """Refuse keys that somebody names over the network and the operator has not allowed.
+
+        Who asks from afar must not choose among all keys and files that this machine may use.
+
+        Raises:
+            BadKeyUri, KeyUriRefused: see there.
+        """
+        for uri in uris:
+            key_uri.demand_allowed(key_uri.parse(uri), tenant, self.allowed)
 
     def public_key(self, tenant: str, uri: str) -> PublicKey:
         """The newest public key that a URI stands for.
