@@ -1,0 +1,87 @@
+"""`stella export target` and `stella export distribute` on a data directory, with a target that cannot be reached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stellaops.exports.errors import DistributionFailed
+from tests.unit.cli.running import Stella, osv, package
+
+
+@pytest.fixture
+def stella(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stella:
+    told = {
+        "TARGETS__EDGE__DRIVER": "object",
+        "TARGETS__EDGE__STORE": "s3://bundles/{tenant}",
+        "TARGETS__EDGE__REGION": "eu-central-1",
+        "TARGETS__EDGE__KEYFILE": str(tmp_path / "no-key"),
+    }
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    return Stella(tmp_path / "data")
+
+
+def profile(tmp_path: Path, *distribution: object) -> str:
+    document = {
+        "apiVersion": "stellaops.io/export.v1",
+        "kind": "ExportProfile",
+        "metadata": {"name": "near"},
+        "spec": {"kind": "json", "variant": "raw", "distribution": list(distribution)},
+    }
+    file = tmp_path / "near.yaml"
+    file.write_text(yaml.safe_dump(document), encoding="utf-8")
+    return str(file)
+
+
+def test_targets_are_listed_and_tested(stella: Stella) -> None:
+    assert [(each["name"], each["driver"]) for each in stella("export", "target", "list")] == [
+        ("http", "http"),
+        ("edge", "object"),
+    ]
+    assert stella("export", "target", "test", "http")["status"] == "ok"
+    answer = stella.ask("export", "target", "test", "edge")
+    assert (answer.code, answer.out) == (5, "")
+    assert "no-key" in answer.err
+    stella.refused(4, "ERR_EXPORT_TARGET_NOT_FOUND", "export", "target", "test", "moon")
+    table = stella.ask("export", "target", "list", "--format", "table").out
+    assert table.splitlines()[0].split() == ["target", "driver", "settings", "profile", "latest", "at"]
+
+
+def test_a_bundle_that_lacks_a_target_is_brought_there_again_until_the_profile_does_without(
+    stella: Stella, tmp_path: Path
+) -> None:
+    stella.take(tmp_path / "in", "demo", osv("GHSA-aaaa-bbbb-cccc", package("PyPI", "demo")))
+    required = {"driver": "object", "name": "edge", "required": True}
+    stella("export", "profile", "create", profile(tmp_path, required))
+    stella.refused(10, DistributionFailed.code, "export", "run", "submit", "--profile", "near")
+    (run,) = stella("export", "run", "list")
+    assert (run["status"], run["errorCode"]) == ("failed", "distribution")
+    stella("export", "download", run["runId"], "--to", str(tmp_path / "bundle"))
+    again = stella.ask("export", "distribute", run["runId"], "--format", "json")
+    assert again.code == 10
+    assert [each["status"] for each in again.value["targets"]] == ["succeeded", "failed"]
+    assert "no-key" in again.err
+    shown = stella.ask("export", "run", "show", run["runId"], "--format", "table").out
+    assert "edge (required): failed" in shown
+    stella("export", "profile", "update", profile(tmp_path, "http"), "--reason", "the store is down")
+    freed = stella("export", "distribute", run["runId"])
+    assert (freed["status"], freed["degraded"]) == ("succeeded", False)
+    assert [each["target"] for each in freed["targets"]] == ["http"]
+
+
+def test_a_profile_with_a_target_that_is_not_there_is_refused(stella: Stella, tmp_path: Path) -> None:
+    file = profile(tmp_path, {"driver": "oci", "name": "moon"})
+    told = stella.refused(2, "ERR_EXPORT_INVALID_PROFILE", "export", "profile", "create", file)
+    assert "there is http, edge" in told
+
+
+def test_settings_of_targets_are_shown_with_where_they_come_from(stella: Stella, tmp_path: Path) -> None:
+    shown = stella("config", "show")["settings"]
+    assert shown["targets.edge.store"] == {
+        "value": "s3://bundles/{tenant}",
+        "origin": "TARGETS__EDGE__STORE",
+    }
+    assert stella("config", "check")["verdict"] == "ok"
