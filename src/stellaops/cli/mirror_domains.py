@@ -7,10 +7,10 @@ from typing import Any, BinaryIO
 import click
 import yaml
 
+from stellaops.center.local_mirrors import LocalMirrors
 from stellaops.cli.frame import App, StellaCommand, StellaGroup, pass_app
 from stellaops.exports import selectors as selecting
 from stellaops.exports.selectors import TLP_ORDER
-from stellaops.mirrors import manage_domains
 from stellaops.mirrors.domain import ADVISORY_FORMATS, VEX_FORMATS, Domain, read, read_file
 from stellaops.mirrors.host_settings import host_settings
 
@@ -57,9 +57,11 @@ def init(app: App, /, *, domain: str, **options: Any) -> None:
     Everything else that a domain can say is written in a file: `stella mirror domains show DOMAIN` prints one, `stella
     mirror domains apply FILE` takes it.
     """
-    local = app.local
-    made = manage_domains.create_domain(app.tenant, read(_document(domain, options)), local.mirror_domains)
-    _print(app, made)
+    _print(app, _mirrors(app).create(read(_document(domain, options))))
+
+
+def _mirrors(app: App) -> LocalMirrors:
+    return LocalMirrors(app.local, app.tenant)
 
 
 def _document(domain: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -99,7 +101,7 @@ def domains() -> None:
 @pass_app
 def domains_list(app: App) -> None:
     """List the domains of the tenant."""
-    found = [each for each in app.local.mirror_domains.every() if each.tenant == app.tenant]
+    found = _mirrors(app).domains()
     rows = [
         (each.id, each.display_name, each.document.require_authentication, each.document.tlp_at_most)
         for each in found
@@ -114,7 +116,7 @@ def domains_list(app: App) -> None:
 @pass_app
 def domains_show(app: App, domain: str) -> None:
     """Show a domain as the document that `apply` takes."""
-    _print(app, manage_domains.find_domain(app.tenant, domain, app.local.mirror_domains))
+    _print(app, _mirrors(app).domain(domain))
 
 
 @domains.command("settings")
@@ -128,7 +130,7 @@ def domains_settings(app: App) -> None:
     Trees do not say who may read them how often; a host is told by these variables. Domains that a host is not told of
     need credentials.
     """
-    found = [each for each in app.local.mirror_domains.every() if each.tenant == app.tenant]
+    found = _mirrors(app).domains()
     told = list(host_settings(found))
     if app.format is None or app.format == "table":
         for name, value in told:
@@ -145,7 +147,7 @@ def domains_apply(app: App, file: BinaryIO) -> None:
 
     Domains that the file does not name stay as they are.
     """
-    done = manage_domains.apply_domains(app.tenant, read_file(file.read(_LARGEST)), app.local.mirror_domains)
+    done = _mirrors(app).apply(read_file(file.read(_LARGEST)))
     app.out.rows(
         [{"domain": each.id, "changed": changed} for each, changed in done],
         ("domain", "changed"),
@@ -159,9 +161,8 @@ def domains_apply(app: App, file: BinaryIO) -> None:
 @pass_app
 def domains_delete(app: App, domain: str, dry_run: bool) -> None:
     """Remove a domain; the next publication has it no more."""
-    held = app.local.mirror_domains
-    work = manage_domains.find_domain if dry_run else manage_domains.delete_domain
-    found = work(app.tenant, domain, held)
+    mirrors = _mirrors(app)
+    found = (mirrors.domain if dry_run else mirrors.delete)(domain)
     app.out.value({"domain": found.id, "removed": not dry_run})
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from stellaops.bootstrap import now
+from stellaops.center.local_mirrors import LocalMirrors
 from stellaops.cli.frame import App, StellaCommand, pass_app
 from stellaops.core import timestamps
 from stellaops.mirrors.publish import Outcome, Published
-from stellaops.mirrors.publish import publish as publish_all
 from stellaops.mirrors.status import Standing, standings
 
 
@@ -35,10 +35,9 @@ def publish(app: App, place: str | None) -> None:
     not the newest any more stays for a day. Into a bucket the tree is copied from the directory
     where it is made first.
     """
-    local = app.local
-    root, copies = local.mirror_places(place)
+    mirrors = LocalMirrors(app.local, app.tenant)
     with app.out.progress("publishing") as steps:
-        outcome = publish_all(root, local.publish_tools, copies, steps.show)
+        outcome = mirrors.publish(place, steps.show)
     _print(app, outcome)
 
 

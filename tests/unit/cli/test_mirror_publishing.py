@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from stellaops.adapters import settings
 from stellaops.adapters.mirror_settings import read_mirror_host
+from stellaops.bootstrap import Local
 from tests.support.publishing import BOTH
 from tests.unit.cli.running import Stella
 
@@ -122,3 +124,30 @@ def test_a_mirror_host_is_told_of_domains_by_its_settings(stella: Stella) -> Non
     assert host.domains["primary"].display_name == "Our mirror"
     lines = stella.ask("mirror", "domains", "settings", "--format", "table").out.splitlines()
     assert dict(line.split("=", 1) for line in lines) == told
+
+
+def test_changes_of_a_mirror_stand_in_the_audit_log(stella: Stella, tmp_path: Path) -> None:
+    stella("mirror", "init", "primary", "--formats", "json")
+    file = tmp_path / "domains.json"
+    file.write_text(
+        json.dumps(stella("mirror", "domains", "show", "primary")).replace("CLEAR", "RED"), "utf-8"
+    )
+    for _ in range(2):
+        stella("mirror", "domains", "apply", str(file))
+        stella("mirror", "publish")
+    stella("mirror", "domains", "delete", "primary")
+    local = Local(settings.load({"dataDir": str(stella.data_dir)}, {}))
+    records = [each.change for each in reversed(local.audit.list(["default"]))]
+    noted = [each for each in records if each.action.startswith("mirror.")]
+    assert [each.action for each in noted] == [
+        "mirror.domain.created",
+        "mirror.domain.changed",
+        "mirror.published",
+        "mirror.published",
+        "mirror.domain.deleted",
+    ]
+    created, changed, published, _, deleted = noted
+    assert created.target == "mirror-domain/primary"
+    assert created.after == changed.before != changed.after == deleted.before
+    assert published.target.startswith("mirror/concelier/")
+    assert published.details["domains"] == ["primary"]
