@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from backports import zstd
 
 from stellaops.signing import cosign_blob
 from stellaops.signing.ecdsa_p256 import load_public_key
-from tests.support.gateways import GatewayProcess, Setup, basic, serving, until, write_users
+from tests.support.gateways import GatewayProcess, Setup, basic, follow, serving, until, write_users
 from tests.support.mirror_tree import MirrorTree
 
 WRONG = "wrong"
@@ -329,6 +330,22 @@ def test_a_new_export_is_served_under_the_stable_names_and_the_old_one_stays(wor
     )
     digest = next((world.tree.root / "concelier" / old / "oci/primary/trivy-db/blobs/sha256").iterdir()).name
     assert gateway.ask(f"/v2/primary/trivy-db/blobs/sha256:{digest}", "edge").status == 200
+
+
+def test_a_reader_sees_no_mixture_during_twenty_publications(world: World) -> None:
+    key = load_public_key(world.tree.key.public_key_pem())
+
+    def publish() -> None:
+        for edition in range(20):
+            world.tree.publish(f"reading {edition}")
+
+    with ThreadPoolExecutor(1) as pool:
+        publishing, seen = pool.submit(publish), set()
+        while not publishing.done():
+            seen.add(follow(world.gateway, "edge", key))
+        publishing.result()
+    until(lambda: follow(world.gateway, "edge", key) == world.tree.ids["concelier"])
+    assert len(seen) > 2
 
 
 def test_users_are_taken_and_refused_without_a_restart(world: World) -> None:

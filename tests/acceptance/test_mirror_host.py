@@ -297,6 +297,7 @@ def test_slow_clients_hold_nobody_up_and_are_let_go(tree: MirrorTree, tmp_path: 
 # Access tokens
 
 
+@pytest.mark.slow
 def test_access_tokens_of_an_authority_elsewhere_are_checked_by_its_keys(
     tree: MirrorTree, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import http.client
 import json
 import os
@@ -20,6 +21,9 @@ from typing import Any
 
 import bcrypt
 
+from stellaops.core import digests
+from stellaops.signing import cosign_blob
+from stellaops.signing.ecdsa_p256 import PublicKey
 from tests.support.api import free_port
 
 PASSWORD = "correct-horse"  # noqa: S105 - of users that tests make
@@ -191,6 +195,25 @@ def serving(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(10)
+
+
+def follow(gateway: GatewayProcess, user: str, key: PublicKey) -> str:
+    """Read as a client does: index, manifest, bundle, signature; each has to be what the one before said.
+
+    Returns:
+        the export id.
+    """
+    (entry,) = gateway.ask("/concelier/exports/index.json", user).json["domains"]
+    found = {}
+    for name in ("manifest", "bundle"):
+        reply = gateway.ask(f"/concelier/exports/{entry[name]['path']}", user)
+        assert reply.status == 200, reply
+        assert digests.sha256(reply.body) == entry[name]["digest"], name
+        signature = gateway.ask(f"/concelier/exports/{entry[name]['path']}.sig", user)
+        cosign_blob.verify(signature.body, hashlib.sha256(reply.body).digest(), key)
+        found[name] = reply.json
+    assert found["manifest"]["exportId"] == found["bundle"]["exportId"] == entry["exportId"]
+    return str(entry["exportId"])
 
 
 def until(holds: Any, seconds: float = 15.0) -> None:

@@ -15,6 +15,7 @@ from stellaops.cli.export import BundleMissing, print_report
 from stellaops.cli.frame import App, StellaGroup, pass_app
 from stellaops.cli.identities import IDENTITY, openers
 from stellaops.cli.mirror_domains import domains, init
+from stellaops.cli.mirror_gateway import render_gateway
 from stellaops.cli.mirror_publish import publish, status
 from stellaops.cli.mirror_sync import sync
 from stellaops.cli.trust import key_remarks, trusted_keys
@@ -291,7 +292,7 @@ def join(app: App, *, places: tuple[Path, ...], target: Path) -> None:
     app.out.value({"files": [str(path) for path in joined]})
 
 
-for _command in (domains, init, publish, status, sync):
+for _command in (domains, init, publish, status, sync, render_gateway):
     mirror.add_command(_command)
 
 

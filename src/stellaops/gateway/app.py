@@ -23,6 +23,7 @@ from stellaops.gateway.errors import (
     MirrorBusy,
     MirrorCredentials,
     MirrorForbidden,
+    MirrorMethod,
     MirrorNotFound,
     MirrorNotReady,
     MirrorQuota,

@@ -383,12 +383,17 @@ class Host:
 
 
 def _users(settings: MirrorHost) -> dict[str, Mapping[str, Credential]]:
-    """The users of each domain that has a file."""
+    """The users of each domain that has a file; one that asks nobody for credentials does without."""
     return {
         domain.id: htpasswd.read(domain.htpasswd_file)
         for domain in settings.domains.values()
         if domain.htpasswd_file is not None
+        and (_asks(settings, domain.id) or domain.htpasswd_file.exists())
     }
+
+
+def _asks(settings: MirrorHost, domain: str) -> bool:
+    return any(side.rules(domain).require_authentication for side in settings.sides.values())
 
 
 def _instant(value: object) -> datetime | None:

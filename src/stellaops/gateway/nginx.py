@@ -1,4 +1,4 @@
-"""A configuration of nginx that stands before back ends and asks the gateway who may have what. Pure: settings in, text out.
+"""A configuration of nginx that stands before back ends and asks the gateway who may have what. Pure.
 
 Every request is first shown to the gateway (`auth_request`): it knows users, tokens and budgets, and answers with the
 audience, which is a part of the cache's key. So what one audience got from the cache no other one gets, and nothing of
@@ -50,8 +50,9 @@ class Proxy:
 _MAIN = Template("""\
 # Made by `stella mirror render-gateway nginx`; change the settings and make it again.
 worker_processes $workers;
+worker_rlimit_nofile 16384;
 pid $place/nginx.pid;
-error_log $place/error.log warn;
+error_log $place/error.log error;
 events { worker_connections 4096; }
 
 http {
@@ -76,8 +77,13 @@ http {
   limit_req_zone $$binary_remote_addr zone=stella_address:16m rate=200r/s;
   limit_req_status 429;
 
-  map $$request_uri $$stella_path { "~^(?<before>[^?]*)" $$before; }
-  map $$http_accept_encoding $$stella_coding { default ""; "~*\\bzstd\\b(?!\\s*;\\s*q=0)" zstd; "~*\\bgzip\\b(?!\\s*;\\s*q=0)" gzip; }
+  # Without the query; a path with anything else than printable ASCII is none at all.
+  map $$request_uri $$stella_path { default ""; "~^(?<before>[!->@-~]+)(?:\\?|$$)" $$before; }
+  map $$http_accept_encoding $$stella_coding {
+    default "";
+    "~*\\bzstd\\b(?!\\s*;\\s*q=0)" zstd;
+    "~*\\bgzip\\b(?!\\s*;\\s*q=0)" gzip;
+  }
 
   log_format stella escape=json '{"time":"$$time_iso8601","event":"mirror.access","remote":"$$remote_addr",'
     '"method":"$$request_method","host":"$$host","path":"$$stella_path","status":$$status,"bytes":$$body_bytes_sent,'
@@ -128,6 +134,7 @@ $tls
     auth_request_set $$stella_audience $$upstream_http_x_stella_audience;
     auth_request_set $$stella_domain $$upstream_http_x_stella_domain;
     auth_request_set $$stella_caller $$upstream_http_x_stella_caller;
+    auth_request_set $$stella_challenge $$upstream_http_www_authenticate;
     auth_request_set $$stella_status $$upstream_http_x_stella_status;
     auth_request_set $$stella_code $$upstream_http_x_stella_code;
     auth_request_set $$stella_retry $$upstream_http_retry_after;
@@ -175,7 +182,6 @@ $locations
 _LOCATION = Template("""
     location $match {
       auth_request $authorize_here;
-      auth_request_set $$stella_challenge $$upstream_http_www_authenticate;
       proxy_pass http://$upstream;
       $cache
       proxy_set_header Connection "";

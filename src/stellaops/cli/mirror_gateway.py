@@ -1,0 +1,70 @@
+"""`stella mirror render-gateway`: the configuration of a proxy in front of a mirror host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from stellaops.adapters.files.replacing import replacing
+from stellaops.adapters.settings import load_mirror_host
+from stellaops.bootstrap import server_extra
+
+
+@click.group("render-gateway")
+def render_gateway() -> None:
+    """Write the configuration of a proxy that stands before a mirror host."""
+
+
+@render_gateway.command("nginx")
+@click.option(
+    "--to", type=click.Path(dir_okay=False, path_type=Path), help="File to write; else standard output."
+)
+@click.option("--listen", default="0.0.0.0:443", show_default=True, help="Address and port.")
+@click.option(
+    "--gateway",
+    "url",
+    default="http://127.0.0.1:8080",
+    show_default=True,
+    help="Who is asked who may have what.",
+)
+@click.option("--concelier", default="http://concelier:8080", show_default=True, help="Concelier's back end.")
+@click.option("--excititor", default="http://excititor:8080", show_default=True, help="Excititor's back end.")
+@click.option(
+    "--cache-dir",
+    "cache",
+    type=click.Path(path_type=Path),
+    default=Path("/var/cache/nginx/stella"),
+    show_default=True,
+)
+@click.option(
+    "--run-dir", "place", type=click.Path(path_type=Path), default=Path("/var/run/nginx"), show_default=True
+)
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 256))
+def render_nginx(  # noqa: PLR0917 - click gives them by name
+    to: Path | None,
+    listen: str,
+    url: str,
+    concelier: str,
+    excititor: str,
+    cache: Path,
+    place: Path,
+    workers: int,
+) -> None:
+    r"""Write a configuration of nginx, by the settings of this mirror host.
+
+    \b
+      stella mirror render-gateway nginx --to /etc/nginx/nginx.conf
+      nginx -t && nginx -s reload
+
+    nginx ends TLS, keeps answers and asks `stella serve gateway` about every request; contents come from the back
+    ends. Name nginx's network in GATEWAY__TRUSTEDPROXIES of all three.
+    """
+    with server_extra():
+        from stellaops.gateway.nginx import Proxy, render  # noqa: PLC0415 - of the extra `server`
+    text = render(load_mirror_host(), Proxy(url, concelier, excititor, listen, cache, place, workers))
+    if to is None:
+        click.echo(text, nl=False)
+        return
+    with replacing(to) as out:
+        out.write(text.encode())

@@ -1,0 +1,60 @@
+"""The configuration for nginx: what settings become in it, and what cannot become one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stellaops.adapters.mirror_settings import Domain, MirrorHost, read_mirror_host
+from stellaops.gateway.nginx import BadProxySettings, Proxy, render
+
+PROXY = Proxy(
+    "http://127.0.0.1:8080", "http://concelier:8080", "http://excititor", "0.0.0.0:443", Path("/c"), Path("/run/n")
+)  # fmt: skip
+
+
+def _host(*domains: Domain) -> MirrorHost:
+    return replace(read_mirror_host({}, {}), domains={each.id: each for each in domains})
+
+
+def _secured(name: str, *hosts: str, chain: str = "/tls/a.crt") -> Domain:
+    return Domain(name, name, hosts=hosts, tls_certificate_file=Path(chain), tls_key_file=Path("/tls/a.key"))
+
+
+def test_each_domain_has_a_server_with_its_certificate_and_other_names_are_rejected() -> None:
+    text = render(
+        _host(_secured("a", "a.example.org"), _secured("b", "b.example.org", chain="/tls/b.crt")), PROXY
+    )
+    assert text.count("ssl_certificate /tls/") == 2
+    assert "server_name a.example.org;" in text
+    assert "ssl_reject_handshake on;" in text
+    assert "server excititor:80;" in text
+
+
+def test_the_audience_is_in_the_key_and_the_credentials_are_not() -> None:
+    text = render(_host(Domain("a", "A")), PROXY)
+    (key,) = [line for line in text.splitlines() if "proxy_cache_key" in line]
+    assert "$stella_audience" in key
+    assert "authorization" not in text.lower()
+    assert text.count("auth_request /_authorize;") == text.count("proxy_pass http://") - 1
+
+
+@pytest.mark.parametrize(
+    ("domains", "changes"),
+    [
+        ([_secured("a")], {}),
+        ([_secured("a", "a.example.org"), Domain("b", "B")], {}),
+        ([Domain("a", "A")], {"concelier": "https://concelier"}),
+        ([Domain("a", "A")], {"gateway": "http://x/path"}),
+        ([Domain("a", "A")], {"cache": Path("/a b")}),
+        ([Domain("a", "A")], {"place": Path("run")}),
+        ([_secured("a", "a.example.org", chain="/a;b")], {}),
+    ],
+)
+def test_what_nginx_would_read_otherwise_is_refused(
+    domains: list[Domain], changes: dict[str, object]
+) -> None:
+    with pytest.raises(BadProxySettings):
+        render(_host(*domains), replace(PROXY, **changes))  # type: ignore[arg-type]
