@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stellaops.exports.errors import BaseMissing
+from stellaops.exports.errors import BaseMissing, RunChanged
 from stellaops.exports.ports import Runs
 from stellaops.exports.retention import holds_bundle
 from stellaops.exports.retention_ports import Turns
-from stellaops.exports.run import Archive, Run
+from stellaops.exports.run import Archive, Run, RunStatus
 
 
 def claim_archive(run: Run, archive: Archive, runs: Runs, turns: Turns) -> Run:
@@ -21,6 +21,8 @@ def claim_archive(run: Run, archive: Archive, runs: Runs, turns: Turns) -> Run:
         RunChanged: the run is in other hands.
         RetentionBusy: see `Turns.turn`.
     """
+    if run.status is not RunStatus.RUNNING:  # put back into the queue: the next attempt claims for itself
+        raise RunChanged(f"run {run.id} is {run.status.value}, not running in attempt {run.attempt}")
     before = () if run.archive in (None, archive) else (run.archive,)
     abandoned = tuple(each for each in (*run.abandoned, *before) if each not in (None, archive))
     claimed = runs.change(
