@@ -76,7 +76,7 @@ def history(told: list[tuple[str, RunStatus, int, int, int]]) -> list[Run]:
     return made
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(_runs, st.sets(st.integers(0, 39), max_size=4), st.integers(1, 4), st.integers(0, 60))
 def test_what_stays_has_all_that_it_needs_and_nothing_goes_that_must_not(
     told: list[tuple[str, RunStatus, int, int, int]], pinned: set[int], value: int, later: int
@@ -288,7 +288,7 @@ class Keeping(RuleBasedStateMachine):
 
 
 def test_whatever_happens_everything_that_a_kept_bundle_needs_is_there() -> None:
-    run_state_machine_as_test(Keeping, settings=settings(max_examples=4, stateful_step_count=14))
+    run_state_machine_as_test(Keeping, settings=settings(max_examples=3, stateful_step_count=14))
 
 
 @pytest.mark.slow

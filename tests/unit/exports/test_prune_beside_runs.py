@@ -208,14 +208,14 @@ def met(keeper: Keeper, at: int, first: str, run: Callable[[Meeting | None], obj
 @pytest.mark.parametrize("first", ["run", "pass"])
 @pytest.mark.parametrize("replayed", [True, False])
 def test_a_run_that_comes_to_share_an_archive_keeps_it(tmp_path: Path, first: str, replayed: bool) -> None:
-    found = outcomes(tmp_path, "json:raw", 3, sharing(first, replayed=replayed))
+    found = outcomes(tmp_path, "json:raw", 5, sharing(first, replayed=replayed))
     assert set(found) == {"succeeded"}, found
-    assert len(found) > 2
+    assert len(found) > 1
 
 
 @pytest.mark.parametrize("first", ["run", "pass"])
 def test_a_delta_has_its_base_or_fails_because_that_is_gone(tmp_path: Path, first: str) -> None:
-    found = outcomes(tmp_path, "mirror:full", 3, building_on(first))
+    found = outcomes(tmp_path, "mirror:full", 6, building_on(first))
     assert set(found) <= {"succeeded", "base_missing"}, found
     assert "succeeded" in found
 
