@@ -138,6 +138,14 @@ def _deltas(result: dict[str, Any]) -> None:
     assert min(result[name]["seconds"] for name in ("delta", "full", "apply", "restore")) > 0
 
 
+def _distribution_objects(result: dict[str, Any]) -> None:
+    assert result["bytes"] == 3_000_000
+    for verb in ("push", "pull"):
+        assert {"ours", "rclone"} <= result[verb]["seconds"].keys()
+        assert min(result[verb]["seconds"].values()) > 0
+        assert 0 < result[verb]["memory"] < 200 << 20
+
+
 def _distribution_oci(result: dict[str, Any]) -> None:
     assert result["bytes"] == 3_000_000
     for verb in ("push", "pull"):
@@ -154,7 +162,7 @@ _SAYS: dict[str, Callable[[dict[str, Any]], None]] = {
     "api": _api,
     "bolt_write": _bolt_write,
     "deltas": _deltas,
-    "distribution_objects": ["--bytes", "3000000"],
+    "distribution_objects": _distribution_objects,
     "distribution_oci": _distribution_oci,
     "export_phases": _export_phases,
     "gateway": _gateway,

@@ -225,11 +225,13 @@ class S3Bucket:
     ) -> tuple[int, _Arrived, int]:
         """The part's number, how it arrived, and the bytes that were sent for it."""
         body = _slice(wanted.file, part.start, part.end)
-        if there is not None and _same(body, there):
-            return part.number, _Arrived(len(body), there.etag, _checksum(body)), 0
+        digest = hashlib.sha256(body).digest()
+        checksum = base64.b64encode(digest).decode()
+        if there is not None and _same(body, checksum, there):
+            return part.number, _Arrived(len(body), there.etag, checksum), 0
         query = {"partNumber": str(part.number), "uploadId": upload}
-        reply = self._client.request("PUT", self._prefix + wanted.key, query=query, body=body)
-        return part.number, _Arrived(len(body), reply.etag, _checksum(body)), len(body)
+        reply = self._client.request("PUT", self._prefix + wanted.key, query=query, body=body, digest=digest)
+        return part.number, _Arrived(len(body), reply.etag, checksum), len(body)
 
     def _complete(self, wanted: Wanted, upload: str, done: Mapping[int, _Arrived]) -> None:
         parts = "".join(
@@ -286,7 +288,7 @@ class S3Bucket:
                     return wanted
                 digest = _DigestBehind(out)
                 with _Pool[_Part](self._at_once) as pool:
-                    for part in _parts(wanted.bytes):
+                    for part in _parts(wanted.bytes, _largest_fetched(wanted.bytes, self._at_once)):
                         pool.submit(self._fetch_part, wanted, part, out, found.etag)
                     for part in pool.results():
                         digest.came(part)
@@ -339,8 +341,13 @@ class _Pool(Generic[_T]):
         self._pool.shutdown(cancel_futures=True)
 
 
-def _parts(size: int) -> Iterator[_Part]:
-    each = max(PART, -(-size // _MOST_PARTS))
+def _largest_fetched(size: int, at_once: int) -> int:
+    """Bytes of the parts that a file is got in: few requests, and work for every connection."""
+    return min(max(PART, -(-size // at_once)), 4 * PART)
+
+
+def _parts(size: int, largest: int = 0) -> Iterator[_Part]:
+    each = max(largest or PART, -(-size // _MOST_PARTS))
     for number, start in enumerate(range(0, size, each), 1):
         yield _Part(number, start, min(start + each, size))
 
@@ -351,16 +358,12 @@ def _slice(file: Path, start: int, end: int | None) -> bytes:
         return content.read() if end is None else content.read(end - start)
 
 
-def _checksum(body: bytes) -> str:
-    return base64.b64encode(hashlib.sha256(body).digest()).decode()
-
-
-def _same(body: bytes, there: _Arrived) -> bool:
+def _same(body: bytes, checksum: str, there: _Arrived) -> bool:
     """Whether a part that arrived is this one: by its checksum, else by its entity tag, which is its MD5."""
     if there.bytes != len(body):
         return False
     if there.checksum:
-        return there.checksum == _checksum(body)
+        return there.checksum == checksum
     return there.etag.strip('"') == hashlib.md5(body, usedforsecurity=False).hexdigest()
 
 

@@ -182,25 +182,27 @@ class S3Client:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         body: bytes | memoryview = b"",
+        digest: bytes | None = None,
         allowed: tuple[int, ...] = (),
     ) -> Reply:
         """Ask, again after passing faults, and read the answer.
 
         Args:
             key: of the object, the prefix in it; empty for the bucket.
+            digest: SHA-256 of the body, where the caller knows it.
             allowed: statuses that are no failures although they are not 2xx.
 
         Raises:
             S3Failed: with the server's last word.
         """
-        digest = hashlib.sha256(body)
+        digest = hashlib.sha256(body).digest() if digest is None else digest
         sent = dict(headers or {})
         if method == "PUT" and len(body):  # of a POST it would be that of the object
-            sent["x-amz-checksum-sha256"] = base64.b64encode(digest.digest()).decode()
+            sent["x-amz-checksum-sha256"] = base64.b64encode(digest).decode()
         url = self.url(key, query)
         for pause in (*_PAUSES, None):
             try:
-                with self._opened(method, url, sent, body, digest.hexdigest()) as response:
+                with self._opened(method, url, sent, body, digest.hex()) as response:
                     reply = self._read(response, method, url)
                 if reply.status in allowed or 200 <= reply.status < 300:
                     return reply

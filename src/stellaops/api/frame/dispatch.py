@@ -117,9 +117,7 @@ class Dispatcher:
             raise InvalidRequest("a part of the path holds a NUL character")
         return operation, found.path
 
-    async def _principal(
-        self, request: Request, operation: Operation, path: Mapping[str, str]
-    ) -> Principal:
+    async def _principal(self, request: Request, operation: Operation, path: Mapping[str, str]) -> Principal:
         if operation.public:
             return ANYONE
         try:
