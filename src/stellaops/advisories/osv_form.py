@@ -7,6 +7,7 @@ the severity as a word, a distribution's word on a package without a fix, constr
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import rfc8785
@@ -23,7 +24,7 @@ from stellaops.advisories.advisory import (
     parts,
 )
 from stellaops.advisories.severity import Severity
-from stellaops.core import timestamps
+from stellaops.core import canonical_json, timestamps
 from stellaops.core.canonical_json import NotCanonical
 
 SCHEMA_VERSION = "1.7.3"
@@ -74,6 +75,8 @@ def _dated(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _encoded(document: dict[str, Any]) -> bytes:
+    with suppress(NotCanonical, UnicodeEncodeError):
+        return canonical_json.encode(document)  # nearly all of them, several times faster
     try:
         return rfc8785.dumps(document)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:

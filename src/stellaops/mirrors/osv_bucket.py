@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -27,6 +28,8 @@ NO_PACKAGE, GIT = "[EMPTY]", "GIT"
 """Where documents stand that name no package: those about commits, and the rest."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+:~-]{0,199}")
+_TAKEN = frozenset((ALL, ECOSYSTEMS, MODIFIED, GIT))
+"""What no ecosystem can be called: the files beside the folders, and a folder of ours."""
 _SUFFIX = ".json"
 
 
@@ -93,7 +96,7 @@ def ecosystems(document: _Document) -> Sequence[str]:
         for each in document.affected
         if each.package is not None and each.package.ecosystem
     }
-    found = sorted(name for name in named if _NAME.fullmatch(name) and name not in (GIT, "all.zip"))
+    found = sorted(name for name in named if _NAME.fullmatch(name) and name not in _TAKEN)
     if found:
         return found
     commits = any(each.type == GIT for one in document.affected for each in one.ranges)
@@ -107,9 +110,8 @@ def _put(tree: Tree, path: str, body: bytes, modified: str) -> None:
     tree.put(path, body)
 
 
-def _instant(text: str) -> str:
-    found = timestamps.parse(text)
-    return timestamps.render(found) if found else ""
+def _instant(text: str) -> datetime:
+    return timestamps.parse(text) or timestamps.EPOCH
 
 
 def _close(tree: Tree, folder: str, names: Sequence[str]) -> int:

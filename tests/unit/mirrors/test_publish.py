@@ -39,9 +39,18 @@ from tests.support.publishing import (
 from tests.support.tools import ROOT
 
 
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with evidence; nothing of it is open."""
+    made = Publisher(tmp_path_factory.mktemp("filled") / "data").filled()
+    made.key()
+    made.close()
+    return made.local.data_dir
+
+
 @pytest.fixture
-def publisher(tmp_path: Path) -> Iterator[Publisher]:
-    made = Publisher(tmp_path / "data").filled()
+def publisher(filled: Path, tmp_path: Path) -> Iterator[Publisher]:
+    made = Publisher(shutil.copytree(filled, tmp_path / "data"))
     yield made
     made.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -62,15 +63,23 @@ class Host:
         return snapshot(self.root.root / side / forms.LATEST)
 
 
-@pytest.fixture
-def publisher(tmp_path: Path) -> Iterator[Publisher]:
-    made = Publisher(tmp_path / "data").filled()
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory whose mirror was published once; nothing of it is open."""
+    made = Publisher(tmp_path_factory.mktemp("published") / "data").filled()
     few = {"formats": ["osv"]}
     made.domain(
         "community", advisories={**few, "selectors": {"ecosystems": ["PyPI"]}}, vex={"formats": ["json"]}
     )
     made.domain("primary", advisories=few, vex={"formats": ["json"]})
     made.publish()
+    made.close()
+    return made.local.data_dir
+
+
+@pytest.fixture
+def publisher(published: Path, tmp_path: Path) -> Iterator[Publisher]:
+    made = Publisher(shutil.copytree(published, tmp_path / "data", symlinks=True))
     yield made
     made.close()
 
