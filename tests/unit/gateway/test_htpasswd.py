@@ -48,6 +48,7 @@ def test_comments_say_who_has_a_credential_and_until_when() -> None:
         b"edge:" + HASH[:-1], b"edge:" + HASH.replace(b"$04$", b"$19$"), b"# expires: soon\nedge:" + HASH,
         b"edge:" + HASH + b"\nedge:" + HASH, b"\xff:" + HASH,
     ],
+    ids=range(10),
 )  # fmt: skip
 def test_other_lines_are_refused_and_never_repeated(line: bytes) -> None:
     with pytest.raises(BadHtpasswd) as caught:

@@ -90,7 +90,11 @@ def test_a_signature_by_another_key_is_not_given() -> None:
         signer(Service(key=ecdsa_p256.generate()), []).sign(b"x")
 
 
-@pytest.mark.parametrize("made", [b"", b"junk", KEY.sign(b"y"), KEY.sign(b"x")[:-1], KEY.sign(b"x") + b"\0"])
+@pytest.mark.parametrize(
+    "made",
+    [b"", b"junk", KEY.sign(b"y"), KEY.sign(b"x")[:-1], KEY.sign(b"x") + b"\0"],
+    ids=["nothing", "junk", "another", "cut", "longer"],
+)
 def test_what_is_no_signature_of_the_message_is_not_given(
     made: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
