@@ -85,7 +85,8 @@ def test_a_mirror_is_synced_from_another_over_http_with_credentials(served: Serv
         assert snapshot(host / side / "latest") == snapshot(publisher.tree(side))
     publisher.take({"right.json": {**RIGHT, "summary": "another word"}}, "ghsa")
     publisher.publish()
-    brought(source, host, publisher)
+    # A gateway may look at its trees, and at what it has in memory of them, only now and then.
+    gateways.until(lambda: brought(source, host, publisher)[0].export_id == publisher.id_of())
     assert snapshot(host / "concelier/latest") == snapshot(publisher.tree())
     login_file(tmp_path, "wrong")
     with pytest.raises(SourceUnreachable, match="answers 401"):
