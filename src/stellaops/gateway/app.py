@@ -32,15 +32,13 @@ from stellaops.gateway.errors import (
 from stellaops.gateway.host import Host
 from stellaops.gateway.negotiation import Unsatisfiable
 from stellaops.gateway.plans import Plan, Plans, caching
-from stellaops.gateway.requests import Request, demand_form, is_within, place_of, read_request
+from stellaops.gateway.requests import AUTHORIZE, Request, demand_form, is_within, place_of, read_request
 from stellaops.gateway.routes import Budget, Kind, Wish
 from stellaops.gateway.shortcut import Shortcut
 
 _PIECE = 1 << 20
 _PARTING = 0.05
 _STALLED = 60.0  # seconds in which a client takes nothing of an answer
-AUTHORIZE = b"/_stella/authorize"
-"""Where a proxy in front asks whether its client may have what it asks for."""
 _ABOUT_US = (b"/healthz", b"/readyz", b"/metrics")
 
 

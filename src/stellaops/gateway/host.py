@@ -387,8 +387,7 @@ def _users(settings: MirrorHost) -> dict[str, Mapping[str, Credential]]:
     return {
         domain.id: htpasswd.read(domain.htpasswd_file)
         for domain in settings.domains.values()
-        if domain.htpasswd_file is not None
-        and (_asks(settings, domain.id) or domain.htpasswd_file.exists())
+        if domain.htpasswd_file is not None and (_asks(settings, domain.id) or domain.htpasswd_file.exists())
     }
 
 

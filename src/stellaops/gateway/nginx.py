@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from stellaops.adapters.mirror_settings import Domain, MirrorHost
 from stellaops.core.errors import InvalidInput
-from stellaops.gateway.app import AUTHORIZE
+from stellaops.gateway.requests import AUTHORIZE
 
 
 class BadProxySettings(InvalidInput):
@@ -74,7 +74,7 @@ http {
   send_timeout 60s;
   client_max_body_size 1k;
   large_client_header_buffers 4 16k;
-  limit_req_zone $$binary_remote_addr zone=stella_address:16m rate=200r/s;
+  limit_req_zone $$binary_remote_addr zone=stella_address:16m rate=1000r/s;
   limit_req_status 429;
 
   # Without the query; a path with anything else than printable ASCII is none at all.
@@ -142,9 +142,10 @@ $tls
     auth_request_set $$stella_remaining $$upstream_http_ratelimit_remaining;
     auth_request_set $$stella_reset $$upstream_http_ratelimit_reset;
 
-    limit_req zone=stella_address burst=1000 nodelay;
+    limit_req zone=stella_address burst=4000 nodelay;
     error_page 403 = @refused;
     error_page 401 = @unknown;
+    error_page 429 = @hasty;
     error_page 500 502 504 = @away;
 $locations
     location = /healthz { default_type application/json; return 200 '{"status":"ok"}'; }
@@ -161,6 +162,12 @@ $locations
       add_header Cache-Control no-store always;
       add_header Retry-After 5 always;
       return 503 '{"status":503,"code":"ERR_MIRROR_NOT_READY"}';
+    }
+    location @hasty {
+      default_type application/problem+json;
+      add_header Cache-Control no-store always;
+      add_header Retry-After 1 always;
+      return 429 '{"status":429,"code":"ERR_MIRROR_LOGIN_RATE"}';
     }
     location @refused {
       default_type application/problem+json;

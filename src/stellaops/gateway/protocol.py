@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from stellaops.gateway import requests
-from stellaops.gateway.requests import TRANSPORT
+from stellaops.gateway.requests import AUTHORIZE, TRANSPORT
 from stellaops.gateway.shortcut import is_plain
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._body = 0
         self._in_head = True
         self._is_answered = False
+        self._by_proxy: bool | None = None
         # Since when the other side owes something.
         self._since = self.loop.time()
 
@@ -134,7 +135,12 @@ class GatewayProtocol(HttpToolsProtocol):
             return False
         told = b"".join(b"%s: %s\r\n" % line for line in self.server_state.default_headers)
         keeps = parser.should_keep_alive()
-        data = self._gateway.shortcut.answer(request, told if keeps else told + b"connection: close\r\n")
+        told = told if keeps else told + b"connection: close\r\n"
+        shortcut = self._gateway.shortcut
+        if self.url == AUTHORIZE:
+            data = shortcut.authorize(request, told) if self._is_proxy() else None
+        else:
+            data = shortcut.answer(request, told)
         if data is None:
             return False
         self._is_answered = True
@@ -144,6 +150,13 @@ class GatewayProtocol(HttpToolsProtocol):
         if not keeps:
             self.transport.close()
         return True
+
+    def _is_proxy(self) -> bool:
+        """Whether a proxy of ours is on the other side; found out once for a connection."""
+        if self._by_proxy is None:
+            address = self.client[0] if self.client else ""
+            self._by_proxy = requests.is_within(address, self._gateway.trusted_proxies)
+        return self._by_proxy
 
     def _refuse(self, status: str) -> None:
         """Answer without the application, and close."""

@@ -14,6 +14,8 @@ from stellaops.core.egress import Network
 from stellaops.gateway.answers import Refused
 from stellaops.gateway.errors import MirrorMethod, MirrorRequest
 
+AUTHORIZE = b"/_stella/authorize"
+"""Where a proxy in front asks whether its client may have what it asks for."""
 TRANSPORT = "stella.transport"
 """Extension of ASGI: the connection, which knows whether anybody is still there."""
 _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?")

@@ -85,7 +85,6 @@ def test_all_that_is_wrong_with_a_profile_is_listed(filled: Filled) -> None:
         ("GET", "/api/export/runs?cursor=W10", 400, "ERR_INVALID_REQUEST"),
         ("GET", "/api/export/runs?status=dancing", 400, "ERR_INVALID_REQUEST"),
         ("GET", "/api/export/runs/%00", 400, "ERR_INVALID_REQUEST"),
-        ("GET", "/api/export/retention", 404, "ERR_NOT_AVAILABLE"),
     ],
 )
 def test_what_is_not_understood_is_said(
