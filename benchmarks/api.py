@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
-from stellaops.adapters import settings
+from stellaops.adapters.settings import load as settings
 from stellaops.authority.access import SCOPES
 from stellaops.authority.actors import OPERATOR
 from stellaops.authority.manage_clients import ClientTools, Wanted, create_client

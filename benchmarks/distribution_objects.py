@@ -33,8 +33,8 @@ from typing import Any
 from benchmarks import machine
 from benchmarks.distribution_oci import make_bundle
 from stellaops.adapters.web.sigv4 import AccessKey
+from stellaops.exports.distribution.ports import DeliveredFile, Delivery, Kept
 from stellaops.exports.run import Archive
-from stellaops.exports.target_ports import DeliveredFile, Delivery, Kept
 from tests.support import s3, tools
 from tests.support.object_places import ObjectPlace
 from tests.support.targets import TENANT, untold

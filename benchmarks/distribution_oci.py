@@ -32,8 +32,8 @@ from typing import Any
 
 from benchmarks import machine
 from stellaops.bundles.oci import names
+from stellaops.exports.distribution.ports import DeliveredFile, Delivery, Kept
 from stellaops.exports.run import Archive
-from stellaops.exports.target_ports import DeliveredFile, Delivery, Kept
 from tests.support import registry as registries
 from tests.support.registry import OciPlace, Registry
 from tests.support.targets import TENANT, untold

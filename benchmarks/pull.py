@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import documents, machine, stores
-from stellaops.adapters import settings
+from stellaops.adapters.settings import load as settings
 from stellaops.bootstrap import Local
 from stellaops.ingest.pull import PullOptions, pull_source
 from stellaops.ingest.pull_model import Definition, PullReport

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from stellaops.adapters import settings
 from stellaops.adapters.files.inputs import FileInputs
+from stellaops.adapters.settings import load as settings
 from stellaops.bootstrap import Local, new_run_id, now
 from stellaops.exports.manage_profiles import find_profile
 from stellaops.exports.plan_run import RunRequest

@@ -19,9 +19,9 @@ from pathlib import Path
 import click
 
 import stellaops
-from stellaops.adapters import settings
-from stellaops.adapters.mirror_settings import describe_mirror_host
-from stellaops.adapters.target_settings import describe_targets
+from stellaops.adapters.settings import load as settings
+from stellaops.adapters.settings.mirrors import describe_mirror_host
+from stellaops.adapters.settings.targets import describe_targets
 from stellaops.advisories.databases import DATABASES
 from stellaops.api import openapi, registry
 from stellaops.api.frame import problems

@@ -25,7 +25,7 @@ from pathlib import Path
 import grimp
 
 from stellaops import __version__
-from stellaops.adapters import settings
+from stellaops.adapters.settings import load as settings
 from stellaops.bootstrap import Local
 from stellaops.core.errors import InvalidInput
 from stellaops.exports import manage_runs

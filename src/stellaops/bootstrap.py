@@ -28,9 +28,9 @@ from stellaops.adapters.mirrors.bucket import MirrorBucket
 from stellaops.adapters.mirrors.directory import MirrorDirectory
 from stellaops.adapters.mirrors.opening import BUCKET, open_bucket
 from stellaops.adapters.objects.opening import open_artefacts
-from stellaops.adapters.retention_settings import retention_grace, retention_rules
 from stellaops.adapters.scanners.trivy import StockTrivy
-from stellaops.adapters.settings import Settings
+from stellaops.adapters.settings.load import Settings
+from stellaops.adapters.settings.retention import retention_grace, retention_rules
 from stellaops.adapters.sql import migrations, schema
 from stellaops.adapters.sql.address import Address, SqliteFile, parse_address
 from stellaops.adapters.sql.administration import Stores
@@ -85,16 +85,16 @@ from stellaops.authority.manage_keys import (
 from stellaops.authority.tokens import TokenSettings
 from stellaops.core.egress import EgressPolicy, networks
 from stellaops.core.errors import MissingPrerequisite
-from stellaops.exports.build_delta import DeltaTools
+from stellaops.exports.building.delta import DeltaTools
 from stellaops.exports.control_runs import ControlTools
-from stellaops.exports.deliver import DeliverTools
+from stellaops.exports.distribution.deliver import DeliverTools
+from stellaops.exports.distribution.verify_targets import VerifyTools
 from stellaops.exports.issue_freshness import FreshnessTools
-from stellaops.exports.pin_runs import PinTools
 from stellaops.exports.plan_run import Tools
 from stellaops.exports.ports import ArtefactStore
-from stellaops.exports.prune_exports import RetentionTools
+from stellaops.exports.retention.pin_runs import PinTools
+from stellaops.exports.retention.prune_exports import RetentionTools
 from stellaops.exports.submit_run import SubmitTools
-from stellaops.exports.verify_targets import VerifyTools
 from stellaops.findings import find
 from stellaops.ingest.pull import PullTools
 from stellaops.mirrors.publish import PublishTools

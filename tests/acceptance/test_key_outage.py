@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stellaops.exports import make_archive
+from stellaops.exports.building import make_archive
 from stellaops.kit import sealing as kit_sealing
 from tests.acceptance.test_server_playbooks import Center, Client
 from tests.support import api, openbao

@@ -18,8 +18,8 @@ import pytest
 from stellaops.adapters.oci import registry as clients
 from stellaops.adapters.oci import transport, uploads
 from stellaops.adapters.targets import oci
+from stellaops.exports.distribution.ports import Delivered, Delivery
 from stellaops.exports.errors import DistributionFailed
-from stellaops.exports.target_ports import Delivered, Delivery
 from tests.support import faulty_server, registry
 from tests.support.faulty_server import (
     Answer,

@@ -16,7 +16,7 @@ from stellaops.adapters.sql.engine import reading
 from stellaops.adapters.sql.inspection import SqlInspection
 from stellaops.adapters.sql.retention_schema import evidence_removal
 from stellaops.adapters.sql.schema import revision
-from stellaops.exports.retention import holds_bundle
+from stellaops.exports.retention.rules import holds_bundle
 from stellaops.ingest.doctor import Verdict, check_rows
 from tests.unit.cli.running import PROCESS
 from tests.unit.exports.retaining import TENANT, Keeper, document

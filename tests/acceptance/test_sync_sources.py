@@ -14,7 +14,7 @@ from stellaops.adapters.mirrors.directory import MirrorDirectory
 from stellaops.adapters.mirrors.opening import open_source
 from stellaops.adapters.mirrors.sources import BucketSource
 from stellaops.adapters.objects.s3_client import BucketPlace, S3Client
-from stellaops.adapters.settings import load
+from stellaops.adapters.settings.load import load
 from stellaops.adapters.web.client import WebSettings
 from stellaops.ingest.pull_model import Authentication
 from stellaops.mirrors.domain import SIDES

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from stellaops.adapters import settings
+from stellaops.adapters.settings import load as settings
 from stellaops.bootstrap import Local
+from stellaops.exports.distribution.verify_targets import TargetCheck, verify_targets
 from stellaops.exports.run import Run, RunStatus
-from stellaops.exports.verify_targets import TargetCheck, verify_targets
 from tests.support import registry, s3
 from tests.support.exporting import TENANT, Sender
 from tests.support.object_places import key_file

@@ -14,7 +14,7 @@ import pytest
 
 from stellaops.bundles import layout
 from stellaops.bundles.encryption import age
-from stellaops.exports import deliver
+from stellaops.exports.distribution import deliver
 from stellaops.kit import command_line
 from stellaops.signing import ecdsa_p256, key_files
 from stellaops.signing.key_files import KeyForm

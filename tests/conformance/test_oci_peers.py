@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from stellaops.exports.distribution.ports import Delivered, Delivery, Kept
 from stellaops.exports.run import Run
-from stellaops.exports.target_ports import Delivered, Delivery, Kept
 from stellaops.kit.verify import verify_bundle
 from tests.support import registry as registries
 from tests.support.exporting import TENANT, Sender

@@ -27,8 +27,8 @@ from stellaops.adapters.sql.service_schema import run_t
 from stellaops.adapters.sql.staging_rooms import FORGOTTEN, SqlStagingRooms, StagingRoom
 from stellaops.adapters.sql.storage import SqlStorage, database_bytes
 from stellaops.exports.events import Event, EventType
+from stellaops.exports.retention.storage import used
 from stellaops.exports.run import Artifact, Run, RunStatus
-from stellaops.exports.storage import used
 from tests.contract.stores import NOON, Place
 
 _SECOND = timedelta(seconds=1)

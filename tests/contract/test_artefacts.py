@@ -29,8 +29,8 @@ from stellaops.adapters.web.sigv4 import AccessKey
 from stellaops.authority.manage_keys import create_key
 from stellaops.exports import control_runs, manage_runs
 from stellaops.exports.diff_exports import diff_exports
+from stellaops.exports.distribution.links import LinkingStore
 from stellaops.exports.errors import ArtefactMissing, BundleGone
-from stellaops.exports.links import LinkingStore
 from stellaops.exports.plan_run import RunRequest
 from stellaops.exports.ports import ArtefactStore, StoredFile
 from stellaops.exports.resign_exports import ResignTools, resign_exports

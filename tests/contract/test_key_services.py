@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from stellaops.adapters import settings
 from stellaops.adapters.keys.services.registry import OPENERS, KeyServices
+from stellaops.adapters.settings import load as settings
 from stellaops.bootstrap import Local
 from stellaops.core.egress import AddressRefused, Offline
 from stellaops.signing import ecdsa_p256, key_files, key_uri

@@ -17,14 +17,14 @@ import pytest
 from stellaops.adapters.objects import s3_bucket
 from stellaops.adapters.objects.s3_client import BucketPlace, S3Client
 from stellaops.adapters.objects.s3_keys import StoreKeyMissing, key_source
-from stellaops.adapters.target_settings import BadTarget, TargetSettings
+from stellaops.adapters.settings.targets import BadTarget, TargetSettings
 from stellaops.adapters.targets import object_store
 from stellaops.adapters.targets.object_store import TargetClock, TargetFull, TargetRefused
 from stellaops.adapters.web.client import WebSettings
 from stellaops.adapters.web.sigv4 import AccessKey
 from stellaops.core.egress import AddressRefused, EgressPolicy, SchemeRefused, networks
+from stellaops.exports.distribution.ports import Delivery
 from stellaops.exports.errors import DistributionFailed
-from stellaops.exports.target_ports import Delivery
 from tests.support import faulty_server, s3
 from tests.support.faulty_server import (
     Answer,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from stellaops.exports.errors import SnapshotPruned
-from stellaops.exports.pin_runs import pin_run
-from stellaops.exports.retention import Mode, PinKind, Rule, holds_bundle
+from stellaops.exports.retention.pin_runs import pin_run
+from stellaops.exports.retention.rules import Mode, PinKind, Rule, holds_bundle
 from stellaops.exports.run import Run
 from tests.support import s3
 from tests.support.postgres import Server

@@ -14,8 +14,8 @@ from stellaops.adapters.sql.migrations import SERVICE
 from stellaops.adapters.sql.retention import SqlBundleTurns, SqlPasses, SqlPins
 from stellaops.adapters.sql.service import SqlRuns
 from stellaops.exports.errors import RetentionBusy
-from stellaops.exports.retention import Pin, PinKind
-from stellaops.exports.retention_ports import Pruned
+from stellaops.exports.retention.ports import Pruned
+from stellaops.exports.retention.rules import Pin, PinKind
 from stellaops.exports.run import Run, RunStatus
 from tests.contract.stores import NOON, Place
 

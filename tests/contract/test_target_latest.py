@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from stellaops.adapters.sql import migrations
 from stellaops.adapters.sql.target_latest import SqlLatest
-from stellaops.exports.target_ports import Pointed
+from stellaops.exports.distribution.ports import Pointed
 from tests.contract.stores import NOON, Place
 
 ONE = Pointed(

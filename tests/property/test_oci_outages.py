@@ -13,8 +13,8 @@ import pytest
 
 from stellaops.adapters.oci import registry as clients
 from stellaops.adapters.oci import uploads
+from stellaops.exports.distribution.ports import Delivered, Delivery
 from stellaops.exports.errors import DistributionFailed
-from stellaops.exports.target_ports import Delivered, Delivery
 from tests.support import faulty_server, small_registry
 from tests.support.faulty_server import Answer, CutRequest, Fault, Faulty, Lost, Misbehave
 from tests.support.registry import OciPlace, Registry

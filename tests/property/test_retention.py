@@ -16,9 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 
 from stellaops.exports import control_runs
 from stellaops.exports.errors import BaseMissing, RunKept
-from stellaops.exports.pin_runs import pin_run, unpin_run
-from stellaops.exports.prune_exports import prune_exports
-from stellaops.exports.retention import (
+from stellaops.exports.retention.pin_runs import pin_run, unpin_run
+from stellaops.exports.retention.prune_exports import prune_exports
+from stellaops.exports.retention.rules import (
     KEPT_DELTAS,
     Mode,
     Pin,

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stellaops.exports import deliver
-from stellaops.exports.deliver import DeliverTools
+from stellaops.exports.distribution import deliver
+from stellaops.exports.distribution.deliver import DeliverTools
+from stellaops.exports.distribution.ports import Delivered, Delivery, Pointed
 from stellaops.exports.errors import DistributionFailed
 from stellaops.exports.plan_run import RunRequest
 from stellaops.exports.profile import Destination
 from stellaops.exports.run import Run
 from stellaops.exports.run_export import run_export
-from stellaops.exports.target_ports import Delivered, Delivery, Pointed
 from tests.support.targets import FakePlace, FakeTarget, FakeTargets
 from tests.unit.exports.executing import NOON, TENANT, Service, document
 
@@ -37,7 +37,7 @@ class Died(BaseException):
 
 @dataclass
 class Latest:
-    """`exports.target_ports.LatestNames` in memory."""
+    """`exports.distribution.ports.LatestNames` in memory."""
 
     rows: dict[str, Pointed]
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stellaops.adapters import settings
 from stellaops.adapters.files.inputs import FileInputs
+from stellaops.adapters.settings import load as settings
 from stellaops.bootstrap import Local, new_run_id, now
 from stellaops.exports.manage_profiles import create_profile, find_profile
 from stellaops.exports.plan_run import RunRequest

@@ -11,13 +11,13 @@ from uuid import uuid4
 
 from stellaops.adapters.objects.directory import DirectoryArtefacts
 from stellaops.adapters.objects.s3 import S3Artefacts, S3Place
-from stellaops.adapters.target_settings import TargetSettings
+from stellaops.adapters.settings.targets import TargetSettings
 from stellaops.adapters.targets import http, object_store
 from stellaops.adapters.targets.context import TargetContext
 from stellaops.adapters.web.client import WebSettings
 from stellaops.core.egress import EgressPolicy, networks
+from stellaops.exports.distribution.ports import Delivery, Target
 from stellaops.exports.ports import ArtefactStore
-from stellaops.exports.target_ports import Delivery, Target
 from tests.support import s3
 from tests.support.targets import TENANT
 

@@ -26,12 +26,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from stellaops.adapters.target_settings import TargetSettings
+from stellaops.adapters.settings.targets import TargetSettings
 from stellaops.adapters.targets import oci
 from stellaops.adapters.targets.context import TargetContext
 from stellaops.adapters.web.client import WebSettings
 from stellaops.core.egress import EgressPolicy
-from stellaops.exports.target_ports import Delivery, Target
+from stellaops.exports.distribution.ports import Delivery, Target
 from stellaops.signing import ecdsa_p256
 from stellaops.signing.interface import Signer
 from tests.support import tools

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from stellaops.exports.distribution.ports import Delivered, DeliveredFile, Delivery, Kept, Target, Told
 from stellaops.exports.errors import DistributionFailed, TargetIsNewer, TargetNotFound
 from stellaops.exports.run import Archive
-from stellaops.exports.target_ports import Delivered, DeliveredFile, Delivery, Kept, Target, Told
 
 TENANT = "acme"
 MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -129,7 +129,7 @@ class FakePlace:
 
 @dataclass
 class FakeTarget:
-    """`exports.target_ports.Target` on a place in memory."""
+    """`exports.distribution.ports.Target` on a place in memory."""
 
     place: FakePlace
 
@@ -194,7 +194,7 @@ class FakeTarget:
 
 @dataclass
 class FakeTargets:
-    """`exports.target_ports.Targets` on places in memory."""
+    """`exports.distribution.ports.Targets` on places in memory."""
 
     places: dict[str, FakePlace] = field(default_factory=dict)
     held: list[str] = field(default_factory=list)

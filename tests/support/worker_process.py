@@ -6,7 +6,7 @@ import argparse
 import logging
 import sys
 
-from stellaops.adapters import settings
+from stellaops.adapters.settings import load as settings
 from stellaops.bootstrap import Local
 from stellaops.worker import process
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from stellaops.adapters import settings
 from stellaops.adapters.files.inputs import FileInputs
+from stellaops.adapters.settings import load as settings
 from stellaops.bootstrap import Local, now
 from stellaops.exports.control_runs import ControlTools
 from stellaops.exports.profile import Profile, Spec

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from starlette.types import Receive, Scope, Send
 
-from stellaops.adapters.settings import Settings
+from stellaops.adapters.settings.load import Settings
 from stellaops.adapters.sql.idempotency import SqlIdempotency
 from stellaops.adapters.telemetry.metrics import Metrics
 from stellaops.api.frame.dispatch import Dispatcher

@@ -23,8 +23,8 @@ from stellaops.api.runs import READ, find
 from stellaops.authority.manage_keys import trusted_keys
 from stellaops.bundles import layout
 from stellaops.exports import manage_runs
+from stellaops.exports.distribution.links import LinkInvalid
 from stellaops.exports.errors import ArtefactMissing, BundleGone, RunNotFound
-from stellaops.exports.links import LinkInvalid
 from stellaops.exports.run import Archive, Run
 from stellaops.kit.report import Report
 from stellaops.kit.verify import verify_bundle

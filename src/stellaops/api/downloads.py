@@ -24,9 +24,9 @@ from stellaops.authority.download_tokens import (
     Wanted,
 )
 from stellaops.center.downloads import LocalDownloads
+from stellaops.exports.distribution.links import LONGEST, SHORTEST, BadLinkLife
+from stellaops.exports.distribution.make_links import PublicUrlMissing
 from stellaops.exports.errors import ArtefactMissing, BundleGone, RunNotFound
-from stellaops.exports.links import LONGEST, SHORTEST, BadLinkLife
-from stellaops.exports.make_links import PublicUrlMissing
 
 MANAGE = "authority:manage"
 _TOKENS = "/api/export/download-tokens"

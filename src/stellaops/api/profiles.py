@@ -24,8 +24,8 @@ from stellaops.bootstrap import now
 from stellaops.core import timestamps
 from stellaops.core.errors import AlreadyExists
 from stellaops.exports import manage_profiles, profile
+from stellaops.exports.distribution.manage_targets import check_destinations
 from stellaops.exports.errors import InvalidProfile, InvalidSelector, ProfileNotFound, UnsupportedSchema
-from stellaops.exports.manage_targets import check_destinations
 from stellaops.exports.ports import RunFilter
 from stellaops.exports.profile import Profile, Spec
 from stellaops.exports.run import RunStatus

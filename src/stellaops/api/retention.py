@@ -13,10 +13,10 @@ from stellaops.api.frame.answers import answer
 from stellaops.api.operation import Answer, Call, Operation
 from stellaops.authority.actors import OperatorOnly
 from stellaops.exports.errors import BundleGone, RetentionBusy, RunNotFound
-from stellaops.exports.pin_runs import PinNotFound, ReasonMissing, pin_run, unpin_run
-from stellaops.exports.prune_exports import overview, prune_exports
-from stellaops.exports.retention import Pin, PinKind
-from stellaops.exports.retention_report import pin_wire
+from stellaops.exports.retention.pin_runs import PinNotFound, ReasonMissing, pin_run, unpin_run
+from stellaops.exports.retention.prune_exports import overview, prune_exports
+from stellaops.exports.retention.report import pin_wire
+from stellaops.exports.retention.rules import Pin, PinKind
 
 READ, RUN, MANAGE = "export:read", "export:run", "export:profile:manage"
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=2000)]

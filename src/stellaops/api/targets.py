@@ -9,8 +9,8 @@ from stellaops.api.frame.answers import answer
 from stellaops.api.operation import Answer, Call, Operation
 from stellaops.api.paging import Page
 from stellaops.api.runs import changed, find
-from stellaops.exports import manage_targets
-from stellaops.exports.distribute_run import distribute_run
+from stellaops.exports.distribution import manage_targets
+from stellaops.exports.distribution.distribute_run import distribute_run
 from stellaops.exports.errors import (
     BundleGone,
     RunChanged,

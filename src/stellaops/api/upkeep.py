@@ -14,8 +14,8 @@ from stellaops.api.operation import Answer, Call, Operation
 from stellaops.api.paging import Page
 from stellaops.authority.actors import OperatorOnly
 from stellaops.center import local_upkeep
+from stellaops.exports.distribution.verify_targets import verify_targets
 from stellaops.exports.errors import TargetNotFound
-from stellaops.exports.verify_targets import verify_targets
 
 READ, RUN = "export:read", "export:run"
 

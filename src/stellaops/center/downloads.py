@@ -10,7 +10,7 @@ from stellaops.authority.audit import Change, digest_of
 from stellaops.authority.download_tokens import OVERLAP, DownloadToken, Shown, Wanted
 from stellaops.bootstrap import Local, now
 from stellaops.center.wire import Wire
-from stellaops.exports.make_links import LinkTools, make_links
+from stellaops.exports.distribution.make_links import LinkTools, make_links
 from stellaops.exports.manage_runs import find_run
 
 Tell = Callable[[Change], None]

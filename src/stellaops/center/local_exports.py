@@ -22,10 +22,11 @@ from stellaops.center.local_tenant import LocalEvidence, LocalPolicies
 from stellaops.center.local_upkeep import LocalUpkeep
 from stellaops.center.wire import Wire
 from stellaops.core import timestamps
-from stellaops.exports import control_runs, manage_profiles, manage_runs, manage_targets
+from stellaops.exports import control_runs, manage_profiles, manage_runs
 from stellaops.exports.diff_exports import diff_exports
-from stellaops.exports.distribute_run import distribute_run
-from stellaops.exports.manage_targets import check_destinations
+from stellaops.exports.distribution import manage_targets
+from stellaops.exports.distribution.distribute_run import distribute_run
+from stellaops.exports.distribution.manage_targets import check_destinations
 from stellaops.exports.plan_run import RunRequest, plan_export
 from stellaops.exports.ports import RunFilter
 from stellaops.exports.profile import read

@@ -6,10 +6,10 @@ from stellaops.authority.audit import Change
 from stellaops.bootstrap import Local
 from stellaops.center.authority import local_audit
 from stellaops.center.wire import Wire
-from stellaops.exports.pin_runs import pin_run, unpin_run
-from stellaops.exports.prune_exports import overview, prune_exports
-from stellaops.exports.retention import Pin, PinKind
-from stellaops.exports.retention_report import pin_wire
+from stellaops.exports.retention.pin_runs import pin_run, unpin_run
+from stellaops.exports.retention.prune_exports import overview, prune_exports
+from stellaops.exports.retention.report import pin_wire
+from stellaops.exports.retention.rules import Pin, PinKind
 
 
 class LocalRetention:

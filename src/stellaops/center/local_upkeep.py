@@ -8,9 +8,9 @@ from stellaops.bootstrap import Local
 from stellaops.center.interface import Progress, silent
 from stellaops.center.wire import Wire
 from stellaops.core import timestamps
+from stellaops.exports.distribution.verify_targets import verify_targets
+from stellaops.exports.retention.storage import used
 from stellaops.exports.run import RunStatus
-from stellaops.exports.storage import used
-from stellaops.exports.verify_targets import verify_targets
 
 
 class LocalUpkeep:

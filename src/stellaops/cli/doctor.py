@@ -14,8 +14,8 @@ from stellaops.adapters.sql.chores import Last
 from stellaops.bootstrap import now
 from stellaops.cli.frame import App, StellaCommand, pass_app
 from stellaops.core.errors import InvalidInput, NotTrusted
+from stellaops.exports.distribution.verify_targets import FAILED, TargetCheck
 from stellaops.exports.profile import duration
-from stellaops.exports.verify_targets import FAILED, TargetCheck
 from stellaops.ingest import doctor as checks
 from stellaops.ingest.doctor import Finding, Room, Verdict
 

@@ -15,11 +15,11 @@ from stellaops.bundles.vex.verdict import Verdict
 from stellaops.cli.frame import App, StellaCommand, UsageError, pass_app
 from stellaops.core import digests
 from stellaops.exports import selectors as selecting
+from stellaops.exports.building.vex_verdicts import Question, verdicts
 from stellaops.exports.demand_whole import demand_whole
 from stellaops.exports.errors import SnapshotUnknown
 from stellaops.exports.export_vex import KINDS, REPOSITORY, Written, write_document
 from stellaops.exports.ports import Selection
-from stellaops.exports.vex_verdicts import Question, verdicts
 from stellaops.findings.policies import find_snapshot
 from stellaops.findings.verdicts import weights_of
 from stellaops.vex.products import identify, package_of

@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 
 import click
 
-from stellaops.adapters import settings
-from stellaops.adapters.settings import Settings
+from stellaops.adapters.settings import load as settings
+from stellaops.adapters.settings.load import Settings
 from stellaops.bootstrap import Local
 from stellaops.center.interface import Center
 from stellaops.center.local_exports import LocalCenter

@@ -10,8 +10,8 @@ import click
 from click.shell_completion import get_completion_class
 
 from stellaops import __version__
-from stellaops.adapters import settings
-from stellaops.adapters.target_settings import describe_targets
+from stellaops.adapters.settings import load as settings
+from stellaops.adapters.settings.targets import describe_targets
 from stellaops.cli.authority import authority
 from stellaops.cli.concelier import concelier
 from stellaops.cli.contexts import context

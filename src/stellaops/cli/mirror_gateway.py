@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from stellaops.adapters.files.replacing import replacing
-from stellaops.adapters.settings import load_mirror_host
+from stellaops.adapters.settings.load import load_mirror_host
 from stellaops.bootstrap import server_extra
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from msgspec import structs
 
-from stellaops.adapters import settings as setting
-from stellaops.adapters.settings import Settings
+from stellaops.adapters.settings import load as setting
+from stellaops.adapters.settings.load import Settings
 from stellaops.adapters.web.client import WebSettings
 from stellaops.client.connection import Connection
 from stellaops.client.contexts import LOCAL, Context, Contexts

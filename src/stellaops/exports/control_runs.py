@@ -14,8 +14,8 @@ from stellaops.exports.manage_profiles import find_profile, profile_history
 from stellaops.exports.plan_run import RunRequest
 from stellaops.exports.ports import ArtefactStore, Profiles, Queue, Runs
 from stellaops.exports.profile import Profile
-from stellaops.exports.retention import kept_by_pins, owned
-from stellaops.exports.retention_ports import Pins, Turns
+from stellaops.exports.retention.ports import Pins, Turns
+from stellaops.exports.retention.rules import kept_by_pins, owned
 from stellaops.exports.run import ENDED, Archive, Priority, Run, RunStatus
 from stellaops.exports.submit_run import SubmitTools, submit_request
 

@@ -13,8 +13,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from stellaops.core.errors import DependencyFailed, StellaError
-from stellaops.exports import deliver
-from stellaops.exports.claim_archive import claim_archive, demand_base
+from stellaops.exports.building.make_archive import checks_of, make_archive
+from stellaops.exports.distribution import deliver
 from stellaops.exports.errors import (
     ArchiveGone,
     DistributionFailed,
@@ -29,7 +29,6 @@ from stellaops.exports.events import Event, EventType
 from stellaops.exports.gate import Previous, objections
 from stellaops.exports.guarded_signer import tried_signer
 from stellaops.exports.issue_freshness import say_fresh
-from stellaops.exports.make_archive import checks_of, make_archive
 from stellaops.exports.plan_run import (
     Plan,
     Tools,
@@ -40,7 +39,8 @@ from stellaops.exports.plan_run import (
 )
 from stellaops.exports.ports import RunFilter, Staging
 from stellaops.exports.profile import HTTP, check_schema, destinations
-from stellaops.exports.room import demand_room
+from stellaops.exports.retention.claim_archive import claim_archive, demand_base
+from stellaops.exports.retention.room import demand_room
 from stellaops.exports.run import Run, RunStatus
 from stellaops.exports.step_clock import Clock, Progress, Told, nothing
 from stellaops.kit.verify import verify_bundle

@@ -14,12 +14,15 @@ from msgspec import structs
 from stellaops.bundles import manifest
 from stellaops.core import canonical_json, digests, timestamps
 from stellaops.core.digests import Digest
-from stellaops.exports import plan_delta
 from stellaops.exports import selectors as selecting
-from stellaops.exports.build_contents import toolchain
-from stellaops.exports.build_delta import DeltaTools, snapshot_after, snapshot_kept
-from stellaops.exports.deliver import DeliverTools
+from stellaops.exports.building import plan_delta
+from stellaops.exports.building.contents import toolchain
+from stellaops.exports.building.delta import DeltaTools, snapshot_after, snapshot_kept
+from stellaops.exports.building.overlay_database import allowed
+from stellaops.exports.building.plan_delta import Base
+from stellaops.exports.building.vex_verdicts import VexRows
 from stellaops.exports.demand_whole import demand_whole
+from stellaops.exports.distribution.deliver import DeliverTools
 from stellaops.exports.errors import (
     BaseMissing,
     EmptyExport,
@@ -33,8 +36,6 @@ from stellaops.exports.errors import (
 )
 from stellaops.exports.issue_freshness import FreshnessTools
 from stellaops.exports.manage_profiles import find_profile
-from stellaops.exports.overlay_database import allowed
-from stellaops.exports.plan_delta import Base
 from stellaops.exports.ports import (
     ArtefactStore,
     Evidence,
@@ -53,10 +54,9 @@ from stellaops.exports.ports import (
     Wrapping,
 )
 from stellaops.exports.profile import DELTA, FULL, Encryption, Profile, built_in
-from stellaops.exports.retention_ports import Turns
+from stellaops.exports.retention.ports import Turns
+from stellaops.exports.retention.storage import Storage
 from stellaops.exports.run import Chain, Run
-from stellaops.exports.storage import Storage
-from stellaops.exports.vex_verdicts import VexRows
 from stellaops.findings import find
 from stellaops.findings.policies import LATEST, find_snapshot
 from stellaops.findings.ports import Policies

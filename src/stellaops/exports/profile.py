@@ -113,7 +113,7 @@ class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
 
 class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"):
-    """How long bundles are kept. It stands in no state; `exports.retention` says what stays whatever a rule says."""
+    """How long bundles are kept. It stands in no state; what stays whatever a rule says, `exports.retention` knows."""
 
     mode: Literal["days", "count"]
     """For days after their runs have ended, or the newest ones by count."""
@@ -462,7 +462,9 @@ def _check_recipient(key: str, mode: str) -> None:
         age.Recipient.parse(key)
     elif key_uri.parse(key).scheme not in key_uri.WRAPPING:
         services = ", ".join(key_uri.WRAPPING)
-        raise BadKeyUri(f"{key} can sign and wraps no content key; {services} can, and recipients of age (age1…)")
+        raise BadKeyUri(
+            f"{key} can sign and wraps no content key; {services} can, and recipients of age (age1…)"
+        )
     elif mode != "aes-gcm":
         raise BadKeyUri(f"{key} needs mode aes-gcm: a file of age has no recipients in key services")
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from stellaops.bundles import layout, provenance
 from stellaops.core.digests import Digest
 from stellaops.core.errors import StellaError
+from stellaops.exports.building.resign_mirror import resign_archive
 from stellaops.exports.errors import ProfileNotFound, VerifyFailed
 from stellaops.exports.guarded_signer import tried_signer
 from stellaops.exports.plan_run import request_of
 from stellaops.exports.ports import ArtefactStore, Keys, Profiles, RunFilter, Runs, Staging, Workspace
-from stellaops.exports.resign_mirror import resign_archive
-from stellaops.exports.retention_ports import Turns
+from stellaops.exports.retention.ports import Turns
 from stellaops.exports.run import Archive, Artifact, Run, RunStatus
 from stellaops.kit import signatures
 from stellaops.kit.tree import Tree

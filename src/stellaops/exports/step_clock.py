@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from stellaops.exports.deliver import POINTING
+from stellaops.exports.distribution.deliver import POINTING
 from stellaops.exports.events import Event, EventType
 from stellaops.exports.plan_run import Tools
 from stellaops.exports.run import Run
@@ -64,7 +64,7 @@ class Clock:
 
 @dataclass
 class Told:
-    """Tells of what happens inside a step, now and then: `exports.target_ports.Told` for one attempt of a run."""
+    """Tells of what happens inside a step, now and then: `exports.distribution.ports.Told` for one attempt of a run."""
 
     run: Run
     tools: Tools

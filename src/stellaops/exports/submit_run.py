@@ -11,9 +11,9 @@ from stellaops.exports.errors import RunQuotaExceeded
 from stellaops.exports.manage_profiles import find_profile
 from stellaops.exports.plan_run import RunRequest, check_request
 from stellaops.exports.ports import Evidence, Limits, Profiles, Queue, Runs
+from stellaops.exports.retention.storage import Storage, demand_submittable
 from stellaops.exports.run import Priority, Run
 from stellaops.exports.run_export import pending, record_of
-from stellaops.exports.storage import Storage, demand_submittable
 from stellaops.findings.ports import Policies
 
 

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
-from stellaops.adapters.mirror_settings import MirrorHost
+from stellaops.adapters.settings.mirrors import MirrorHost
 from stellaops.core.errors import MissingPrerequisite
 
 

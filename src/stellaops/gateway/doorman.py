@@ -21,7 +21,7 @@ from typing import Protocol
 
 from stellaops.adapters.files import htpasswd
 from stellaops.adapters.files.htpasswd import Credential
-from stellaops.adapters.mirror_settings import Domain
+from stellaops.adapters.settings.mirrors import Domain
 from stellaops.authority.access import Principal
 from stellaops.authority.login_limits import LoginLimits, LoginRateExceeded
 from stellaops.core.errors import DependencyFailed, StellaError

@@ -18,7 +18,7 @@ import msgspec
 from stellaops.adapters.files import htpasswd
 from stellaops.adapters.files.export_trees import ExportTree, StoredFiles
 from stellaops.adapters.files.htpasswd import Credential
-from stellaops.adapters.mirror_settings import Domain, MirrorHost
+from stellaops.adapters.settings.mirrors import Domain, MirrorHost
 from stellaops.adapters.web.back_ends import BackEnd
 from stellaops.core import timestamps
 from stellaops.core.egress import Network

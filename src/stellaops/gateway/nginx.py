@@ -12,7 +12,7 @@ from pathlib import Path
 from string import Template
 from urllib.parse import urlsplit
 
-from stellaops.adapters.mirror_settings import Domain, MirrorHost
+from stellaops.adapters.settings.mirrors import Domain, MirrorHost
 from stellaops.core.errors import InvalidInput
 from stellaops.gateway.requests import AUTHORIZE
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from stellaops.adapters.mirror_settings import SIDES, MirrorHost
-from stellaops.adapters.settings import load_mirror_host, settings_file
+from stellaops.adapters.settings.load import load_mirror_host, settings_file
+from stellaops.adapters.settings.mirrors import SIDES, MirrorHost
 from stellaops.adapters.sql.address import parse_address
 from stellaops.adapters.sql.gateway_store import MemoryStore, SqlGatewayStore
 from stellaops.adapters.tokens.remote_keys import RemoteAccess

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from urllib.parse import unquote_to_bytes
 
-from stellaops.adapters.mirror_settings import DOMAIN_ID
+from stellaops.adapters.settings.mirrors import DOMAIN_ID
 
 LONGEST = 1024
 """Bytes of the longest path that is looked at."""

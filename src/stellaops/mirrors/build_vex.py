@@ -18,9 +18,9 @@ from stellaops.bundles.vex.verdict import Verdict
 from stellaops.core import canonical_json, digests, timestamps
 from stellaops.core.digests import Digest
 from stellaops.exports import export_vex
+from stellaops.exports.building.vex_verdicts import Question, verdicts
 from stellaops.exports.plan_run import Tools
 from stellaops.exports.ports import Selection
-from stellaops.exports.vex_verdicts import Question, verdicts
 from stellaops.mirrors import forms
 from stellaops.mirrors.build_advisories import state_of
 from stellaops.mirrors.domain import Domain, VexExport

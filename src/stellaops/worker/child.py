@@ -18,8 +18,8 @@ from typing import TextIO
 
 import msgspec
 
-from stellaops.adapters.settings import Setting, Settings
-from stellaops.adapters.target_settings import PREFIX, TargetSettings
+from stellaops.adapters.settings.load import Setting, Settings
+from stellaops.adapters.settings.targets import PREFIX, TargetSettings
 from stellaops.bootstrap import Local
 from stellaops.core.errors import DependencyFailed
 from stellaops.exports import execute_run

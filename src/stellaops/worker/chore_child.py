@@ -15,13 +15,13 @@ from typing import Any
 
 import msgspec
 
-from stellaops.adapters.settings import Setting, Settings
-from stellaops.adapters.target_settings import TargetSettings
+from stellaops.adapters.settings.load import Setting, Settings
+from stellaops.adapters.settings.targets import TargetSettings
 from stellaops.adapters.telemetry import logs
 from stellaops.bootstrap import Local
 from stellaops.core.errors import StellaError
-from stellaops.exports.prune_exports import prune_exports
-from stellaops.exports.verify_targets import TargetCheck, summary, verify_targets
+from stellaops.exports.distribution.verify_targets import TargetCheck, summary, verify_targets
+from stellaops.exports.retention.prune_exports import prune_exports
 from stellaops.worker.child import end_with_input, own_output
 
 RETENTION, VERIFY = "retention", "verify"

@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 
 from stellaops.adapters.files.workspace import staged_bytes
-from stellaops.adapters.settings import InvalidSettings, Settings
+from stellaops.adapters.settings.load import InvalidSettings, Settings
 from stellaops.adapters.sql.chores import SqlChores
 from stellaops.adapters.sql.staging_rooms import SqlStagingRooms, StagingRoom
 from stellaops.core.errors import DependencyFailed, StellaError

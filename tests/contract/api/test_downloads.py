@@ -12,7 +12,7 @@ import pytest
 
 from stellaops.api.registry import operations
 from stellaops.bootstrap import now
-from stellaops.exports.links import Claim, address
+from stellaops.exports.distribution.links import Claim, address
 from tests.contract.api.conftest import Filled
 from tests.support.api import OTHER
 from tests.support.workers import TENANT

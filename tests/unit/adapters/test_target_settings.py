@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from stellaops.adapters import settings, target_settings
-from stellaops.adapters.settings import InvalidSettings, Settings
+from stellaops.adapters.settings import load as settings
+from stellaops.adapters.settings import targets as target_settings
+from stellaops.adapters.settings.load import InvalidSettings, Settings
 from stellaops.adapters.targets.registry import MODULES, opener
 from stellaops.exports.profile import DRIVERS
 from stellaops.exports.run import Run, RunStatus

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stellaops.adapters import settings
+from stellaops.adapters.settings import load as settings
 from stellaops.api.app import create_app
 from stellaops.authority.manage_clients import Wanted
 from stellaops.bootstrap import Local

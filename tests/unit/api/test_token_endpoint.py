@@ -14,7 +14,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from stellaops.adapters import settings
+from stellaops.adapters.settings import load as settings
 from stellaops.api.app import create_app
 from stellaops.authority.login_limits import LoginLimits, LoginRateExceeded
 from stellaops.authority.manage_clients import Wanted

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stellaops.adapters import settings
+from stellaops.adapters.settings import load as settings
 from stellaops.authority import client_secrets
 from stellaops.bootstrap import Local
 from tests.unit.cli.running import Stella

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from stellaops.adapters import settings
-from stellaops.adapters.settings import Setting, Settings
+from stellaops.adapters.settings import load as settings
+from stellaops.adapters.settings.load import Setting, Settings
 from tests.contract.stores import as_bytes, osv
 from tests.unit.cli.running import call
 

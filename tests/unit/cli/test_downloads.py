@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stellaops.adapters import settings
+from stellaops.adapters.settings import load as settings
 from stellaops.authority.download_tokens import opened_by
 from stellaops.bootstrap import Local, now
 from tests.unit.cli.running import Stella, osv, package, until

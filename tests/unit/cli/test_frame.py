@@ -13,8 +13,8 @@ import click
 import pytest
 import yaml
 
-from stellaops.adapters import settings
-from stellaops.adapters.settings import InvalidSettings
+from stellaops.adapters.settings import load as settings
+from stellaops.adapters.settings.load import InvalidSettings
 from stellaops.cli.main import stella as root_command
 from stellaops.core import errors
 from stellaops.core.exit_codes import exit_code

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from stellaops.adapters import settings
-from stellaops.adapters.mirror_settings import read_mirror_host
+from stellaops.adapters.settings import load as settings
+from stellaops.adapters.settings.mirrors import read_mirror_host
 from stellaops.bootstrap import Local
 from tests.support.publishing import BOTH
 from tests.unit.cli.running import Stella

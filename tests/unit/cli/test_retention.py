@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from stellaops.adapters import settings
-from stellaops.adapters.retention_settings import retention_grace, retention_rules
-from stellaops.adapters.settings import InvalidSettings
-from stellaops.exports.retention import USUAL, Mode, Rule
+from stellaops.adapters.settings import load as settings
+from stellaops.adapters.settings.load import InvalidSettings
+from stellaops.adapters.settings.retention import retention_grace, retention_rules
+from stellaops.exports.retention.rules import USUAL, Mode, Rule
 from tests.unit.cli.running import Stella, osv, package, until
 
 

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import pytest
 import urllib3
 
-from stellaops.adapters import settings
+from stellaops.adapters.settings import load as settings
 from stellaops.adapters.web.client import WebSettings
 from stellaops.client import meant
 from stellaops.client.contexts import BadContextName, Context, Contexts

@@ -11,8 +11,8 @@ from typing import Any
 
 from msgspec import structs
 
-from stellaops.adapters import settings
 from stellaops.adapters.files.inputs import FileInputs
+from stellaops.adapters.settings import load as settings
 from stellaops.bootstrap import Local
 from stellaops.exports.control_runs import ControlTools
 from stellaops.exports.plan_run import Tools

@@ -8,19 +8,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from stellaops.exports.distribution.ports import Targets
 from stellaops.exports.errors import BundleGone
 from stellaops.exports.manage_profiles import find_profile
 from stellaops.exports.manage_runs import opened
-from stellaops.exports.pin_runs import PinTools
 from stellaops.exports.plan_run import RunRequest, Tools
 from stellaops.exports.ports import Selection
-from stellaops.exports.prune_exports import RetentionTools, prune_exports
-from stellaops.exports.retention import Rule, holds_bundle
-from stellaops.exports.retention_report import Report
+from stellaops.exports.retention.pin_runs import PinTools
+from stellaops.exports.retention.prune_exports import RetentionTools, prune_exports
+from stellaops.exports.retention.report import Report
+from stellaops.exports.retention.rules import Rule, holds_bundle
 from stellaops.exports.run import Run
 from stellaops.exports.run_export import run_export
 from stellaops.exports.selectors import Selectors
-from stellaops.exports.target_ports import Targets
 from stellaops.kit.verify import verify_bundle
 from tests.unit.exports.executing import TENANT, Service, document
 

@@ -194,20 +194,20 @@ def test_a_base_of_other_projections_needs_a_full_archive(
 ) -> None:
     sender.run("mirror:full")
     monkeypatch.setattr(
-        "stellaops.exports.plan_delta.unfit", lambda *_: "the base was made with other projections"
+        "stellaops.exports.building.plan_delta.unfit", lambda *_: "the base was made with other projections"
     )
     assert chain_of(sender.run("mirror:delta")).number == 0
 
 
 def test_too_large_a_share_is_sent_as_a_full_archive(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stellaops.exports.plan_delta._SMALL_BYTES", 0)
+    monkeypatch.setattr("stellaops.exports.building.plan_delta._SMALL_BYTES", 0)
     sender.profile("small", kind="mirror:delta", maxShare="1%")
     sender.run("mirror:full")
     sender.take(documents(*range(20, 30)), "one")
     large = sender.run("small")
     assert chain_of(large).number == 0
     assert "too large a share" in large.warnings[0]
-    monkeypatch.setattr("stellaops.exports.plan_delta._SMALL_ROWS", 0)
+    monkeypatch.setattr("stellaops.exports.building.plan_delta._SMALL_ROWS", 0)
     sender.take(documents(*range(40, 60)), "one")
     many = sender.run("small")
     assert chain_of(many).number == 0

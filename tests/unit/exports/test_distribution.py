@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from stellaops.core.errors import NotPermitted
-from stellaops.exports import execute_run, manage_runs, manage_targets
+from stellaops.exports import execute_run, manage_runs
 from stellaops.exports.control_runs import cancel_run
-from stellaops.exports.deliver import LONGEST, TRIES
-from stellaops.exports.distribute_run import distribute_run
+from stellaops.exports.distribution import manage_targets
+from stellaops.exports.distribution.deliver import LONGEST, TRIES
+from stellaops.exports.distribution.distribute_run import distribute_run
 from stellaops.exports.errors import (
     BundleGone,
     DistributionFailed,

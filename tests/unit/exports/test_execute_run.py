@@ -9,7 +9,7 @@ import pytest
 from msgspec import convert
 
 from stellaops.exports import execute_run
-from stellaops.exports.build_contents import BUILDERS
+from stellaops.exports.building.contents import BUILDERS
 from stellaops.exports.control_runs import cancel_run
 from stellaops.exports.errors import (
     AdapterFailed,

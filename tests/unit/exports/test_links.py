@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from stellaops.adapters.keys.link_keys import FileLinkKeys
 from stellaops.adapters.objects.directory import DirectoryArtefacts
 from stellaops.authority.keys import KeyUnavailable
-from stellaops.exports.links import (
+from stellaops.exports.distribution.links import (
     LONGEST,
     BadLinkLife,
     Claim,
@@ -24,7 +24,7 @@ from stellaops.exports.links import (
     checked,
     demand_life,
 )
-from stellaops.exports.make_links import LinkTools, PublicUrlMissing, make_links
+from stellaops.exports.distribution.make_links import LinkTools, PublicUrlMissing, make_links
 from stellaops.exports.run import Archive, Artifact, Run, RunStatus
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -20,8 +20,8 @@ from stellaops.core.errors import StellaError
 from stellaops.exports.errors import ArchiveGone, BaseMissing
 from stellaops.exports.manage_profiles import find_profile
 from stellaops.exports.plan_run import RunRequest
-from stellaops.exports.prune_exports import prune_exports
-from stellaops.exports.retention import Mode, Rule, holds_bundle
+from stellaops.exports.retention.prune_exports import prune_exports
+from stellaops.exports.retention.rules import Mode, Rule, holds_bundle
 from stellaops.exports.run import Run, RunStatus
 from stellaops.exports.run_export import run_export
 from tests.unit.exports.retaining import TENANT, Keeper, document

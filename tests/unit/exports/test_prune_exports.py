@@ -19,12 +19,12 @@ from stellaops.exports.errors import (
     SnapshotPruned,
 )
 from stellaops.exports.manage_runs import opened
-from stellaops.exports.pin_runs import PinNotFound, ReasonMissing, pin_run, unpin_run
 from stellaops.exports.ports import ArtefactStore
 from stellaops.exports.profile import Retention
-from stellaops.exports.prune_exports import overview, prune_exports
 from stellaops.exports.resign_exports import ResignTools, resign_exports
-from stellaops.exports.retention import Mode, PinKind, Rule
+from stellaops.exports.retention.pin_runs import PinNotFound, ReasonMissing, pin_run, unpin_run
+from stellaops.exports.retention.prune_exports import overview, prune_exports
+from stellaops.exports.retention.rules import Mode, PinKind, Rule
 from stellaops.exports.run import Archive, RunStatus
 from tests.unit.exports.retaining import TENANT, Keeper, document
 

@@ -11,8 +11,8 @@ import pytest
 from stellaops.core.errors import DependencyFailed
 from stellaops.exports.plan_run import Tools
 from stellaops.exports.profile import Target
-from stellaops.exports.prune_exports import RetentionTools
-from stellaops.exports.retention_report import Report
+from stellaops.exports.retention.prune_exports import RetentionTools
+from stellaops.exports.retention.report import Report
 from stellaops.exports.run import Run
 from tests.support.targets import FakePlace, FakeTargets
 from tests.unit.exports.retaining import Keeper, document

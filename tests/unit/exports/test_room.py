@@ -14,14 +14,15 @@ import pytest
 from stellaops.adapters.files.workspace import FileWorkspace, staged_bytes
 from stellaops.core import sizes
 from stellaops.core.errors import DependencyFailed
-from stellaops.exports import execute_run, room
+from stellaops.exports import execute_run
 from stellaops.exports.errors import NoStagingRoom, RunQuotaExceeded, StagingTaken, error_code
 from stellaops.exports.manage_profiles import find_profile
 from stellaops.exports.plan_run import RunRequest, Tools
 from stellaops.exports.ports import RunLimits
+from stellaops.exports.retention import room
+from stellaops.exports.retention.storage import used
 from stellaops.exports.run import Run, RunStatus
 from stellaops.exports.run_export import record_of, run_export
-from stellaops.exports.storage import used
 from tests.support.exporting import Sender
 from tests.unit.exports.executing import TENANT, Service, document
 

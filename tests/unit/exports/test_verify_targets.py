@@ -14,13 +14,13 @@ from stellaops.adapters.sql.metering import VERIFY_FAILURES, SqlMetering
 from stellaops.bootstrap import new_run_id
 from stellaops.bundles.trivy.inspect import Sentinel
 from stellaops.bundles.trivy.java_db import JavaSentinel
+from stellaops.exports.distribution.ports import Target, Targets
+from stellaops.exports.distribution.verify_targets import TargetCheck, VerifyTools, summary, verify_targets
 from stellaops.exports.errors import DistributionFailed, TargetNotFound
 from stellaops.exports.manage_profiles import find_profile
 from stellaops.exports.plan_run import RunRequest
 from stellaops.exports.run import Run, RunStatus
 from stellaops.exports.run_export import run_export
-from stellaops.exports.target_ports import Target, Targets
-from stellaops.exports.verify_targets import TargetCheck, VerifyTools, summary, verify_targets
 from stellaops.kit.disk import NoRoom
 from tests.support.exporting import TENANT, Sender
 from tests.support.targets import FakePlace, FakeTargets

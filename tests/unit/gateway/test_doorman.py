@@ -12,7 +12,7 @@ import pytest
 
 from stellaops.adapters.files import htpasswd
 from stellaops.adapters.files.htpasswd import Credential
-from stellaops.adapters.mirror_settings import Domain
+from stellaops.adapters.settings.mirrors import Domain
 from stellaops.authority.access import Principal
 from stellaops.authority.tokens import BadToken
 from stellaops.core.errors import DependencyFailed

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stellaops.adapters.mirror_settings import (
+from stellaops.adapters.settings.load import load, load_mirror_host
+from stellaops.adapters.settings.mirrors import (
     InvalidMirrorSettings,
     MirrorHost,
     describe_mirror_host,
     read_mirror_host,
 )
-from stellaops.adapters.settings import load, load_mirror_host
 
 RUNBOOK = {
     "CONCELIER__MIRROR__ENABLED": "true",

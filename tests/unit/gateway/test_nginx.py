@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stellaops.adapters.mirror_settings import Domain, MirrorHost, read_mirror_host
+from stellaops.adapters.settings.mirrors import Domain, MirrorHost, read_mirror_host
 from stellaops.gateway.nginx import BadProxySettings, Proxy, render
 
 PROXY = Proxy(

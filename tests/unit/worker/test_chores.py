@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from stellaops.adapters import settings
-from stellaops.adapters.settings import InvalidSettings
+from stellaops.adapters.settings import load as settings
+from stellaops.adapters.settings.load import InvalidSettings
 from stellaops.adapters.sql.chores import Last
 from stellaops.bootstrap import Local, now
 from stellaops.core.errors import DependencyFailed

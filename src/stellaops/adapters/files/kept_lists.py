@@ -20,7 +20,7 @@ _GROWING = ".growing-"
 
 
 class FileKeptLists:
-    """`exports.delta_ports.KeptLists` below one directory."""
+    """`exports.building.delta_ports.KeptLists` below one directory."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -67,7 +67,7 @@ class FileKeptLists:
         return self._root / digest.removeprefix(digests.PREFIX)
 
     def sweep(self) -> int:
-        """`exports.retention_ports.Lists`: see the port."""
+        """`exports.retention.ports.Lists`: see the port."""
         oldest, removed = time.time() - _UNUSED_SECONDS, 0
         for path in self._root.iterdir() if self._root.is_dir() else ():
             with suppress(FileNotFoundError):
@@ -78,7 +78,7 @@ class FileKeptLists:
 
 
 class Growing:
-    """`exports.delta_ports.GrowingList` in a file of its own until it is kept."""
+    """`exports.building.delta_ports.GrowingList` in a file of its own until it is kept."""
 
     def __init__(self, out: BinaryIO, path: Path, place_of: Callable[[Digest], Path]) -> None:
         self.out = out

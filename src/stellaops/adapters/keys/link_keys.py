@@ -16,7 +16,7 @@ from pathlib import Path
 
 from stellaops.adapters.keys import disk
 from stellaops.authority.keys import KeyUnavailable
-from stellaops.exports.links import LONGEST, LinkKey
+from stellaops.exports.distribution.links import LONGEST, LinkKey
 
 _SIGNS = timedelta(days=30)
 _FILE = re.compile(r"([0-9]{10,11})-[0-9a-f]{8}\.key")
@@ -24,7 +24,7 @@ _SECRET = re.compile(rb"[0-9a-f]{64}\n?")
 
 
 class FileLinkKeys:
-    """`exports.links.LinkKeys` in a directory."""
+    """`exports.distribution.links.LinkKeys` in a directory."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

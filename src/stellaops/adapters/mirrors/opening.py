@@ -10,7 +10,7 @@ from stellaops.adapters.mirrors.bucket import MirrorBucket
 from stellaops.adapters.mirrors.sources import BucketSource, DirectorySource, HttpSource
 from stellaops.adapters.objects.s3_client import BucketPlace, S3Client
 from stellaops.adapters.objects.s3_keys import key_source
-from stellaops.adapters.settings import Settings
+from stellaops.adapters.settings.load import Settings
 from stellaops.adapters.web.client import WebClient, WebSettings
 from stellaops.adapters.web.credentials import Signer
 from stellaops.ingest.pull_model import Authentication

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from stellaops.adapters.objects.directory import DirectoryArtefacts
-from stellaops.adapters.settings import Settings
+from stellaops.adapters.settings.load import Settings
 from stellaops.adapters.web.credentials import access_key
 from stellaops.adapters.web.sigv4 import AccessKey
 from stellaops.core.errors import MissingPrerequisite

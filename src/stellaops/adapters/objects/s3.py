@@ -179,7 +179,7 @@ class S3Artefacts:
                     yield piece[place : place + _PIECE]
 
     def link(self, archive: Archive, path: str, seconds: int) -> str:
-        """See `exports.links.LinkingStore`."""
+        """See `exports.distribution.links.LinkingStore`."""
         with self._failures():
             return obstore.sign(
                 self._store, "GET", self._key(archive, path), expires_in=timedelta(seconds=seconds)

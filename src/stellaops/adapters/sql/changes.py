@@ -16,7 +16,7 @@ from stellaops.adapters.sql.evidence import kind_of, selected
 from stellaops.adapters.sql.sources import instant
 from stellaops.adapters.sql.vex_schema import vex_statement
 from stellaops.bundles.jsonl.shards import raw_line
-from stellaops.exports.delta_ports import Change, SourceState
+from stellaops.exports.building.delta_ports import Change, SourceState
 from stellaops.exports.ports import Selection
 from stellaops.exports.selectors import Selectors
 from stellaops.ingest.feeds import OWNED, side_of
@@ -42,7 +42,7 @@ class _Place:
 
 
 class SqlChanges:
-    """`exports.delta_ports.ChangedRows` on an evidence store."""
+    """`exports.building.delta_ports.ChangedRows` on an evidence store."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

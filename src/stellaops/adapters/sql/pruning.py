@@ -32,7 +32,7 @@ from stellaops.adapters.sql import schema
 from stellaops.adapters.sql.engine import dialect_of, reading, retried, settle, writing
 from stellaops.adapters.sql.retention_schema import evidence_floor, evidence_mark, evidence_removal
 from stellaops.adapters.sql.vex_schema import consensus, consensus_state
-from stellaops.exports.retention_ports import Reclaimed
+from stellaops.exports.retention.ports import Reclaimed
 from stellaops.ingest.import_documents import microseconds
 
 REQUIRES = 4
@@ -46,7 +46,7 @@ _revision, _removal = schema.revision.c, evidence_removal.c
 
 
 class SqlEvidenceFloor:
-    """`exports.retention_ports.EvidenceFloor` on an evidence store."""
+    """`exports.retention.ports.EvidenceFloor` on an evidence store."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

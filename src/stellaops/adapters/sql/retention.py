@@ -18,8 +18,8 @@ from stellaops.adapters.sql.retention_schema import run_pin
 from stellaops.adapters.sql.service_schema import run_t
 from stellaops.adapters.sql.sources import instant
 from stellaops.exports.errors import RetentionBusy
-from stellaops.exports.retention import Pin, PinKind
-from stellaops.exports.retention_ports import LastPass, Pruned
+from stellaops.exports.retention.ports import LastPass, Pruned
+from stellaops.exports.retention.rules import Pin, PinKind
 from stellaops.ingest.import_documents import microseconds
 
 CHORE = "retention"
@@ -29,7 +29,7 @@ _PAUSE, _LONGEST_PAUSE = 0.01, 0.5
 
 
 class SqlPins:
-    """`exports.retention_ports.Pins` on a service store."""
+    """`exports.retention.ports.Pins` on a service store."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -65,7 +65,7 @@ class SqlPins:
 
 
 class SqlBundleTurns:
-    """`exports.retention_ports.Turns`: by the kernel for files, by the server for PostgreSQL.
+    """`exports.retention.ports.Turns`: by the kernel for files, by the server for PostgreSQL.
 
     Args:
         locks: where SQLite's locks lie; beside the store when None.
@@ -101,7 +101,7 @@ class SqlBundleTurns:
 
 
 class SqlPasses:
-    """`exports.retention_ports.Passes` and `Tenants` on a service store."""
+    """`exports.retention.ports.Passes` and `Tenants` on a service store."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, or_, select, text
 from stellaops.adapters.sql.engine import reading
 from stellaops.adapters.sql.run_records import lies_at
 from stellaops.adapters.sql.service_schema import run_t
-from stellaops.exports.storage import ARTEFACTS, Stored
+from stellaops.exports.retention.storage import ARTEFACTS, Stored
 
 _PAGE = 1000
 
@@ -36,7 +36,7 @@ _Key = tuple[str, str, str, str]
 
 
 class SqlStorage:
-    """`exports.storage.Storage`: a bundle that several runs share counts once, for the oldest of them."""
+    """`exports.retention.storage.Storage`: a bundle that several runs share counts once, for the oldest of them."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

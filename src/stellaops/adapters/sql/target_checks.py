@@ -15,7 +15,7 @@ from stellaops.adapters.sql.metering import VERIFY_FAILURES, count
 from stellaops.adapters.sql.sources import instant
 from stellaops.adapters.sql.upkeep_schema import target_check_t
 from stellaops.core.timestamps import EPOCH
-from stellaops.exports.verify_targets import FAILED, OK, TargetCheck
+from stellaops.exports.distribution.verify_targets import FAILED, OK, TargetCheck
 from stellaops.ingest.import_documents import microseconds
 
 _LOG = logging.getLogger("stellaops.verify")
@@ -34,7 +34,7 @@ class _Record(msgspec.Struct):
 
 
 class SqlTargetChecks:
-    """`exports.verify_targets.TargetChecks`."""
+    """`exports.distribution.verify_targets.TargetChecks`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

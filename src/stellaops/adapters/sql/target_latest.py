@@ -11,12 +11,12 @@ from stellaops.adapters.sql.engine import reading, retried, writing
 from stellaops.adapters.sql.sources import instant
 from stellaops.adapters.sql.target_schema import target_latest
 from stellaops.core.timestamps import EPOCH
-from stellaops.exports.target_ports import Pointed
+from stellaops.exports.distribution.ports import Pointed
 from stellaops.ingest.import_documents import microseconds
 
 
 class SqlLatest:
-    """`exports.target_ports.LatestNames`."""
+    """`exports.distribution.ports.LatestNames`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -122,7 +122,7 @@ class SqlTurns:
 
 
 class Held:
-    """A turn that is held. `exports.target_ports.Turn`."""
+    """A turn that is held. `exports.distribution.ports.Turn`."""
 
     def __init__(self, beat: Callable[[], bool], target: str) -> None:
         self._beat, self._target = beat, target

@@ -24,7 +24,7 @@ _revision, _statement = schema.revision.c, vex_statement.c
 
 
 class SqlVexRows:
-    """`exports.vex_verdicts.VexRows` on an evidence store."""
+    """`exports.building.vex_verdicts.VexRows` on an evidence store."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

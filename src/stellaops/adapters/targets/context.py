@@ -8,10 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from stellaops.adapters.target_settings import TargetSettings
+from stellaops.adapters.settings.targets import TargetSettings
 from stellaops.adapters.web.client import WebSettings
+from stellaops.exports.distribution.ports import Target
 from stellaops.exports.ports import ArtefactStore, Keys
-from stellaops.exports.target_ports import Target
 
 
 @dataclass(frozen=True, slots=True)

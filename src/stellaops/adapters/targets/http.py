@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 from uuid import uuid4
 
 from stellaops.adapters.objects.paths import is_inside
-from stellaops.adapters.target_settings import TargetSettings
+from stellaops.adapters.settings.targets import TargetSettings
 from stellaops.adapters.targets.context import TargetContext
 from stellaops.core.errors import DependencyFailed
+from stellaops.exports.distribution.ports import Delivered, Delivery, Kept, Target, Told
 from stellaops.exports.errors import BundleGone, DistributionFailed
 from stellaops.exports.ports import ArtefactStore
 from stellaops.exports.run import Archive
-from stellaops.exports.target_ports import Delivered, Delivery, Kept, Target, Told
 
 
 def open_target(name: str, settings: TargetSettings, context: TargetContext) -> Target:
@@ -25,7 +25,7 @@ def open_target(name: str, settings: TargetSettings, context: TargetContext) -> 
 
 
 class HttpTarget:
-    """`exports.target_ports.Target` on the store of artefacts itself.
+    """`exports.distribution.ports.Target` on the store of artefacts itself.
 
     Args:
         scratch: a directory for intermediate files.

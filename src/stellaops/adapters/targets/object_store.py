@@ -22,13 +22,13 @@ from stellaops.adapters.objects.paths import is_inside
 from stellaops.adapters.objects.s3_bucket import S3Bucket, Stored, Wanted
 from stellaops.adapters.objects.s3_client import BucketPlace, S3Client, S3Failed
 from stellaops.adapters.objects.s3_keys import key_source
-from stellaops.adapters.target_settings import BadTarget, TargetSettings
+from stellaops.adapters.settings.targets import BadTarget, TargetSettings
 from stellaops.adapters.targets.context import TargetContext
 from stellaops.core import timestamps
 from stellaops.core.errors import InvalidInput, MissingPrerequisite, NotPermitted, StellaError
+from stellaops.exports.distribution.ports import Delivered, Delivery, Kept, Target, Told
 from stellaops.exports.errors import DistributionFailed, TargetIsNewer
 from stellaops.exports.run import Archive
-from stellaops.exports.target_ports import Delivered, Delivery, Kept, Target, Told
 
 _SCHEMA = "https://stellaops.io/export-center/latest/v1"
 _LOCKS = ("governance", "compliance")
@@ -136,7 +136,7 @@ def _lock(name: str, settings: TargetSettings) -> _Lock | None:
 
 
 class ObjectTarget:
-    """`exports.target_ports.Target` in a bucket."""
+    """`exports.distribution.ports.Target` in a bucket."""
 
     driver: ClassVar[str] = "object"
 

@@ -26,7 +26,7 @@ from stellaops.adapters.oci.logins import read_login
 from stellaops.adapters.oci.registry import RegistryClient
 from stellaops.adapters.oci.transport import Transport
 from stellaops.adapters.oci.uploads import Content, upload
-from stellaops.adapters.target_settings import BadTarget, TargetSettings
+from stellaops.adapters.settings.targets import BadTarget, TargetSettings
 from stellaops.adapters.targets.context import TargetContext
 from stellaops.bundles import layout
 from stellaops.bundles.oci import manifests, names
@@ -34,9 +34,9 @@ from stellaops.bundles.oci.manifests import BadManifest, Descriptor, Identity, M
 from stellaops.bundles.oci.names import BadRepository, Repository
 from stellaops.core import digests
 from stellaops.core.digests import PREFIX, Digest
+from stellaops.exports.distribution.ports import Delivered, DeliveredFile, Delivery, Kept, Target, Told
 from stellaops.exports.errors import DistributionFailed, TargetIsNewer
 from stellaops.exports.run import Archive
-from stellaops.exports.target_ports import Delivered, DeliveredFile, Delivery, Kept, Target, Told
 from stellaops.kit.disk import disk_errors
 from stellaops.signing.ecdsa_p256 import PublicKey, load_public_keys
 
@@ -72,7 +72,7 @@ class _Place:
 
 
 class OciTarget:
-    """`exports.target_ports.Target` at a registry. The login is read again for each call."""
+    """`exports.distribution.ports.Target` at a registry. The login is read again for each call."""
 
     driver: ClassVar[str] = "oci"
 

@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
 
+from stellaops.adapters.settings.targets import HTTP, TargetSettings
 from stellaops.adapters.sql.target_turns import SqlTurns
-from stellaops.adapters.target_settings import HTTP, TargetSettings
 from stellaops.adapters.targets.context import OpenTarget, TargetContext
 from stellaops.core.errors import MissingPrerequisite
+from stellaops.exports.distribution.ports import Target, Turn
 from stellaops.exports.errors import TargetNotFound
-from stellaops.exports.target_ports import Target, Turn
 
 MODULES: Mapping[str, str] = {"http": "http", "object": "object_store", "oci": "oci"}
 """The module of each driver, in this package."""
@@ -28,7 +28,7 @@ class DriverLibraryMissing(MissingPrerequisite):
 
 @dataclass(frozen=True)
 class SettingsTargets:
-    """`exports.target_ports.Targets`.
+    """`exports.distribution.ports.Targets`.
 
     Attributes:
         context: what a tenant's targets work with.

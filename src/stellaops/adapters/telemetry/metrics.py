@@ -33,11 +33,11 @@ from stellaops.adapters.sql.metering import (
     SqlMetering,
 )
 from stellaops.adapters.telemetry.upkeep import Places, upkeep
+from stellaops.exports.distribution.verify_targets import OWN_CHECKS
 from stellaops.exports.errors import ERROR_CODES
 from stellaops.exports.ports import Worker
 from stellaops.exports.profile import DRIVERS, KINDS
 from stellaops.exports.run import RunStatus
-from stellaops.exports.verify_targets import OWN_CHECKS
 from stellaops.kit.verify import STEPS
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST

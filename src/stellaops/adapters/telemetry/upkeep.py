@@ -9,9 +9,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from stellaops.adapters.sql.staging_rooms import StagingRoom
 from stellaops.authority.tenants import DEFAULT_TENANT, Tenant
+from stellaops.exports.distribution.verify_targets import OK, TargetChecks
 from stellaops.exports.profile import KINDS
-from stellaops.exports.storage import ARTEFACTS, Storage
-from stellaops.exports.verify_targets import OK, TargetChecks
+from stellaops.exports.retention.storage import ARTEFACTS, Storage
 
 _OWN = ["profile", "profile_kind"]
 

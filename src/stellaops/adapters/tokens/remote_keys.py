@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
-from stellaops.adapters.mirror_settings import AuthoritySettings
+from stellaops.adapters.settings.mirrors import AuthoritySettings
 from stellaops.adapters.tokens.jws import JwsReader
 from stellaops.adapters.web.client import WebClient, WebSettings
 from stellaops.authority.access import Principal

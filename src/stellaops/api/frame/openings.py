@@ -12,7 +12,7 @@ from stellaops.api.operation import Operation
 from stellaops.authority import download_tokens
 from stellaops.authority.access import Confined, Principal, ScopeMissing
 from stellaops.bootstrap import Local, now
-from stellaops.exports import links
+from stellaops.exports.distribution import links
 
 _Part = Annotated[str, msgspec.Meta(max_length=200)]
 

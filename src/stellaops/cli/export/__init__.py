@@ -23,7 +23,21 @@ def export() -> None:
     """Cut the evidence into signed, reproducible bundles."""
 
 
-for command in (profile, run, download, verify, plan, diff, distribute, target, retention, queue, workers, link, token):
+for command in (
+    profile,
+    run,
+    download,
+    verify,
+    plan,
+    diff,
+    distribute,
+    target,
+    retention,
+    queue,
+    workers,
+    link,
+    token,
+):
     export.add_command(command)
 export.add_command(quotas)
 export.add_command(chores)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stellaops.adapters.keys import disk
-from stellaops.adapters.settings import Settings
+from stellaops.adapters.settings.load import Settings
 from stellaops.adapters.web.client import WebSettings
 from stellaops.authority.keys import KeyUnavailable
 from stellaops.signing.interface import KeyServiceMissing

@@ -21,8 +21,8 @@ from stellaops.bundles.trivy.marks import ABOUT
 from stellaops.bundles.trivy.projection import project
 from stellaops.bundles.trivy.values import Detail, decode_detail
 from stellaops.bundles.trivy.vulnerability_db import AdvisoryEntry, DataSource, DetailEntry
+from stellaops.exports.building.vex_verdicts import VexRows
 from stellaops.exports.ports import Selection
-from stellaops.exports.vex_verdicts import VexRows
 from stellaops.findings.private import DATABASE
 from stellaops.matching.lookup import lookups
 from stellaops.policy.evaluate import Rules

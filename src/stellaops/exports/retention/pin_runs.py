@@ -10,8 +10,8 @@ from stellaops.core.errors import InvalidInput, NotFound
 from stellaops.exports.errors import BundleGone
 from stellaops.exports.manage_runs import find_run
 from stellaops.exports.ports import Runs
-from stellaops.exports.retention import Pin, PinKind, holds_bundle
-from stellaops.exports.retention_ports import Pins, Turns
+from stellaops.exports.retention.ports import Pins, Turns
+from stellaops.exports.retention.rules import Pin, PinKind, holds_bundle
 
 _LONGEST = 2000
 

@@ -10,8 +10,8 @@ from stellaops.bundles import files_manifest, layout, manifest, provenance, tar_
 from stellaops.bundles.files_manifest import FileEntry, FilesManifest
 from stellaops.bundles.tar_zst import ArchiveWriter
 from stellaops.core.digests import Digest, content_id, sha256
+from stellaops.exports.building.pack_mirror import sign_archive
 from stellaops.exports.errors import VerifyFailed
-from stellaops.exports.pack_mirror import sign_archive
 from stellaops.exports.ports import Staging
 from stellaops.kit import signatures
 from stellaops.kit.archive import ArchiveTree

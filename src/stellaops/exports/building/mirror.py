@@ -16,14 +16,14 @@ from stellaops.bundles.jsonl.shards import Line
 from stellaops.bundles.vex import repository
 from stellaops.bundles.vex.openvex import Author
 from stellaops.core import canonical_json, digests
+from stellaops.exports.building.vex_verdicts import Question, verdicts
 from stellaops.exports.ports import Selection, Staging, StoredBill
 from stellaops.exports.profile import Kind
-from stellaops.exports.vex_verdicts import Question, verdicts
 from stellaops.findings.verdicts import weights_of
 from stellaops.vex.weights import Weights
 
 if TYPE_CHECKING:
-    from stellaops.exports.build_contents import Material
+    from stellaops.exports.building.contents import Material
 
 DOCUMENTS: tuple[Kind, ...] = ("advisories", "vex")
 """Kinds whose documents are rows."""

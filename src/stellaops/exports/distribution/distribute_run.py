@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stellaops.exports import deliver
 from stellaops.exports.control_runs import changed_run
-from stellaops.exports.deliver import Outcome
+from stellaops.exports.distribution import deliver
+from stellaops.exports.distribution.deliver import Outcome
 from stellaops.exports.errors import (
     BundleGone,
     ProfileNotFound,

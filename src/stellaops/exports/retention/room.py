@@ -11,8 +11,8 @@ from stellaops.core import sizes
 from stellaops.exports.plan_run import Plan, Tools
 from stellaops.exports.ports import RunFilter, Staging
 from stellaops.exports.profile import DELTA, Profile
+from stellaops.exports.retention.storage import exceeded, used
 from stellaops.exports.run import Run, RunStatus
-from stellaops.exports.storage import exceeded, used
 
 _LEAST = 1 << 20
 _BYTES_OF_A_RECORD = {"json": 1024, "mirror": 1024, "trivy": 768}

@@ -9,8 +9,8 @@ from typing import Any
 
 from stellaops.core import timestamps
 from stellaops.core.errors import MissingPrerequisite
+from stellaops.exports.distribution.links import Claim, LinkingStore, LinkKeys, address, demand_life
 from stellaops.exports.errors import ArtefactMissing
-from stellaops.exports.links import Claim, LinkingStore, LinkKeys, address, demand_life
 from stellaops.exports.manage_runs import archive_of
 from stellaops.exports.ports import ArtefactStore
 from stellaops.exports.run import Run

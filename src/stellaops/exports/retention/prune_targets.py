@@ -10,12 +10,12 @@ from typing import Any
 
 from stellaops.core import timestamps
 from stellaops.core.errors import NotFound, StellaError
+from stellaops.exports.distribution.ports import Kept, Targets
 from stellaops.exports.errors import RunChanged
 from stellaops.exports.ports import Runs
-from stellaops.exports.retention import holds_bundle
-from stellaops.exports.retention_report import RemovedAtTarget, Report
+from stellaops.exports.retention.report import RemovedAtTarget, Report
+from stellaops.exports.retention.rules import holds_bundle
 from stellaops.exports.run import ENDED, Run
-from stellaops.exports.target_ports import Kept, Targets
 
 _HERE = "http"
 """The store of artefacts is no target to remove from: archives go there by themselves."""

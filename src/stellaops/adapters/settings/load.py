@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from stellaops.adapters.mirror_settings import SECTIONS, MirrorHost, read_mirror_host
-from stellaops.adapters.target_settings import TargetSettings, read_targets
+from stellaops.adapters.settings.mirrors import SECTIONS, MirrorHost, read_mirror_host
+from stellaops.adapters.settings.targets import TargetSettings, read_targets
 from stellaops.core.errors import InvalidInput
 
 _FIELDS = {

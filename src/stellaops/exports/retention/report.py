@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from stellaops.core import timestamps
-from stellaops.exports.retention import Judged, Pin
-from stellaops.exports.retention_ports import Reclaimed
+from stellaops.exports.retention.ports import Reclaimed
+from stellaops.exports.retention.rules import Judged, Pin
 from stellaops.exports.run import Archive
 
 

@@ -10,8 +10,8 @@ from msgspec import structs
 
 from stellaops.bundles import layout, manifest
 from stellaops.core.errors import InvalidInput
-from stellaops.exports.build_delta import BaseState, DeltaTools
-from stellaops.exports.build_mirror import DOCUMENTS
+from stellaops.exports.building.delta import BaseState, DeltaTools
+from stellaops.exports.building.mirror import DOCUMENTS
 from stellaops.exports.errors import BaseMissing
 from stellaops.exports.ports import ArtefactStore, RunFilter, Runs, Selection
 from stellaops.exports.profile import FULL, USUAL_SHARE, Profile, percent

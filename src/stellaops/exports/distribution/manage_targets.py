@@ -8,10 +8,10 @@ from typing import Any
 
 from stellaops.core import timestamps
 from stellaops.core.errors import StellaError
-from stellaops.exports.deliver import DeliverTools, demand_fit
+from stellaops.exports.distribution.deliver import DeliverTools, demand_fit
+from stellaops.exports.distribution.ports import Pointed, Targets
 from stellaops.exports.errors import InvalidProfile
 from stellaops.exports.profile import HTTP, Spec, destinations
-from stellaops.exports.target_ports import Pointed, Targets
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from stellaops.adapters.settings import InvalidSettings, Settings
+from stellaops.adapters.settings.load import InvalidSettings, Settings
 from stellaops.core import durations
 from stellaops.exports.profile import MOST_RETAINED
-from stellaops.exports.retention import USUAL, Mode, Rule
+from stellaops.exports.retention.rules import USUAL, Mode, Rule
 
 
 def retention_rules(settings: Settings) -> dict[str, Rule]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from stellaops.core import timestamps
-from stellaops.exports.retention import Pin, PinKind
+from stellaops.exports.retention.rules import Pin, PinKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,7 @@ from typing import Any, TypeVar
 from stellaops.bundles import layout, manifest
 from stellaops.core import timestamps
 from stellaops.core.errors import DependencyFailed, InvalidInput, StellaError
-from stellaops.exports.errors import ArchiveGone, RunChanged, TargetIsNewer, VerifyFailed
-from stellaops.exports.events import Event, EventType
-from stellaops.exports.ports import ArtefactStore
-from stellaops.exports.profile import HTTP, Destination
-from stellaops.exports.run import Archive, Run
-from stellaops.exports.target_ports import (
+from stellaops.exports.distribution.ports import (
     Delivered,
     DeliveredFile,
     Delivery,
@@ -34,6 +29,11 @@ from stellaops.exports.target_ports import (
     Targets,
     Told,
 )
+from stellaops.exports.errors import ArchiveGone, RunChanged, TargetIsNewer, VerifyFailed
+from stellaops.exports.events import Event, EventType
+from stellaops.exports.ports import ArtefactStore
+from stellaops.exports.profile import HTTP, Destination
+from stellaops.exports.run import Archive, Run
 from stellaops.kit.locate import locate
 
 TRIES = 5

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from stellaops.exports.errors import BaseMissing, RunChanged
 from stellaops.exports.ports import Runs
-from stellaops.exports.retention import holds_bundle
-from stellaops.exports.retention_ports import Turns
+from stellaops.exports.retention.ports import Turns
+from stellaops.exports.retention.rules import holds_bundle
 from stellaops.exports.run import Archive, Run, RunStatus
 
 

@@ -17,6 +17,8 @@ from typing import Any, Protocol
 
 from stellaops.core import timestamps
 from stellaops.core.errors import DependencyFailed, MissingPrerequisite, NotTrusted, StellaError
+from stellaops.exports.distribution.ports import Kept, LatestNames, Target, Targets
+from stellaops.exports.distribution.unpack_trivy import unpack_trivy
 from stellaops.exports.errors import StagingTaken, VerifyFailed
 from stellaops.exports.manage_profiles import list_profiles
 from stellaops.exports.ports import (
@@ -30,10 +32,8 @@ from stellaops.exports.ports import (
     Workspace,
 )
 from stellaops.exports.profile import HTTP, Profile
-from stellaops.exports.room import staged_kind
+from stellaops.exports.retention.room import staged_kind
 from stellaops.exports.run import Run
-from stellaops.exports.target_ports import Kept, LatestNames, Target, Targets
-from stellaops.exports.unpack_trivy import unpack_trivy
 from stellaops.exports.use_trivy import smoke
 from stellaops.kit.disk import NoRoom
 from stellaops.kit.verify import verify_bundle

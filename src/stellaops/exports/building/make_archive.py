@@ -14,15 +14,14 @@ from stellaops.bundles.files_manifest import Base, FileEntry
 from stellaops.bundles.manifest import ExportManifest
 from stellaops.core import digests
 from stellaops.core.errors import StellaError
-from stellaops.exports import pack_mirror, plan_delta
-from stellaops.exports.build_contents import BUILDERS, Built, Material, selected_records, toolchain
-from stellaops.exports.build_delta import build_delta, build_full
-from stellaops.exports.claim_archive import claim_archive
+from stellaops.exports.building import pack_mirror, plan_delta
+from stellaops.exports.building.contents import BUILDERS, Built, Material, selected_records, toolchain
+from stellaops.exports.building.delta import build_delta, build_full
+from stellaops.exports.building.encrypt_bundle import encrypt_files
+from stellaops.exports.building.pack_mirror import Outcome
 from stellaops.exports.demand_whole import demand_whole
-from stellaops.exports.encrypt_bundle import encrypt_files
 from stellaops.exports.errors import AdapterFailed, SmokeUnavailable, VerifyFailed
 from stellaops.exports.guarded_signer import tried_signer, wrapping_for
-from stellaops.exports.pack_mirror import Outcome
 from stellaops.exports.plan_run import (
     Plan,
     RunRequest,
@@ -31,7 +30,8 @@ from stellaops.exports.plan_run import (
 )
 from stellaops.exports.ports import Staging
 from stellaops.exports.profile import DELTA
-from stellaops.exports.room import demand_kept
+from stellaops.exports.retention.claim_archive import claim_archive
+from stellaops.exports.retention.room import demand_kept
 from stellaops.exports.run import Archive, Artifact, Chain, Run
 from stellaops.exports.step_clock import Clock
 from stellaops.exports.use_trivy import smoke

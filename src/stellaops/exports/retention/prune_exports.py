@@ -17,21 +17,12 @@ from functools import partial
 from typing import Any
 
 from stellaops.core.errors import StellaError
+from stellaops.exports.distribution.ports import LatestNames, Targets
 from stellaops.exports.errors import RetentionBusy, RunChanged
 from stellaops.exports.manage_profiles import list_profiles
 from stellaops.exports.ports import ArtefactStore, Profiles, Runs
 from stellaops.exports.profile import Profile
-from stellaops.exports.prune_targets import prune_targets
-from stellaops.exports.retention import (
-    USUAL,
-    Decision,
-    Mode,
-    Rule,
-    decide,
-    left_over,
-    needed_sequence,
-)
-from stellaops.exports.retention_ports import (
+from stellaops.exports.retention.ports import (
     EvidenceFloor,
     Lists,
     Passes,
@@ -41,9 +32,18 @@ from stellaops.exports.retention_ports import (
     Tenants,
     Turns,
 )
-from stellaops.exports.retention_report import RemovedArchive, Report, judged_wire, pin_wire
+from stellaops.exports.retention.prune_targets import prune_targets
+from stellaops.exports.retention.report import RemovedArchive, Report, judged_wire, pin_wire
+from stellaops.exports.retention.rules import (
+    USUAL,
+    Decision,
+    Mode,
+    Rule,
+    decide,
+    left_over,
+    needed_sequence,
+)
 from stellaops.exports.run import Archive, Run, RunStatus
-from stellaops.exports.target_ports import LatestNames, Targets
 
 _AT_ONCE = 20
 """Archives that are removed in one turn; runs of the tenant wait for it."""

@@ -21,13 +21,13 @@ from stellaops.bundles.trivy.vulnerability_db import metadata, write_database
 from stellaops.bundles.vex import consensus_rows
 from stellaops.bundles.vex.verdict import Verdict
 from stellaops.core import digests
-from stellaops.exports import build_mirror
-from stellaops.exports.build_mirror import RowSets
-from stellaops.exports.overlay_database import DatabaseOverlay, allowed, names_by_links
-from stellaops.exports.policy_rows import evaluation_lines
+from stellaops.exports.building import mirror as build_mirror
+from stellaops.exports.building.mirror import RowSets
+from stellaops.exports.building.overlay_database import DatabaseOverlay, allowed, names_by_links
+from stellaops.exports.building.policy_rows import evaluation_lines
+from stellaops.exports.building.vex_verdicts import Question, VexRows, verdicts
 from stellaops.exports.ports import JavaRows, RowSource, Selection, Staging, TrivyRows
 from stellaops.exports.profile import Kind, Profile
-from stellaops.exports.vex_verdicts import Question, VexRows, verdicts
 from stellaops.findings import find
 from stellaops.findings.verdicts import weights_of
 from stellaops.policy.snapshot import EMPTY, Snapshot

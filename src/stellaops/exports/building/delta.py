@@ -28,12 +28,12 @@ from stellaops.bundles.mirror.delta import Removal, SetWriter, content_of, write
 from stellaops.bundles.vex import consensus_rows
 from stellaops.core import digests
 from stellaops.core.digests import Digest
-from stellaops.exports.build_contents import Built, Material, build_rows
-from stellaops.exports.build_mirror import DOCUMENTS, RowSets
-from stellaops.exports.delta_ports import Change, ChangedRows, GrowingList, KeptLists
+from stellaops.exports.building.contents import Built, Material, build_rows
+from stellaops.exports.building.delta_ports import Change, ChangedRows, GrowingList, KeptLists
+from stellaops.exports.building.mirror import DOCUMENTS, RowSets
+from stellaops.exports.building.vex_verdicts import Question, VexRows, verdicts
 from stellaops.exports.errors import BaseMissing
 from stellaops.exports.ports import Evidence, Selection, Snapshot, Staging
-from stellaops.exports.vex_verdicts import Question, VexRows, verdicts
 from stellaops.findings.verdicts import weights_of
 from stellaops.policy.snapshot import EMPTY
 from stellaops.vex.consensus import Held

@@ -1,0 +1,1 @@
+"""What bundles are built from, and how: contents, mirrors, deltas, encryption."""

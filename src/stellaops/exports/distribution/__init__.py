@@ -1,0 +1,1 @@
+"""Bringing bundles to targets, telling of them by links, and looking after what lies there."""

@@ -1,0 +1,1 @@
+"""How long bundles and evidence are kept, and what room they take."""
