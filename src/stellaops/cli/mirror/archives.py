@@ -1,4 +1,4 @@
-"""`stella mirror`, and `mirror` by itself: what crosses the air gap, on the side where it arrives."""
+"""Archives that cross the air gap: verified, applied, restored, decrypted, cut to the size of media and joined."""
 
 from __future__ import annotations
 
@@ -12,12 +12,8 @@ from stellaops.adapters.files.replacing import replacing
 from stellaops.bootstrap import now
 from stellaops.bundles.freshness import parse
 from stellaops.cli.export import BundleMissing, print_report
-from stellaops.cli.frame import App, StellaGroup, pass_app
+from stellaops.cli.frame import App, StellaCommand, pass_app
 from stellaops.cli.identities import IDENTITY, openers
-from stellaops.cli.mirror_domains import domains, init
-from stellaops.cli.mirror_gateway import render_gateway
-from stellaops.cli.mirror_publish import publish, status
-from stellaops.cli.mirror_sync import sync
 from stellaops.cli.trust import key_remarks, trusted_keys
 from stellaops.core import timestamps
 from stellaops.exports import issue_freshness
@@ -56,11 +52,6 @@ class Instant(click.ParamType[datetime]):
         return found or self.fail(f"{value!r} is no instant such as 2026-01-31T12:00:00Z", param, ctx)
 
 
-@click.group(cls=StellaGroup, context_settings={"help_option_names": ["-h", "--help"]})
-def mirror() -> None:
-    """Mirror bundles: verify what arrives, without a network or a server."""
-
-
 _ALLOW_STALE = click.option(
     "--allow-stale", is_flag=True, help="Take what its freshness statement calls too old, too."
 )
@@ -76,7 +67,7 @@ _KEY = click.option(
 )
 
 
-@mirror.command()
+@click.command(cls=StellaCommand)
 @click.argument("path", type=click.Path(path_type=Path))
 @_KEY
 @click.option(
@@ -131,7 +122,7 @@ def verify(
         context.exit(6)
 
 
-@mirror.command()
+@click.command(cls=StellaCommand)
 @click.argument("delta", type=click.Path(path_type=Path))
 @_INTO
 @_KEY
@@ -153,7 +144,7 @@ def apply(app: App, /, *, delta: Path, into: Path, **trusting: Any) -> None:
     _print_applied(app, done, into)
 
 
-@mirror.command()
+@click.command(cls=StellaCommand)
 @click.argument("archives", nargs=-1, required=True, type=click.Path(path_type=Path))
 @_INTO
 @_KEY
@@ -176,7 +167,7 @@ def restore(app: App, /, *, archives: tuple[Path, ...], into: Path, **trusting: 
     _print_applied(app, done, into)
 
 
-@mirror.command()
+@click.command(cls=StellaCommand)
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
     "--to",
@@ -208,7 +199,7 @@ def decrypt(app: App, /, *, path: Path, target: Path, **trusting: Any) -> None:
     )
 
 
-@mirror.command()
+@click.command(cls=StellaCommand)
 @click.option("--profile", default="mirror:full", metavar="NAME", help="The full profile of the mirror.")
 @click.option(
     "--to",
@@ -247,7 +238,7 @@ def freshness(app: App, profile: str, target: Path | None) -> None:
     )
 
 
-@mirror.command()
+@click.command(cls=StellaCommand)
 @click.argument(
     "files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
 )
@@ -275,7 +266,7 @@ def split(app: App, *, files: tuple[Path, ...], target: Path, chunk_size: str) -
     )
 
 
-@mirror.command()
+@click.command(cls=StellaCommand)
 @click.argument("places", nargs=-1, required=True, metavar="DIR…", type=click.Path(path_type=Path))
 @click.option(
     "--to",
@@ -290,10 +281,6 @@ def join(app: App, *, places: tuple[Path, ...], target: Path) -> None:
     """Put together what was cut to the size of a medium; every digest is checked."""
     joined = chunks.join(places, target)
     app.out.value({"files": [str(path) for path in joined]})
-
-
-for _command in (domains, init, publish, status, sync, render_gateway):
-    mirror.add_command(_command)
 
 
 def _existing(path: Path) -> Path:
