@@ -35,10 +35,10 @@ demo: setup ## from our example advisories to a signed database that Trivy uses
 	@tools/demo.sh
 
 test: test-tools ## all tests but the slow ones (15 minutes at most on 2 cores)
-	@$(BIN)/python -m pytest -n 2 tests $(ARGS)
+	@$(BIN)/python -m pytest -n 3 tests $(ARGS)
 
 test-full: test-tools ## all tests
-	@$(BIN)/python -m pytest -n 2 --run-slow tests $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --run-slow tests $(ARGS)
 
 test-tools: setup
 	@$(BIN)/python tools/fetch_tools.py

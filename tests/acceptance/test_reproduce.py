@@ -17,6 +17,7 @@ from tools import reproduce
 EXAMPLES = ROOT / "examples" / "advisories"
 
 
+@pytest.mark.slow  # `make reproduce` does as much
 def test_two_stores_in_unlike_surroundings_export_the_same_bytes(tmp_path: Path) -> None:
     """Other directory, time zone, locale, umask, hash seed, order of import, and (where faketime is) another year."""
     rows = reproduce.reproduce(tmp_path, EXAMPLES)

@@ -104,6 +104,7 @@ def test_both_databases_give_the_same_exports_after_imports_by_four_processes(
         assert on_sqlite.export(profile) == wanted
 
 
+@pytest.mark.slow
 def test_both_databases_give_the_same_exports_after_pulls_by_four_processes(
     on_postgres: Installation, on_sqlite: Installation
 ) -> None:

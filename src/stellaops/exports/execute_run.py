@@ -35,6 +35,7 @@ from stellaops.exports.plan_run import (
     plan_again,
     plan_digest,
     plan_export,
+    recipe_at_present,
     request_of,
 )
 from stellaops.exports.ports import RunFilter, Staging
@@ -295,7 +296,9 @@ def distribute(run: Run, tools: Tools, progress: Progress = nothing) -> Run:
     clock = Clock(run, tools, progress)
     with clock.step("distribute"):
         spec = request_of(run, tools.profiles).profile.spec
-        wanted = destinations(spec)
+        # What is done again goes where such bundles go now, such as nowhere while a registry is down.
+        current = spec if run.replay_of is None else recipe_at_present(run, tools.profiles).spec
+        wanted = destinations(current)
         lacking = deliver.missing(run, wanted)
         if any(each != HTTP for each in lacking):
             run = tools.runs.change(deliver.awaiting(run, wanted, tools.now()))

@@ -188,6 +188,14 @@ class DeltaPlan:
     base: Base
 
 
+def recipe_at_present(run: Run, profiles: Profiles) -> Profile:
+    """The newest revision of a run's profile, or the run's own where the profile was deleted."""
+    try:
+        return find_profile(run.tenant, run.profile, profiles)
+    except ProfileNotFound:
+        return request_of(run, profiles).profile
+
+
 def request_of(run: Run, profiles: Profiles) -> RunRequest:
     """The request that a run's record stands for, by its profile as it was when the run was submitted.
 

@@ -301,6 +301,32 @@ def test_of_runs_of_one_snapshot_the_one_submitted_last_is_the_newest(depot: Dep
     assert len(edge.moves) == 1
 
 
+def test_what_was_narrowed_when_it_was_submitted_is_for_whoever_asked(depot: Depot) -> None:
+    edge = depot.targets.add("edge")
+    depot.profile(EDGE)
+    whole = depot.ended()
+    depot.service.take(document(3))
+    narrow = depot.ended(selectors={"ids": ["GHSA-3333-3333-3333"]}, allow_empty=True)
+    assert depot.told(whole, "edge")["latest"] is True
+    assert depot.told(narrow, "edge")["latest"] is False
+    assert depot.told(narrow, "edge")["status"] == "succeeded"
+    assert len(edge.moves) == 1
+
+
+def test_a_replay_goes_where_the_profile_goes_at_present_and_moves_nothing(depot: Depot) -> None:
+    edge, core = depot.targets.add("edge"), depot.targets.add("core")
+    depot.profile(EDGE)
+    first = depot.ended()
+    again = replace(depot.begun(), replay_of=first.id)
+    again = depot.distributed(depot.tools.runs.change(again))
+    assert depot.told(again, "edge")["latest"] is False
+    depot.service.profile("mine", distribution=["http"])
+    away = depot.distributed(depot.tools.runs.change(replace(depot.begun(), replay_of=first.id)))
+    assert [each["target"] for each in away.targets] == ["http"]
+    assert len(edge.moves) == 1
+    assert core.moves == []
+
+
 def test_a_process_that_died_before_names_moved_lets_nothing_older_past_it(depot: Depot) -> None:
     class Killed(BaseException):
         pass

@@ -267,7 +267,7 @@ def _pointed(
         tools.now(),
     )
     before = tools.latest.of(target.name, run.tenant, run.profile)
-    if before is not None and before.is_newer_than(mine):
+    if before is not None and (before.is_newer_than(mine) or not _may_follow(run, before)):
         return False
     # Noted before the names move: where this process dies in between, nothing older gets past it.
     tools.latest.note(mine)
@@ -276,6 +276,18 @@ def _pointed(
     except TargetIsNewer:
         return False
     return True
+
+
+def _may_follow(run: Run, before: Pointed) -> bool:
+    """Whether those who go by the moving names may get a run's bundle after what they have.
+
+    What was narrowed by whoever submitted it, or does a snapshot again, is for whoever asked: not for everybody.
+    """
+    if before.run_id == run.id:
+        return True
+    if run.replay_of is not None:
+        return (run.sequence or 0) > before.sequence
+    return not run.asked.selectors
 
 
 def _insisted(call: Callable[[], T], tools: DeliverTools) -> T:

@@ -13,7 +13,6 @@ from stellaops.exports.distribution import deliver
 from stellaops.exports.distribution.deliver import Outcome
 from stellaops.exports.errors import (
     BundleGone,
-    ProfileNotFound,
     RunNotFound,
     RunState,
     TargetNotFound,
@@ -21,10 +20,9 @@ from stellaops.exports.errors import (
 )
 from stellaops.exports.events import Event, EventType
 from stellaops.exports.execute_run import said_fresh
-from stellaops.exports.manage_profiles import find_profile
 from stellaops.exports.manage_runs import archive_of
-from stellaops.exports.plan_run import Tools, request_of
-from stellaops.exports.profile import Destination, Profile, destinations
+from stellaops.exports.plan_run import Tools, recipe_at_present
+from stellaops.exports.profile import Destination, destinations
 from stellaops.exports.run import Run, RunStatus
 from stellaops.exports.step_clock import Progress, nothing
 from stellaops.kit.verify import verify_bundle
@@ -52,27 +50,15 @@ def distribute_run(
         raise BundleGone(f"run {run.id} is {run.status.value}: its bundle is not kept")
     if not run.is_published:
         raise RunState(f"run {run.id} is {run.status.value}; only what was published is distributed")
-    profile = wanted(run, tools)
+    recipe = recipe_at_present(run, tools.profiles).spec
+    profile = destinations(recipe)
     asked = profile if target is None else [_one(run, target, profile, tools)]
     archive_of(run, tools.artefacts)
 
-    key = _recipe(run, tools).spec.signing.key_ref
-    judge = partial(_demand_sound, run, tools)
+    judge, key = partial(_demand_sound, run, tools), recipe.signing.key_ref
     for outcome in deliver.bring(run, asked, tools.delivery, lambda what, _: progress(what), judge, key=key):
         run = _noted(run, outcome, profile, tools)
     return _concluded(run, profile, tools)
-
-
-def wanted(run: Run, tools: Tools) -> Sequence[Destination]:
-    """Where a run's bundle belongs: as the profile's newest revision says, or the run's own where that was deleted."""
-    return destinations(_recipe(run, tools).spec)
-
-
-def _recipe(run: Run, tools: Tools) -> Profile:
-    try:
-        return find_profile(run.tenant, run.profile, tools.profiles)
-    except ProfileNotFound:
-        return request_of(run, tools.profiles).profile
 
 
 def _one(run: Run, name: str, profile: Sequence[Destination], tools: Tools) -> Destination:
