@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import traceback
@@ -13,12 +14,14 @@ from pathlib import Path
 import pytest
 
 from stellaops.adapters.oci.errors import LoginsUnusable, RegistryRefused
+from stellaops.bundles import layout
 from stellaops.core.errors import StellaError
-from stellaops.exports.errors import DistributionFailed, TargetIsNewer
+from stellaops.exports.distribution.ports import Delivery
+from stellaops.exports.errors import DistributionFailed, TargetIsNewer, VerifyFailed
 from tests.support import registry, small_registry, token_service
 from tests.support.registry import OciPlace, Registry
 from tests.support.small_registry import SmallRegistry
-from tests.support.targets import contents, delivery, kept, untold
+from tests.support.targets import contents, delivery, kept, measured, untold
 from tests.support.token_service import TokenService
 
 WORD, NEXT_WORD, WRONG_WORD = "first-secret-word", "second-secret-word", "not-that-one"
@@ -243,7 +246,7 @@ def test_what_is_signed_by_no_trusted_key_is_not_fetched(small_place: OciPlace, 
     delivered = small_place.open().deliver(made, untold)
     small_place.keys.revoked = frozenset({small_place.keys.key.key_id})
     (tmp_path / "back").mkdir()
-    with pytest.raises(DistributionFailed, match="no signature by a key of the tenant"):
+    with pytest.raises(VerifyFailed, match="no signature by a key of the tenant"):
         small_place.open().fetch(kept(made, delivered), tmp_path / "back")
     assert list((tmp_path / "back").iterdir()) == []
 
@@ -277,7 +280,7 @@ def test_two_profiles_of_one_name_at_the_target_do_not_take_each_others_latest(
 
 
 @pytest.mark.parametrize("content", [b"[]", b'{"schemaVersion":2,"manifests":[]}', b"\xff"])
-def test_something_else_under_latest_is_told_and_left_as_it_is(
+def test_something_else_under_a_tag_that_was_never_ours_is_told_and_left_as_it_is(
     content: bytes, small: SmallRegistry, small_place: OciPlace, tmp_path: Path
 ) -> None:
     target = small_place.open()
@@ -286,7 +289,73 @@ def test_something_else_under_latest_is_told_and_left_as_it_is(
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     small.manifests[digest] = "application/vnd.oci.image.index.v1+json", content
     small.tags["latest"] = digest
-    with pytest.raises(DistributionFailed, match="no manifest") as failed:
+    with pytest.raises(DistributionFailed, match="never brought from here") as failed:
         target.point(made, delivered)
     assert not failed.value.again
     assert small.tags["latest"] == digest
+
+
+def put_over(small: SmallRegistry, tag: str, annotations: dict[str, str]) -> str:
+    """Somebody else's image under a tag; its digest."""
+    wire = {"schemaVersion": 2, "config": {"mediaType": "x", "digest": "x", "size": 1}, "layers": []}
+    content = json.dumps(wire | ({"annotations": annotations} if annotations else {})).encode()
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    small.manifests[digest] = "application/vnd.oci.image.manifest.v1+json", content
+    small.tags[tag] = digest
+    return digest
+
+
+@pytest.mark.parametrize("theirs", [None, "other"])
+def test_what_others_put_over_a_tag_of_ours_is_taken_off_it_by_the_next_delivery(
+    theirs: str | None, small: SmallRegistry, small_place: OciPlace, tmp_path: Path
+) -> None:
+    target, own = small_place.open(), "io.stellaops.export."
+    older, made = delivery(tmp_path, 1), delivery(tmp_path, 2)
+    target.deliver(older, untold)
+    delivered = target.deliver(made, untold)
+    target.point(made, delivered)
+    alien = put_over(small, "latest", {f"{own}tenant": theirs, f"{own}profile": theirs} if theirs else {})
+    assert alien in (target.newest(kept(made, delivered)) or "")
+    with pytest.raises(TargetIsNewer):
+        target.point(older, target.deliver(older, untold))
+    target.point(made, target.deliver(made, untold))
+    assert target.newest(kept(made, delivered)) == delivered.reference
+
+
+def database(made: Delivery) -> Delivery:
+    """The same bundle with a database that stock Trivy pulls."""
+    (made.root / layout.TRIVY_DB).parent.mkdir()
+    (made.root / layout.TRIVY_DB).write_bytes(gzip.compress(b"database", mtime=0))
+    return replace(made, files=measured(made.root))
+
+
+@pytest.mark.parametrize("tag", ["2", "20260301"])
+def test_each_tag_that_users_pull_is_compared_and_the_one_that_strays_is_named(
+    tag: str, small: SmallRegistry, small_place: OciPlace, tmp_path: Path
+) -> None:
+    made = database(delivery(tmp_path, kind="trivy:db"))
+    target = small_place.open()
+    delivered = target.deliver(made, untold)
+    target.point(made, delivered)
+    assert target.newest(kept(made, delivered)) == delivered.reference
+    alien = put_over(small, tag, {})
+    with pytest.raises(DistributionFailed, match=f"tag {tag} stands for {alien}"):
+        target.newest(kept(made, delivered))
+    del small.tags[tag]
+    with pytest.raises(DistributionFailed, match=f"tag {tag} stands for nothing"):
+        target.newest(kept(made, delivered))
+    target.point(made, delivered)
+    assert target.newest(kept(made, delivered)) == delivered.reference
+
+
+def test_a_blob_that_was_damaged_is_said_to_stay_until_it_is_removed(
+    small: SmallRegistry, small_place: OciPlace, tmp_path: Path
+) -> None:
+    made = delivery(tmp_path)
+    target = small_place.open()
+    delivered = target.deliver(made, untold)
+    digest = next(f"sha256:{file.sha256}" for file in made.files if file.path.startswith("data/"))
+    small.blobs[digest] = small.blobs[digest][:-1] + b"!"
+    (tmp_path / "back").mkdir()
+    with pytest.raises(DistributionFailed, match="until it is removed there"):
+        target.fetch(kept(made, delivered), tmp_path / "back")

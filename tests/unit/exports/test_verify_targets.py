@@ -11,14 +11,17 @@ from typing import Any
 import pytest
 
 from stellaops.adapters.sql.metering import VERIFY_FAILURES, SqlMetering
+from stellaops.authority.manage_keys import create_key
 from stellaops.bootstrap import new_run_id
 from stellaops.bundles.trivy.inspect import Sentinel
 from stellaops.bundles.trivy.java_db import JavaSentinel
+from stellaops.core.errors import MissingPrerequisite
 from stellaops.exports.distribution.ports import Target, Targets
 from stellaops.exports.distribution.verify_targets import TargetCheck, VerifyTools, summary, verify_targets
-from stellaops.exports.errors import DistributionFailed, TargetNotFound
+from stellaops.exports.errors import DistributionFailed, TargetNotFound, VerifyFailed
 from stellaops.exports.manage_profiles import find_profile
 from stellaops.exports.plan_run import RunRequest
+from stellaops.exports.resign_exports import ResignTools, resign_exports
 from stellaops.exports.run import Run, RunStatus
 from stellaops.exports.run_export import run_export
 from stellaops.kit.disk import NoRoom
@@ -250,6 +253,26 @@ def test_what_is_removed_while_it_is_looked_at_is_passed_over(
     assert house.failures() == {}
 
 
+def test_a_mirror_that_was_signed_again_here_is_sound_at_a_target_with_the_earlier_signature(
+    house: House,
+) -> None:
+    house.run("mirror:full", include=["advisories"])
+    local = house.sender.local
+    create_key(local.keys, TENANT, now=house.tools.now())
+    tools = ResignTools(
+        local.runs, local.workspace, local.artefacts, local.tenant_keys, local.profiles, local.bundle_turns
+    )
+    assert [each.problem for each in resign_exports(TENANT, tools)] == [None]
+    (check,) = house.look(target="edge")
+    assert (check.status, check.failed) == ("ok", ())
+    (archive,) = [
+        path for files in house.edge.bundles.values() for path in files if path.endswith(".tar.zst")
+    ]
+    spoil(house.edge, archive, b"other bytes")
+    (check,) = house.look(target="edge")
+    assert ("record", f"{archive} is not the file that the run made") in check.failed
+
+
 def test_a_full_disk_here_says_nothing_of_a_target(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     house.run("json:raw")
 
@@ -274,3 +297,50 @@ def test_the_newest_that_a_target_has_is_looked_at_and_nothing_where_it_has_none
     assert house.look(profile="trivy:db") == []
     with pytest.raises(TargetNotFound):
         house.look(target="nowhere")
+
+
+def test_a_target_whose_names_were_given_is_looked_at_after_a_delivery_that_failed(house: House) -> None:
+    run = house.run("json:raw")
+    profile, (_, sequence) = next(iter(house.edge.moving.items()))
+    house.edge.moving[profile] = ("fake://something/else", sequence)
+    local = house.sender.local
+    (entry,) = (each for each in run.targets if each["target"] == "edge")
+    failed = {**entry, "status": "failed", "latest": False}
+    local.runs.change(replace(run, targets=tuple(failed if each is entry else each for each in run.targets)))
+    assert outcome(house.look(target="edge")) == {"edge": ("failed", ["latest"])}
+
+
+class LibraryAway(MissingPrerequisite):
+    code = "ERR_LIBRARY_AWAY"
+
+
+@pytest.mark.parametrize("where", ["opening", "fetching"])
+def test_a_library_that_is_missing_here_says_nothing_of_a_target(
+    where: str, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.run("json:raw")
+
+    def away(*given: Any) -> Any:
+        raise LibraryAway("the library obstore is not installed")
+
+    if where == "opening":
+        monkeypatch.setattr(house.targets, "target", away)
+    else:
+        monkeypatch.setattr(type(house.edge.open()), "fetch", away)
+    (check,) = (each for each in verify_targets(TENANT, house.tools) if each.target == "edge")
+    assert (check.status, check.failed) == ("skipped", ())
+    assert "obstore is not installed" in check.remarks[0]
+    assert house.failures() == {}
+
+
+def test_what_no_key_of_the_tenant_signed_at_a_target_is_told_as_its_signer(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.run("json:raw")
+
+    def unsigned(self: Any, kept: Any, into: Path) -> None:
+        raise VerifyFailed("no signature by a key of the tenant")
+
+    monkeypatch.setattr(type(house.edge.open()), "fetch", unsigned)
+    (check,) = house.look(target="edge")
+    assert [name for name, _ in check.failed] == ["signer"]

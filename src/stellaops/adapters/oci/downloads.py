@@ -16,6 +16,7 @@ from stellaops.exports.errors import DistributionFailed
 from stellaops.kit.disk import disk_errors
 
 _WAITS = (0.2, 1.0, 3.0)
+_REMOVE_FIRST = "Remove the blob at the registry; only then `stella export distribute` brings it again."
 
 
 def download(registry: RegistryClient, blob: Descriptor, file: Path, got: Callable[[int], None]) -> None:
@@ -41,7 +42,7 @@ def download(registry: RegistryClient, blob: Descriptor, file: Path, got: Callab
                     raise DistributionFailed(str(error)) from error
                 time.sleep(_WAITS[tries - 1])
     if digests.of_hash(copy.hasher) != blob.digest:
-        raise DistributionFailed(f"{registry.repository}: the blob {blob.digest} is not what it is called by")
+        raise _damaged(registry, blob)
 
 
 class _Copy:
@@ -95,5 +96,12 @@ def small(registry: RegistryClient, blob: Descriptor, most: int) -> bytes:
     except Unanswered as error:
         raise DistributionFailed(str(error)) from error
     if digests.of_hash(hashlib.sha256(content)) != blob.digest:
-        raise DistributionFailed(f"{registry.repository}: the blob {blob.digest} is not what it is called by")
+        raise _damaged(registry, blob)
     return content
+
+
+def _damaged(registry: RegistryClient, blob: Descriptor) -> DistributionFailed:
+    what = f"{registry.repository}: the blob {blob.digest} is not what it is called by"
+    return DistributionFailed(
+        f"{what}; a registry keeps a damaged blob until it is removed there", hint=_REMOVE_FIRST
+    )

@@ -24,7 +24,9 @@ from stellaops.core.digests import Digest
 from stellaops.core.egress import redacted, target_of
 from stellaops.exports.errors import DistributionFailed
 
-_ACCEPTED = f"{manifests.MANIFEST}, {manifests.INDEX}"
+_DOCKER = "application/vnd.docker.distribution.manifest"
+_ACCEPTED = f"{manifests.MANIFEST}, {manifests.INDEX}, {_DOCKER}.v2+json, {_DOCKER}.list.v2+json"
+"""Docker's own too: what others have put under a tag of ours is to be seen as it is, not as an older form of it."""
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _MOST_REDIRECTS = 8
 _LOGINS = 2

@@ -11,7 +11,7 @@ from stellaops.bundles.oci import manifests, referrers
 from stellaops.bundles.oci.manifests import Descriptor, Manifest
 from stellaops.bundles.oci.names import fallback_tag, signature_tag
 from stellaops.core.digests import Digest
-from stellaops.exports.errors import DistributionFailed
+from stellaops.exports.errors import VerifyFailed
 from stellaops.signing.ecdsa_p256 import PublicKey, load_public_key
 from stellaops.signing.interface import Signer
 
@@ -37,10 +37,10 @@ def demand_signature(registry: RegistryClient, digest: Digest, keys: Sequence[Pu
     """See that a manifest is signed by one of some keys.
 
     Raises:
-        DistributionFailed: it is not.
+        VerifyFailed: it is not.
     """
     if not _signed(registry, _signatures(registry, digest), digest, keys):
-        raise DistributionFailed(f"{registry.repository.at(digest)} has no signature by a key of the tenant")
+        raise VerifyFailed(f"{registry.repository.at(digest)} has no signature by a key of the tenant")
 
 
 def refer(registry: RegistryClient, manifest: Manifest, subject: Digest) -> None:

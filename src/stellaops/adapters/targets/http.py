@@ -52,7 +52,7 @@ class HttpTarget:
         lost = sorted(file.path for file in delivery.files if there.get(file.path) != file.bytes)
         if lost:
             raise DistributionFailed(
-                f"target {self._name}: {delivery.archive.archive_id} lacks {len(lost)} files, such as {lost[0]}",
+                f"{delivery.archive.archive_id} lacks {len(lost)} files, such as {lost[0]}",
                 again=False,
                 hint="Replay the run with `stella export run replay`: the same snapshot gives the same export.",
                 details=lost[:100],
@@ -66,11 +66,11 @@ class HttpTarget:
         """See the port."""
         archive = _archive(kept.reference)
         if archive is None:
-            raise DistributionFailed(f"target {self._name}: {kept.reference!r} names no bundle", again=False)
+            raise DistributionFailed(f"{kept.reference!r} names no bundle", again=False)
         try:
             self._artefacts.copy(archive, into)
         except BundleGone as error:
-            raise DistributionFailed(f"target {self._name}: {error.what}", again=False) from error
+            raise DistributionFailed(f"{error.what}", again=False) from error
 
     def newest(self, kept: Kept) -> str | None:
         """See the port: no name moves here."""
@@ -90,11 +90,11 @@ class HttpTarget:
         try:
             self._artefacts.put(archive, root)
             if b"".join(self._artefacts.read(archive, "probe")) != content:
-                raise DistributionFailed(f"target {self._name}: what was sent is not what is read")
+                raise DistributionFailed("what was sent is not what is read")
         except DependencyFailed as error:
             if isinstance(error, DistributionFailed):
                 raise
-            raise DistributionFailed(f"target {self._name}: {error.what}", hint=error.advice) from error
+            raise DistributionFailed(f"{error.what}", hint=error.advice) from error
         finally:
             self._artefacts.delete(archive)
             (root / "probe").unlink(missing_ok=True)

@@ -208,19 +208,19 @@ class ObjectTarget:
                     return
                 if known is not None and _is_newer(self._latest(known[0], key), delivery):
                     raise TargetIsNewer(
-                        f"target {self._name}: {key} names a newer bundle than {delivered.reference}",
+                        f"{key} names a newer bundle than {delivered.reference}",
                         again=False,
                     )
                 if self._bucket.write(key, body, over=known[1] if known else None):
                     return
-        raise DistributionFailed(f"target {self._name}: others change {key} all the time")
+        raise DistributionFailed(f"others change {key} all the time")
 
     def _latest(self, body: bytes, key: str) -> _Latest:
         try:
             return msgspec.json.decode(body, type=_Latest)
         except msgspec.DecodeError as error:
             raise DistributionFailed(
-                f"target {self._name}: {key} was not written by us: {error}", again=False,
+                f"{key} was not written by us: {error}", again=False,
                 hint="Look at the object; remove it if nothing reads it, then run `stella export distribute`.",
             ) from error  # fmt: skip
 
@@ -230,8 +230,8 @@ class ObjectTarget:
         with self._failures():
             body = self._bucket.read(_listing_key(archive))
             if body is None:
-                raise DistributionFailed(f"target {self._name}: {kept.reference} is not there", again=False)
-            listing = _listing_of(body[0], kept.reference, self._name)
+                raise DistributionFailed(f"{kept.reference} is not there", again=False)
+            listing = _listing_of(body[0], kept.reference)
             wanted = [
                 Wanted(_folder(archive) + file.path, into / file.path, file.sha256, file.bytes)
                 for file in listing.files
@@ -241,7 +241,7 @@ class ObjectTarget:
             damaged = sorted(each.key for each in self._bucket.fetch(wanted))
         if damaged:
             raise DistributionFailed(
-                f"target {self._name}: {len(damaged)} files are missing or not as they were sent, such as {damaged[0]}",
+                f"{len(damaged)} files are missing or not as they were sent, such as {damaged[0]}",
                 again=False, details=damaged[:100],
             )  # fmt: skip
 
@@ -277,11 +277,11 @@ class ObjectTarget:
         remarks: list[str] = []
         with self._failures():
             if not self._bucket.write(key, content):
-                raise DistributionFailed(f"target {self._name}: an object of a fresh name is there already")
+                raise DistributionFailed("an object of a fresh name is there already")
             try:
                 found = self._bucket.read(key)
                 if found is None or found[0] != content:
-                    raise DistributionFailed(f"target {self._name}: what was sent is not what is read")
+                    raise DistributionFailed("what was sent is not what is read")
                 if self._bucket.write(key, content):
                     remarks.append("conditional writes are not kept to: nothing else may write to this place")
             finally:
@@ -304,7 +304,7 @@ class ObjectTarget:
         head = f"{self._client.place.address}/"
         parts = kept.reference.removeprefix(head).rstrip("/").split("/")
         if not kept.reference.startswith(head) or len(parts) != 2 or not is_inside("/".join(parts)):
-            raise DistributionFailed(f"target {self._name}: {kept.reference} is not there", again=False)
+            raise DistributionFailed(f"{kept.reference} is not there", again=False)
         return Archive(*parts)
 
     def _reference(self, archive: Archive) -> str:
@@ -315,12 +315,12 @@ class ObjectTarget:
         try:
             yield
         except S3Failed as failure:
-            raise _told(self._name, failure) from failure
+            raise _told(failure) from failure
 
 
-def _told(name: str, failure: S3Failed) -> StellaError:
+def _told(failure: S3Failed) -> StellaError:
     """A failure of the store in the words of targets."""
-    what = f"target {name}: {failure.what}"
+    what = f"{failure.what}"
     if failure.code == "RequestTimeTooSkewed":
         return TargetClock(what)
     if failure.code in _FULL or failure.status == 507:
@@ -343,13 +343,13 @@ def _is_newer(latest: _Latest, delivery: Delivery) -> bool:
     return latest.sequence > delivery.sequence and (stated is None or stated > delivery.generated_at)
 
 
-def _listing_of(body: bytes, reference: str, name: str) -> _Listing:
+def _listing_of(body: bytes, reference: str) -> _Listing:
     try:
         listing = msgspec.json.decode(body, type=_Listing)
     except msgspec.DecodeError as error:
-        raise DistributionFailed(f"target {name}: the list of {reference} is damaged", again=False) from error
+        raise DistributionFailed(f"the list of {reference} is damaged", again=False) from error
     if not all(is_inside(file.path) for file in listing.files):
-        raise DistributionFailed(f"target {name}: the list of {reference} names a strange path", again=False)
+        raise DistributionFailed(f"the list of {reference} names a strange path", again=False)
     return listing
 
 

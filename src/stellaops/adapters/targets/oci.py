@@ -32,7 +32,7 @@ from stellaops.bundles import layout
 from stellaops.bundles.oci import manifests, names
 from stellaops.bundles.oci.manifests import BadManifest, Descriptor, Identity, Manifest, WireManifest
 from stellaops.bundles.oci.names import BadRepository, Repository
-from stellaops.core import digests
+from stellaops.core import digests, timestamps
 from stellaops.core.digests import PREFIX, Digest
 from stellaops.exports.distribution.ports import Delivered, DeliveredFile, Delivery, Kept, Target, Told
 from stellaops.exports.errors import DistributionFailed, TargetIsNewer
@@ -156,7 +156,7 @@ class OciTarget:
         before = registry.digest_of(names.STATE)
         _tag(registry, state, names.STATE)
         manifest = Manifest(found.content, found.digest, found.media_type or manifests.MANIFEST)
-        for tag in names.moving_tags(delivery.generated_at, _schema(delivery.kind, manifest)):
+        for tag in names.moving_tags(delivery.generated_at, _schema(delivery.kind, found.content)):
             _tag(registry, manifest, tag)
         if before is not None and before != state.digest:
             registry.remove_manifest(before)
@@ -165,16 +165,12 @@ class OciTarget:
         latest = registry.manifest(names.LATEST)
         if latest is None:
             return
-        whose = manifests.parse(latest.content).annotations
-        theirs = whose.get(manifests.TENANT), whose.get(manifests.PROFILE)
-        if theirs != (delivery.tenant, delivery.profile):
-            what = f"tag latest stands for a bundle of profile {theirs[1]!r} of tenant {theirs[0]!r}"
-            hint = "Give the profiles names of their own at the target, with `settings: {name: …}`."
-            raise DistributionFailed(f"{registry.repository}: {what}", again=False, hint=hint)
-        state = registry.manifest(names.STATE)
-        if state is None:
-            return
-        if manifests.is_behind(manifests.parse(state.content), delivery.sequence, delivery.generated_at):
+        state, mine = _state(registry), (delivery.tenant, delivery.profile)
+        theirs = _owner(latest.content)
+        # The state is written before the tags: where it names a bundle of ours, others put this over our tag.
+        if theirs != mine and (state is None or _owner_by(state, registry) != mine):
+            raise _taken(registry.repository, theirs)
+        if state is not None and manifests.is_behind(state, delivery.sequence, delivery.generated_at):
             raise TargetIsNewer(f"{registry.repository}: tag latest stands for a newer bundle")
 
     def fetch(self, kept: Kept, into: Path) -> None:
@@ -208,8 +204,14 @@ class OciTarget:
     def newest(self, kept: Kept) -> str | None:
         """See the port."""
         registry = self._open(self._repository(kept.profile, kept.options))
-        found = registry.digest_of(names.LATEST)
-        return None if found is None else registry.repository.at(found)
+        with self._failures():
+            found = registry.digest_of(names.LATEST)
+            if found is None:
+                return None
+            reference = registry.repository.at(found)
+            if reference == kept.reference:
+                _demand_together(registry, found, kept.kind)
+            return reference
 
     def remove(self, kept: Kept) -> bool:
         """See the port. The blobs go when the registry itself collects what no manifest names."""
@@ -257,7 +259,7 @@ class OciTarget:
         try:
             yield
         except BadManifest as error:
-            what = f"target {self._name}: {error.what}"
+            what = f"{error.what}"
             raise DistributionFailed(what, again=False, hint=error.advice) from error
 
     def _open(self, repository: Repository) -> RegistryClient:
@@ -275,10 +277,10 @@ class OciTarget:
         try:
             repository, digest = names.reference(kept.reference)
         except BadRepository as error:
-            raise DistributionFailed(f"target {self._name}: {error.what}", again=False) from error
+            raise DistributionFailed(f"{error.what}", again=False) from error
         if not str(repository).startswith(f"{self._place.repository}/"):
             what = f"{kept.reference} is not at {self._place.repository}, where the target is"
-            raise DistributionFailed(f"target {self._name}: {what}", again=False)
+            raise DistributionFailed(f"{what}", again=False)
         return repository, digest
 
     def _keys(self) -> list[PublicKey]:
@@ -315,9 +317,63 @@ def _database(kind: str, layers: Sequence[Descriptor]) -> Descriptor | None:
     return next(found, None)
 
 
-def _schema(kind: str, manifest: Manifest) -> str | None:
-    config = manifests.parse(manifest.content).config.media_type
+def _schema(kind: str, manifest: bytes) -> str | None:
+    config = manifests.parse(manifest).config.media_type
     return _DATABASES[kind][1] if kind in _DATABASES and config == manifests.TRIVY_CONFIG else None
+
+
+def _owner(manifest: bytes) -> tuple[str | None, str | None]:
+    """The tenant and the profile of a bundle; nothing where it is none of ours."""
+    try:
+        whose = manifests.parse(manifest).annotations
+    except BadManifest:
+        return None, None
+    return whose.get(manifests.TENANT), whose.get(manifests.PROFILE)
+
+
+def _state(registry: RegistryClient) -> WireManifest | None:
+    """What is kept about the moving tags; None where nothing is, or something else lies there."""
+    found = registry.manifest(names.STATE)
+    try:
+        return None if found is None else manifests.parse(found.content)
+    except BadManifest:
+        return None
+
+
+def _owner_by(state: WireManifest, registry: RegistryClient) -> tuple[str | None, str | None]:
+    """Whose bundle the moving tags were last moved to."""
+    digest = manifests.stood_for(state)
+    found = None if digest is None else registry.manifest(digest)
+    return (None, None) if found is None else _owner(found.content)
+
+
+def _taken(repository: Repository, theirs: tuple[str | None, str | None]) -> DistributionFailed:
+    tenant, profile = theirs
+    if profile is None:
+        what = "tag latest stands for something that was never brought from here"
+        hint = "Remove the tag at the registry if nobody needs it, or give the profile another name there."
+    else:
+        what = f"tag latest stands for a bundle of profile {profile!r} of tenant {tenant!r}"
+        hint = "Give the profiles names of their own at the target, with `settings: {name: …}`."
+    return DistributionFailed(f"{repository}: {what}", again=False, hint=hint)
+
+
+def _demand_together(registry: RegistryClient, digest: Digest, kind: str) -> None:
+    """See that every moving tag stands for the manifest that `latest` stands for.
+
+    Raises:
+        DistributionFailed: one does not.
+    """
+    found = registry.manifest(digest)
+    content = b"" if found is None else found.content
+    created = timestamps.parse(manifests.parse(content).annotations.get(manifests.CREATED, ""))
+    if created is None:
+        raise BadManifest(f"{registry.repository.at(digest)} states no date")
+    there = {tag: registry.digest_of(tag) for tag in names.moving_tags(created, _schema(kind, content))}
+    astray = [f"tag {tag} stands for {found or 'nothing'}" for tag, found in there.items() if found != digest]
+    if astray:
+        what = f"{registry.repository}: {', '.join(astray)}; latest stands for {digest}"
+        raise DistributionFailed(what, again=False, hint="`stella export distribute` moves the tags again.")
 
 
 def _in_memory(content: bytes, kind: str) -> Content:

@@ -216,6 +216,14 @@ def of_state(digest: Digest, sequence: int, generated_at: datetime) -> Manifest:
     return build(empty, [empty], artifact_type=STATE, annotations=told)
 
 
+def stood_for(state: WireManifest) -> Digest | None:
+    """The manifest that the moving tags were last moved to."""
+    try:
+        return digests.parse(state.annotations.get(_DIGEST, ""))
+    except ValueError:
+        return None
+
+
 def is_behind(state: WireManifest, sequence: int, generated_at: datetime) -> bool:
     """Whether a bundle is older than what the moving tags stand for.
 

@@ -90,8 +90,9 @@ class Target(Protocol):
     """A place that verified bundles are copied to.
 
     Every method may be called again after it failed or its process died: it goes on, and what is there is not sent
-    twice. Errors are `DependencyFailed` where a later attempt may work (`DistributionFailed` with the target's name and
-    the reason), `MissingPrerequisite` or `NotPermitted` where an operator has to act. Nothing secret stands in them.
+    twice. Errors are `DependencyFailed` where a later attempt may work (`DistributionFailed` with the reason; who tells
+    of it names the target), `MissingPrerequisite` or `NotPermitted` where an operator has to act. Nothing secret stands
+    in them.
     """
 
     @property
@@ -126,10 +127,15 @@ class Target(Protocol):
 
         Raises:
             DistributionFailed: it is not there, or not whole.
+            VerifyFailed: the target's own signature of it is by no key of the tenant.
         """
 
     def newest(self, kept: Kept) -> str | None:
-        """The reference that the moving names have at present for the bundle's profile; None where they name none."""
+        """The reference that the moving names have at present for the bundle's profile; None where they name none.
+
+        Raises:
+            DistributionFailed: they stand for the bundle, but for one that stands for something else.
+        """
 
     def remove(self, kept: Kept) -> bool:
         """Remove a bundle that no moving name stands for; whether it is gone. False where a target cannot remove."""

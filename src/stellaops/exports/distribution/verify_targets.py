@@ -35,10 +35,11 @@ from stellaops.exports.profile import HTTP, Profile
 from stellaops.exports.retention.room import staged_kind
 from stellaops.exports.run import Run
 from stellaops.exports.use_trivy import smoke
-from stellaops.kit.disk import NoRoom
 from stellaops.kit.verify import verify_bundle
 
 FETCH, RECORD, LATEST, SMOKE = "fetch", "record", "latest", "smoke"
+SIGNER = "signer"
+"""The step of `kit.verify` that a target may take itself, before anything is fetched."""
 OWN_CHECKS = (FETCH, RECORD, LATEST, SMOKE)
 """What is checked beside the steps of `kit.verify`."""
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
@@ -181,20 +182,29 @@ def newest_at(
     pointed = tools.latest.of(target, tenant, profile)
     if pointed is not None:
         run = tools.runs.get(tenant, pointed.run_id)
-        entry = None if run is None else _entry(run, target)
+        # Whatever came of a later delivery of it: names that were once given are looked at.
+        entry = None if run is None or not _has_bundle(run) else _told_of(run, target)
         if run is not None and entry is not None and entry.get("reference") == pointed.reference:
             return run, entry
     # Of all whose names moved there, or, where no name moves, of all that are there.
     runs = tools.runs.list(tenant, RunFilter(profile), limit=_LOOKED_THROUGH)
     there = [(run, entry) for run in runs if (entry := _entry(run, target)) is not None]
+    if pointed is not None and not there:
+        # Its names were given once; a delivery that failed later leaves the reference in the record.
+        had = ((run, _told_of(run, target)) for run in runs if _has_bundle(run))
+        there = [
+            (run, entry)
+            for run, entry in had
+            if entry and entry.get("status") == FAILED and entry.get("reference")
+        ]
     return max(there, key=lambda pair: (pair[0].sequence or 0, pair[0].submitted_at), default=None)
 
 
 def _entry(run: Run, target: str) -> Mapping[str, Any] | None:
     """What a run's record says of a target that has its bundle and names it; None where it does not."""
-    if run.archive is None or run.removed_at is not None or not run.is_published or run.expired is not None:
+    if run.archive is None or not _has_bundle(run):
         return None
-    entry = next((each for each in run.targets if each.get("target") == target), None)
+    entry = _told_of(run, target)
     if target == HTTP.name:
         # The store itself: with no name that moves, and with no entry in records of earlier releases.
         own = {"reference": f"artefacts:{run.archive.export_id}/{run.archive.archive_id}"}
@@ -202,6 +212,14 @@ def _entry(run: Run, target: str) -> Mapping[str, Any] | None:
     if entry is None or entry.get("status") != "succeeded" or not entry.get("latest", True):
         return None
     return entry if entry.get("reference") else None
+
+
+def _has_bundle(run: Run) -> bool:
+    return run.archive is not None and run.removed_at is None and run.is_published and run.expired is None
+
+
+def _told_of(run: Run, target: str) -> Mapping[str, Any] | None:
+    return next((each for each in run.targets if each.get("target") == target), None)
 
 
 def _subject(profile: Profile, target: str, run: Run, entry: Mapping[str, Any]) -> _Subject:
@@ -264,8 +282,11 @@ def _fetched(subject: _Subject, root: Path, tools: VerifyTools, found: _Found) -
         try:
             target = tools.targets.target(subject.run.tenant, subject.target)
             target.fetch(subject.kept, root)
-        except NoRoom:
-            raise  # this machine's disk says nothing of the target
+        except MissingPrerequisite:
+            raise  # what this machine lacks, such as room or a library, says nothing of the target
+        except VerifyFailed as error:
+            found.failed.append((SIGNER, error.what))
+            return None
         except StellaError as error:
             again = isinstance(error, DependencyFailed) and getattr(error, "again", True)
             if not again or attempt == _TRIES:
@@ -284,24 +305,26 @@ def _judge(subject: _Subject, staging: Staging, tools: VerifyTools, found: _Foun
     trusted, revoked = tools.keys.trusted(run.tenant)
     report = verify_bundle(staging.root, trusted, revoked=revoked, scratch=staging.scratch)
     found.failed += [(check.name, check.detail) for check in report.failed()]
-    found.failed += [(RECORD, problem) for problem in _unlike(run, staging.root)]
+    found.failed += [(RECORD, problem) for problem in _unlike(subject, staging.root)]
     if report.export_id is not None and report.export_id != run.export_id:
         found.failed.append((RECORD, f"it is export {report.export_id}, the run made {run.export_id}"))
     if report.verdict != "ok" and not found.failed:
-        found.failed.append(("signer", "the bundle was not verified"))
+        found.failed.append((SIGNER, "the bundle was not verified"))
     if not found.failed:
         encrypted = any(check.name == "encryption" and check.status == "ok" for check in report.checks)
         if not encrypted and subject.profile.spec.smoke != "off":
             _scan(subject, staging, tools, found)
 
 
-def _unlike(run: Run, root: Path) -> Iterator[str]:
-    """Files that are not as the run made them, a sentence each."""
-    for artifact in run.artifacts:
+def _unlike(subject: _Subject, root: Path) -> Iterator[str]:
+    """Files that are not as the run made them, or as they were brought before it was signed again; a sentence each."""
+    brought = (_told_of(subject.run, subject.target) or {}).get("artifacts") or ()
+    earlier = {each["path"]: each["sha256"] for each in brought}
+    for artifact in subject.run.artifacts:
         path = root / artifact.path
         if not path.is_file():
             yield f"{artifact.path} is missing"
-        elif f"sha256:{_digest(path)}" != artifact.sha256:
+        elif f"sha256:{_digest(path)}" not in (artifact.sha256, earlier.get(artifact.path)):
             yield f"{artifact.path} is not the file that the run made"
 
 
