@@ -491,7 +491,7 @@ class Local:
     @property
     def control_tools(self) -> ControlTools:
         """What controls of runs work with, where there is no queue."""
-        return ControlTools(self.runs, self.artefacts, None, now, self.bundle_turns, self.pins)
+        return ControlTools(self.runs, self.artefacts, None, now, self.bundle_turns, self.pins, self.targets)
 
     @cached_property
     def pins(self) -> SqlPins:

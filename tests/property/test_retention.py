@@ -238,16 +238,16 @@ class Keeping(RuleBasedStateMachine):
     @precondition(lambda self: self.made > 2)
     @rule(which=st.integers(0, 20))
     def delete(self, which: int) -> None:
-        """Of what nothing builds on: deleting a base is the operator's own wish to do without its deltas."""
         kept = self.kept()
-        run = kept[which % len(kept)]
-        bases = {each.chain.base_run for each in kept if each.chain is not None}
-        if run.id in bases or run.chain is not None:
+        if not kept:
             return
+        run = kept[which % len(kept)]
+        bases = {each.chain.base for each in kept if each.chain is not None}
         try:
             control_runs.delete_run(run, self.keeper.control_tools)
         except RunKept:
-            assert run.id in self.pinned
+            assert run.id in self.pinned or run.archive in bases
+        self.demand_whole(settled=False)
 
     def demand_whole(self, *, settled: bool = True) -> None:
         """Bundles, chains, evidence and pins; after a pass to the end nothing else lies there."""

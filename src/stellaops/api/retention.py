@@ -97,7 +97,7 @@ class ArchiveGone(Form, frozen=True):
 
 
 class TargetGone(Form, frozen=True):
-    """A bundle at a target that was removed there, or why it was not."""
+    """A bundle at a target that was removed there, or would be, or why not."""
 
     tenant: str
     run_id: str

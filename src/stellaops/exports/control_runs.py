@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from msgspec import structs
 
+from stellaops.core.errors import NotFound, StellaError
+from stellaops.exports.distribution.ports import Targets
 from stellaops.exports.errors import ProfileNotFound, RunChanged, RunKept, RunNotFound, RunState
 from stellaops.exports.events import Event, EventType
 from stellaops.exports.manage_profiles import find_profile, profile_history
@@ -15,11 +18,17 @@ from stellaops.exports.plan_run import RunRequest
 from stellaops.exports.ports import ArtefactStore, Profiles, Queue, Runs
 from stellaops.exports.profile import Profile
 from stellaops.exports.retention.ports import Pins, Turns
-from stellaops.exports.retention.rules import kept_by_pins, owned
+from stellaops.exports.retention.prune_targets import NAMED, copies, is_shared, remove_copy
+from stellaops.exports.retention.rules import owned, why_needed
 from stellaops.exports.run import ENDED, Archive, Priority, Run, RunStatus
 from stellaops.exports.submit_run import SubmitTools, submit_request
 
 _TRIES = 20
+_AWAY = (
+    "Delete it again when the target can be reached and lets bundles be removed. Where there is no such target any"
+    " more, take it out of the settings and remove what it has by hand."
+)
+_LATEST = "Bring a newer bundle of the profile there first, by a run or by `stella export distribute`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,7 @@ class ControlTools:
     now: Callable[[], datetime]
     turns: Turns
     pins: Pins
+    targets: Targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,34 +199,58 @@ def _revision(origin: Run, profiles: Profiles) -> Profile:
 
 
 def delete_run(run: Run, tools: ControlTools) -> list[str]:
-    """Remove a run's record, and its bundle where no other run has the same; what was removed.
+    """Remove a run's record, and its bundle, here and at targets, where no other run has the same; what was removed.
+
+    A copy at a target that is not among the settings any more, or that removes nothing, stays, and is told.
 
     Raises:
         RunState: it has not ended.
-        RunKept: it is pinned or under a legal hold, or one that is builds on it.
+        RunKept: it is pinned or under a legal hold, or others build on it; or a target names its bundle the latest,
+            or could not remove it: what other targets had is gone then, which the record says.
     """
+    with tools.turns.turn(run.tenant):
+        _removed_with(run, tools)
+    told = [_removed_at(run, each, tools) for each in copies(run)]
     with tools.turns.turn(run.tenant):
         removed, archives = _removed_with(run, tools)
         for archive in archives:
             tools.artefacts.delete(archive)
         tools.runs.delete(run.tenant, run.id)
-    return removed
+    return [*removed, *told]
+
+
+def _removed_at(run: Run, told: Mapping[str, Any], tools: ControlTools) -> str:
+    """Remove what one target has; what became of it, a sentence."""
+    place = f"target {told['target']}: {told['reference']}"
+    try:
+        found = remove_copy(run, told, tools.runs, tools.targets, tools.now)
+    except NotFound as error:
+        return f"{place} stays: {error.what}"
+    except StellaError as error:
+        why = f"its bundle is still at the target {told['target']}: {error.what}"
+        raise RunKept(f"run {run.id} cannot be deleted: {why}", hint=_AWAY) from error
+    if found.detail == NAMED:
+        why = f"the target {told['target']} names its bundle the latest"
+        raise RunKept(f"run {run.id} cannot be deleted: {why}", hint=_LATEST)
+    return place if found.removed else f"{place} stays: {found.detail}"
 
 
 def removed_with(run: Run, tools: ControlTools) -> list[str]:
     """What `delete_run` would remove.
 
     Raises:
-        RunState, RunKept: see there.
+        RunState, RunKept: see there; targets are not asked.
     """
-    return _removed_with(run, tools)[0]
+    shared = is_shared(run, tools.runs.list(run.tenant))
+    told = [f"target {each['target']}: {each['reference']}" for each in copies(run)]
+    return [*_removed_with(run, tools)[0], *(() if shared else told)]
 
 
 def _removed_with(run: Run, tools: ControlTools) -> tuple[list[str], list[Archive]]:
     if run.status not in ENDED:
         raise RunState(f"run {run.id} is {run.status.value}; cancel it before it is deleted")
     runs = tools.runs.list(run.tenant)
-    why = kept_by_pins(run, runs, tools.pins.pins(run.tenant))
+    why = why_needed(run, runs, tools.pins.pins(run.tenant))
     if why is not None:
         raise RunKept(f"run {run.id} cannot be deleted: {why}")
     needed = owned(other for other in runs if other.id != run.id)

@@ -186,10 +186,13 @@ class RetentionBusy(DependencyFailed):
 
 
 class RunKept(Conflict):
-    """A run is pinned or under a legal hold, or one that is builds on it: it cannot be deleted."""
+    """A run is pinned or under a legal hold, another run builds on it, or a target has its bundle: it stays."""
 
     code = "ERR_EXPORT_RUN_KEPT"
-    hint = "Take the pin away with `stella export run unpin`, where that is right."
+    hint = (
+        "Take a pin away with `stella export run unpin`, a legal hold with its `--legal-hold`, where that is right;"
+        " delete or cancel first what builds on it."
+    )
 
 
 class ArtefactMissing(NotFound):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from stellaops.bundles import layout, provenance
 from stellaops.core.digests import Digest
@@ -12,9 +13,11 @@ from stellaops.exports.building.resign_mirror import resign_archive
 from stellaops.exports.errors import ProfileNotFound, VerifyFailed
 from stellaops.exports.guarded_signer import tried_signer
 from stellaops.exports.plan_run import request_of
-from stellaops.exports.ports import ArtefactStore, Keys, Profiles, RunFilter, Runs, Staging, Workspace
+from stellaops.exports.ports import ArtefactStore, Keys, Profiles, Runs, Staging, Workspace
+from stellaops.exports.profile import HTTP
 from stellaops.exports.retention.ports import Turns
-from stellaops.exports.run import Archive, Artifact, Run, RunStatus
+from stellaops.exports.retention.rules import holds_bundle
+from stellaops.exports.run import Archive, Artifact, Run
 from stellaops.kit import signatures
 from stellaops.kit.tree import Tree
 from stellaops.kit.verify import verify_bundle
@@ -66,7 +69,7 @@ def resign_exports(
 
 def _kept(tenant: str, tools: ResignTools) -> Iterator[tuple[Run, Archive]]:
     seen = set()
-    for run in tools.runs.list(tenant, RunFilter(status=RunStatus.SUCCEEDED.value)):
+    for run in filter(holds_bundle, tools.runs.list(tenant)):
         if run.archive is not None and run.archive not in seen:
             seen.add(run.archive)
             if tools.artefacts.exists(run.archive):
@@ -116,10 +119,22 @@ def _sign_again(
 
 
 def _record(tenant: str, archive: Archive, artifacts: tuple[Artifact, ...], tools: ResignTools) -> None:
-    """Have the records of all runs of an archive tell its files as they are: a mirror's hold the signatures."""
-    for run in tools.runs.list(tenant, RunFilter(status=RunStatus.SUCCEEDED.value)):
+    """Have the records of all runs of an archive tell its files as they are: a mirror's hold the signatures.
+
+    What targets have keeps the signatures that it was brought with; the records say which files these are.
+    """
+    for run in filter(holds_bundle, tools.runs.list(tenant)):
         if run.archive == archive and run.artifacts != artifacts:
-            tools.runs.change(replace(run, artifacts=artifacts))
+            targets = tuple(_as_brought(each, run) for each in run.targets)
+            tools.runs.change(replace(run, artifacts=artifacts, targets=targets))
+
+
+def _as_brought(told: dict[str, Any], run: Run) -> dict[str, Any]:
+    """What a record says of a target, with the files that it was brought; the next delivery takes its place."""
+    if told.get("driver") == HTTP.driver or not told.get("reference"):
+        return told
+    brought = [{"path": each.path, "sha256": each.sha256, "bytes": each.bytes} for each in run.artifacts]
+    return {"artifacts": brought} | told
 
 
 def _replace_signatures(run: Run, staging: Staging, signer: Signer) -> None:

@@ -33,6 +33,9 @@ def test_a_run_is_pinned_shown_and_let_go(stella: Stella) -> None:
     )
     stella("export", "run", "unpin", run, "--reason", "done")
     assert stella("export", "retention", "run", "--dry-run")["expired"] == []
+    told = stella.ask("export", "retention", "run", "--dry-run", "--format", "table")
+    assert "nothing goes" in told.err
+    assert "goes because" not in told.out
     done = stella("export", "retention", "run", "--every-tenant")
     assert (done["ok"], done["dryRun"]) == (True, False)
     assert stella("export", "retention", "show")["last"]["report"]["archives"] == 0

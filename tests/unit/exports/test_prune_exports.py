@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
@@ -24,9 +25,9 @@ from stellaops.exports.profile import Retention
 from stellaops.exports.resign_exports import ResignTools, resign_exports
 from stellaops.exports.retention.pin_runs import PinNotFound, ReasonMissing, pin_run, unpin_run
 from stellaops.exports.retention.prune_exports import overview, prune_exports
-from stellaops.exports.retention.rules import Mode, PinKind, Rule
-from stellaops.exports.run import Archive, RunStatus
-from tests.unit.exports.retaining import TENANT, Keeper, document
+from stellaops.exports.retention.rules import Mode, PinKind, Rule, decide
+from stellaops.exports.run import Archive, Run, RunStatus
+from tests.unit.exports.retaining import FIRST_DAY, TENANT, Keeper, document
 
 
 @pytest.fixture
@@ -252,6 +253,70 @@ def test_a_run_that_is_deleted_takes_no_archive_from_others(keeper: Keeper) -> N
     assert first.archive == second.archive
     assert control_runs.delete_run(keeper.run(first.id), keeper.control_tools) == [f"run {first.id}"]
     assert keeper.kept() == [second.id]
+
+
+def test_a_run_that_others_build_on_is_not_deleted(keeper: Keeper) -> None:
+    full = keeper.make("mirror:full")
+    change(keeper)
+    first = keeper.make("mirror:delta")
+    change(keeper)
+    second = keeper.make("mirror:delta")
+    for run, builder in ((full, first), (first, second)):
+        for ask in (control_runs.removed_with, control_runs.delete_run):
+            with pytest.raises(RunKept, match=f"run {builder.id} builds on it") as refused:
+                ask(keeper.run(run.id), keeper.control_tools)
+            assert "--legal-hold" in refused.value.advice
+    assert keeper.kept() == [full.id, first.id, second.id]
+    for run in (second, first, full):
+        control_runs.delete_run(keeper.run(run.id), keeper.control_tools)
+    assert keeper.kept() == []
+
+
+def test_a_run_that_a_waiting_one_is_to_build_on_is_not_deleted(keeper: Keeper) -> None:
+    full = keeper.make("mirror:full")
+    waiting = keeper.submit("mirror:delta", base=full.export_id)
+    with pytest.raises(RunKept, match=f"run {waiting.id} is to build on it"):
+        control_runs.delete_run(keeper.run(full.id), keeper.control_tools)
+    control_runs.cancel_run(TENANT, waiting.id, keeper.control_tools, by="kim")
+    control_runs.delete_run(keeper.run(full.id), keeper.control_tools)
+    assert keeper.kept() == []
+
+
+def test_of_two_equal_full_bundles_the_one_that_carries_no_chain_may_be_deleted(keeper: Keeper) -> None:
+    base = keeper.make("mirror:full")
+    twin = keeper.make("mirror:full")
+    assert twin.archive == base.archive
+    change(keeper)
+    delta = keeper.make("mirror:delta")
+    assert delta.chain is not None
+    carrying, other = (twin, base) if delta.chain.base_run == twin.id else (base, twin)
+    control_runs.delete_run(keeper.run(other.id), keeper.control_tools)
+    with pytest.raises(RunKept, match=f"run {delta.id} builds on it"):
+        control_runs.delete_run(keeper.run(carrying.id), keeper.control_tools)
+    assert keeper.kept() == sorted([carrying.id, delta.id])
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        (1, "the newest"),
+        (2, "the 2nd newest"),
+        (3, "the 3rd newest"),
+        (11, "the 11th newest"),
+        (21, "the 21st newest"),
+    ],
+)
+def test_places_are_told_as_people_count(place: int, told: str) -> None:
+    runs = [
+        Run(
+            f"run-{number:02d}", TENANT, "trivy:db", "r1", "trivy:db", {}, RunStatus.SUCCEEDED,
+            FIRST_DAY - timedelta(days=number), export_id=f"e{number}", archive_id=f"a{number}",
+        )
+        for number in range(place)
+    ]  # fmt: skip
+    whole = decide(runs, [], lambda run: Rule(Mode.COUNT, 1), FIRST_DAY)
+    reasons = {each.run.id: each.why for each in (*whole.stays, *whole.goes)}
+    assert reasons[f"run-{place - 1:02d}"] == f"{told}; 1 is kept"
 
 
 def test_what_goes_while_it_is_signed_again_does_not_come_back(keeper: Keeper) -> None:

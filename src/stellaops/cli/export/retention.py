@@ -47,24 +47,36 @@ def retention_run(app: App, *, dry_run: bool, every_tenant: bool) -> None:
     """
     with app.out.progress("retention"):
         found = app.center.retention.run(dry_run=dry_run, every_tenant=every_tenant)
-    rows = [(each["profile"], each["runId"], each["exportId"], each["why"]) for each in found["expired"]]
-    app.out.rows(found, ("profile", "run", "export", "goes because it is"), rows)
+    _print_expired(app, found)
     _tell(app, found)
     if found["failures"]:
         raise RetentionIncomplete("; ".join(found["failures"]), details=found["failures"])
 
 
+def _print_expired(app: App, found: Wire) -> None:
+    rows = [(each["profile"], each["runId"], each["exportId"], each["why"]) for each in found["expired"]]
+    if rows or app.out.form != "table":
+        app.out.rows(found, ("profile", "run", "export", "goes because it is"), rows)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def _tell(app: App, found: Wire) -> None:
     verb = "would be removed" if found["dryRun"] else "removed"
-    app.out.note(f"{len(found['archives'])} archives of {found['bytes']:,} bytes {verb}")
+    archives = len(found["archives"])
+    if archives:
+        app.out.note(f"{_counted(archives, 'archive')} of {found['bytes']:,} bytes {verb}")
+    elif not found["expired"] and not found["targets"]:
+        app.out.note("nothing goes")
     for each in found["targets"]:
-        state = "removed" if each["removed"] else f"stays: {each['detail']}"
+        state = verb if each["removed"] else f"stays: {each['detail']}"
         app.out.note(f"target {each['target']}: bundle of run {each['runId']} {state}")
     evidence = found["evidence"]
     if evidence is not None and evidence["floor"]:
-        app.out.note(
-            f"the evidence reaches back to {evidence['floor']}; {evidence['documents']} documents {verb}"
-        )
+        documents = _counted(evidence["documents"], "document")
+        app.out.note(f"the evidence reaches back to {evidence['floor']}; {documents} {verb}")
 
 
 @retention.command("show")
@@ -82,7 +94,8 @@ def retention_show(app: App, *, runs: bool) -> None:
         app.out.note(f"run {each['runId']}: {each['kind']} by {each['by']}: {each['reason']}")
     last = found["last"]
     when = "never" if last is None else second(last["succeededAt"]) or "never"
-    app.out.note(f"last pass that did everything: {when}; {len(found['goes'])} runs go at the next one")
+    going = _counted(len(found["goes"]), "run")
+    app.out.note(f"last pass that did everything: {when}; {going} to go at the next one")
 
 
 def _judged(found: Wire) -> Sequence[Sequence[object]]:

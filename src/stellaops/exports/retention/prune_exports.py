@@ -32,7 +32,7 @@ from stellaops.exports.retention.ports import (
     Tenants,
     Turns,
 )
-from stellaops.exports.retention.prune_targets import prune_targets
+from stellaops.exports.retention.prune_targets import foretell_targets, prune_targets
 from stellaops.exports.retention.report import RemovedArchive, Report, judged_wire, pin_wire
 from stellaops.exports.retention.rules import (
     USUAL,
@@ -205,6 +205,7 @@ def _foretell(tenant: str, tools: RetentionTools, report: Report) -> None:
         replace(run, status=RunStatus.EXPIRED, expired="-") if run.id in over else run
         for run in tools.runs.list(tenant)
     ]
+    foretell_targets(runs, tools.targets, report)
     told = (_told(archive, had, tools) for archive, had in left_over(runs).items())
     report.archives += [each for each in told if each.bytes]
 

@@ -32,7 +32,7 @@ class RemovedArchive:
 
 @dataclass(frozen=True, slots=True)
 class RemovedAtTarget:
-    """A bundle at a target that was removed there, or why it was not."""
+    """A bundle at a target that was removed there, or would be, or why not."""
 
     tenant: str
     run_id: str

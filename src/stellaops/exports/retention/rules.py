@@ -128,12 +128,18 @@ def decide(
     )
 
 
-def kept_by_pins(run: Run, runs: Collection[Run], pins: Collection[Pin]) -> str | None:
-    """Why a run must not be deleted, a sentence: it is pinned, or one that is builds on it. None where it may be."""
+def why_needed(run: Run, runs: Collection[Run], pins: Collection[Pin]) -> str | None:
+    """Why a run must not be deleted, a sentence: it is pinned, or others build on it. None where it may be.
+
+    Args:
+        runs: all of the tenant.
+    """
     holders = [each for each in runs if holds_bundle(each)]
+    unended = [each for each in runs if each.status not in ENDED]
     reasons = dict[str, str]()
     _add(reasons, _pinned(holders, pins))
-    _add_needed(reasons, holders, ())
+    _add(reasons, _asked_for(holders, unended))
+    _add(reasons, _built_on(holders, [*unended, *holders]))
     return reasons.get(run.id)
 
 
@@ -218,11 +224,22 @@ def _by_rules(
         days = (now - (run.finished_at or run.submitted_at)).days
         if rule.mode == Mode.COUNT:
             place = len(seen)
-            stays, told = place <= rule.value, f"newest but {place - 1}; {rule.value} are kept"
+            stays, told = place <= rule.value, _told_place(place, rule.value)
         else:
-            stays, told = days < rule.value, f"{days} days old; kept for {rule.value} days"
+            stays, told = days < rule.value, f"{_days(days)} old; kept for {_days(rule.value)}"
         (kept if stays else over)[run.id] = told
     return kept, over
+
+
+def _told_place(place: int, most: int) -> str:
+    """Where a bundle stands among those of its profile, counted from the newest, and how many are kept."""
+    ending = "th" if place % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")
+    ranked = "the newest" if place == 1 else f"the {place}{ending} newest"
+    return f"{ranked}; {most} {'is' if most == 1 else 'are'} kept"
+
+
+def _days(number: int) -> str:
+    return f"{number} day{'' if number == 1 else 's'}"
 
 
 def _pinned(holders: Sequence[Run], pins: Collection[Pin]) -> Iterator[tuple[Run, str]]:
@@ -272,15 +289,32 @@ def _asked_for(holders: Sequence[Run], unended: Sequence[Run]) -> Iterator[tuple
 
 def _add_needed(reasons: dict[str, str], holders: Sequence[Run], unended: Sequence[Run]) -> None:
     """Whatever one that stays builds on, and so on down its chain."""
-    by_id = {run.id: run for run in holders}
-    by_archive: dict[Archive | None, Run] = {run.archive: run for run in reversed(holders)}
+    base_of = _base_of(holders)
     waiting = [*unended, *(run for run in holders if run.id in reasons)]
     while waiting:
         run = waiting.pop()
-        chain = run.chain
-        if chain is None or chain.base is None:
-            continue
-        base = by_id.get(chain.base_run or "") or by_archive.get(chain.base)
+        base = base_of(run)
         if base is not None and base.id not in reasons:
             reasons[base.id] = f"run {run.id} builds on it"
             waiting.append(base)
+
+
+def _built_on(holders: Sequence[Run], builders: Iterable[Run]) -> Iterator[tuple[Run, str]]:
+    base_of = _base_of(holders)
+    for run in builders:
+        base = base_of(run)
+        if base is not None:
+            yield base, f"run {run.id} builds on it"
+
+
+def _base_of(holders: Sequence[Run]) -> Callable[[Run], Run | None]:
+    """Tells what a run builds on: the run that it names, or, where that is gone, one with the same archive."""
+    by_id = {run.id: run for run in holders}
+    by_archive: dict[Archive | None, Run] = {run.archive: run for run in reversed(holders)}
+
+    def found(run: Run) -> Run | None:
+        if run.chain is None or run.chain.base is None:
+            return None
+        return by_id.get(run.chain.base_run or "") or by_archive.get(run.chain.base)
+
+    return found
