@@ -89,8 +89,9 @@ def test_a_mirror_is_synced_from_another_over_http_with_credentials(served: Serv
     gateways.until(lambda: brought(source, host, publisher)[0].export_id == publisher.id_of())
     assert snapshot(host / "concelier/latest") == snapshot(publisher.tree())
     login_file(tmp_path, "wrong")
-    with pytest.raises(SourceUnreachable, match="answers 401"):
+    with pytest.raises(SourceUnreachable, match="answers 401") as refused:
         brought(source, host, publisher, domains=("primary",))
+    assert "--credentials" in refused.value.advice
     nobody = open_source("http://127.0.0.1:1", settings, WEB, clock)
     with pytest.raises(SourceUnreachable):
         brought(nobody, host, publisher)

@@ -79,6 +79,19 @@ class Submission:
     priority: str = "normal"
 
 
+class RunFailed(Exception):
+    """A run that was worked on here has failed, and its record is kept.
+
+    Attributes:
+        run: the record.
+        error: what it failed of.
+    """
+
+    def __init__(self, run: Wire, error: Exception) -> None:
+        super().__init__(str(error))
+        self.run, self.error = run, error
+
+
 @dataclass(frozen=True, slots=True)
 class FindingsWanted:
     """Which findings.
@@ -270,7 +283,11 @@ class Exports(Protocol):
         ...
 
     def submit(self, submission: Submission, progress: Progress = silent) -> Wire:
-        """Ask for a run. On this machine it is over when this returns; a server has it in its queue."""
+        """Ask for a run. On this machine it is over when this returns; a server has it in its queue.
+
+        Raises:
+            RunFailed: on this machine, where the run has a record and did not come to its end.
+        """
         ...
 
     def replay(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from stellaops.bootstrap import Local, new_run_id, now
 from stellaops.center import wire
 from stellaops.center.authority import LocalAuthority, local_audit, local_authority
 from stellaops.center.downloads import LocalDownloads
-from stellaops.center.interface import Progress, Submission, silent
+from stellaops.center.interface import Progress, RunFailed, Submission, silent
 from stellaops.center.keys import LocalKeys
 from stellaops.center.local_ingest import LocalConcelier, LocalExcititor
 from stellaops.center.local_retention import LocalRetention
@@ -22,6 +22,7 @@ from stellaops.center.local_tenant import LocalEvidence, LocalPolicies
 from stellaops.center.local_upkeep import LocalUpkeep
 from stellaops.center.wire import Wire
 from stellaops.core import timestamps
+from stellaops.core.errors import StellaError
 from stellaops.exports import control_runs, manage_profiles, manage_runs
 from stellaops.exports.diff_exports import diff_exports
 from stellaops.exports.distribution import manage_targets
@@ -180,7 +181,8 @@ class LocalExports:
         approved = control_runs.approve_run(self._tenant, run.id, tools, by=self._by)
         self._tell(Change("run.approved", f"run/{run.id}", reason=reason))
         if is_local(run):
-            approved = go_on(approved, self._local.export_tools, progress)
+            with self._recorded(run.id):
+                approved = go_on(approved, self._local.export_tools, progress)
         return self._shown(approved)
 
     def delete(self, run_id: str, *, dry_run: bool = False) -> Wire:
@@ -252,7 +254,24 @@ class LocalExports:
     def _executed(self, request: RunRequest, progress: Progress) -> Wire:
         local = self._local
         manage_runs.close_interrupted(self._tenant, local.runs, local.workspace, now())
-        return self._shown(run_export(request, local.export_tools, progress, by=self._by))
+        with self._recorded(request.run_id):
+            return self._shown(run_export(request, local.export_tools, progress, by=self._by))
+
+    @contextmanager
+    def _recorded(self, run_id: str) -> Iterator[None]:
+        """What ends a run comes with its record, so that whoever asked learns the run's id.
+
+        Raises:
+            RunFailed: see there. Without a record the error stands alone.
+        """
+        try:
+            yield
+        except Exception as error:
+            with suppress(StellaError):
+                run = self._local.runs.get(self._tenant, run_id)
+                if run is not None:
+                    raise RunFailed(self._shown(run), error) from error
+            raise
 
     def _shown(self, run: Run) -> Wire:
         """A run with the place of its bundle on this machine."""

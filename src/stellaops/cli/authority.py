@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -270,8 +271,16 @@ def key_rotate(
             keep_signatures=keep_signatures,
             progress=steps.show,
         )
-    app.out.value(wire)
+    app.out.value(wire, _rotated(wire))
     _leave_with(context, wire["resigned"])
+
+
+def _rotated(wire: Wire) -> list[tuple[str, Any]]:
+    """A rotation as people read it: how many exports were signed again, and each that was not."""
+    done = wire["resigned"]
+    lines = [(name, value) for name, value in wire.items() if name != "resigned"]
+    lines.append(("signed again", f"{sum(not each['problem'] for each in done)} of {len(done)} kept exports"))
+    return [*lines, *((f"{each['exportId']}", each["problem"]) for each in done if each["problem"])]
 
 
 @key.command("resign")

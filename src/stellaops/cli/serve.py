@@ -56,7 +56,7 @@ class _Serve(StellaGroup):
 
 @click.group(cls=_Serve)
 def serve() -> None:
-    """The service: API and workers."""
+    """Serve the API, workers, and mirrors: all of them on one machine, or each part alone."""
 
 
 @serve.command("all")

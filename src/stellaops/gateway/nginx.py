@@ -33,7 +33,7 @@ class Proxy:
     Attributes:
         gateway: address of the process that is asked who may have what.
         concelier, excititor: addresses of the back ends.
-        listen: address and port, as nginx has them.
+        listen: address and port, as nginx has them; all addresses, and the port of HTTPS or HTTP, when None.
         cache: directory for what is kept.
         place: directory of nginx's own files, such as its pid.
     """
@@ -41,7 +41,7 @@ class Proxy:
     gateway: str
     concelier: str
     excititor: str
-    listen: str
+    listen: str | None
     cache: Path
     place: Path
     workers: int = 2
@@ -215,6 +215,9 @@ _REJECTED = Template("""
   server { listen $listen default_server; server_name _; ssl_reject_handshake on; }
 """)
 _HERE = "/_authorize"
+_NO_DOMAIN = (
+    "Run it with the settings of the gateway; `stella mirror domains settings` prints those of the domains."
+)
 _CONTENT = (
     ("/concelier/", "stella_concelier"), ("/osv/", "stella_concelier"), ("/v2/", "stella_concelier"),
     ("= /mirror-key.pub", "stella_concelier"), ("/excititor/", "stella_excititor"), ("/vex/", "stella_excititor"),
@@ -228,16 +231,18 @@ def render(host: MirrorHost, proxy: Proxy) -> str:
     Raises:
         BadProxySettings: see there.
     """
+    if not host.domains:
+        raise BadProxySettings("no domain is configured", hint=_NO_DOMAIN)
     secured = [each for each in host.domains.values() if each.tls_certificate_file is not None]
     if secured and any(not each.hosts for each in secured):
         raise BadProxySettings("a domain has a certificate and no host name")
     if secured and len(secured) != len(host.domains):
         raise BadProxySettings("some domains have a certificate and others have none")
     if secured:
-        listen = f"{proxy.listen} ssl"
+        listen = f"{proxy.listen or '0.0.0.0:443'} ssl"
         servers = [_REJECTED.substitute(listen=listen), *(_server(listen, each) for each in secured)]
     else:
-        servers = [_server(f"{proxy.listen} default_server", None)]
+        servers = [_server(f"{proxy.listen or '0.0.0.0:80'} default_server", None)]
     return _MAIN.substitute(
         workers=proxy.workers, place=_plain(proxy.place), cache=_plain(proxy.cache),
         gateway=_address(proxy.gateway), concelier=_address(proxy.concelier), excititor=_address(proxy.excititor),

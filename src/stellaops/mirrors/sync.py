@@ -37,6 +37,10 @@ from stellaops.signing.ecdsa_p256 import BadSignature, PublicKey
 _SIGNATURE_BYTES = 8 << 10
 _PARTIAL = ".partial"
 _ROUNDS = 5
+_OTHER_KEY = (
+    "Where the publisher's key was rotated, get the public key that signs at present by a way that you trust, and name "
+    "it beside the earlier one: --key EARLIER --key PRESENT. Where it was not, do not use this tree."
+)
 _PAUSE = 1.0
 """Seconds before a source is asked again whose domains name different trees: it is being published there."""
 
@@ -271,7 +275,7 @@ def _signed_by(trusted: Trusted, check: Callable[[PublicKey], None]) -> PublicKe
         with suppress(BadSignature):
             check(key)
             return key
-    raise BadSignature("no trusted key has signed what the source offers")
+    raise BadSignature("no trusted key has signed what the source offers", hint=_OTHER_KEY)
 
 
 def _listing(claim: _Claim, work: _Work) -> _Part:

@@ -22,6 +22,7 @@ targets:
   mirror:
     driver: object
     store: s3://bundles/one
+    region: eu-central-1
     tenants: [acme]
     lock: {mode: governance, days: 30}
 """
@@ -89,6 +90,14 @@ def test_the_driver_may_be_left_out_where_the_name_says_it(tmp_path: Path) -> No
         ),
         ("targets: {edge: {driver: oci, repository: 'r/{tenant}/{user}'}}", "{user} is not filled in"),
         ("targets: {edge: {driver: oci, repository: [1]}}", "a text is needed"),
+        ("targets: {nope: {}}", "'nope' is none of http, object, oci"),
+        ("targets: {oci: {repository: 'foo/{tenant}/'}}", "'foo' is no registry's host"),
+        ("targets: {oci: {repository: 'https://r.org/{tenant}'}}", "does not begin with a registry's host"),
+        ("targets: {object: {store: 's3://b/{tenant}'}}", "region is missing"),
+        ("targets: {object: {store: 's3://b/{tenant}', lock: {mode: foo}}}", "lock.mode: 'foo' is none of"),
+        ("targets: {object: {store: 's3://b/{tenant}', lock: {mode: governance}}}", "belong together"),
+        ("targets: {object: {store: 's3://b/{tenant}', lock: {days: x}}}", "a whole number above zero"),
+        ("targets: {oci: {repository: 'r.org/{tenant}', plainHttp: perhaps}}", "true or false is needed"),
         (
             "targets: {a: {driver: oci, repository: 'r/{tenant}'}, b: {driver: oci, repository: 'r/{tenant}/'}}",
             "targets.b is the same place as targets.a",

@@ -42,6 +42,15 @@ def test_a_token_is_made_into_a_file_rotated_and_revoked(stella: Stella, tmp_pat
     stella.refused(2, "ERR_USAGE", "export", "token", "create", "--expires", "soon")
 
 
+def test_people_see_a_line_for_each_secret(stella: Stella) -> None:
+    made = stella("export", "token", "create")["tokenId"]
+    told = stella.ask("export", "token", "rotate", made, "--format", "table").out
+    assert "secret 1          opens until 2" in told
+    assert "{" not in told
+    told = stella.ask("export", "token", "revoke", made, "--format", "table").out
+    assert "secret 2          opens nothing" in told
+
+
 def test_a_token_that_is_not_written_to_a_file_is_told_once(stella: Stella) -> None:
     made = stella("export", "token", "create", "--name", "partner")
     assert made["downloadToken"].startswith(f"stella_dl_{made['tokenId']}.")
@@ -72,4 +81,8 @@ def test_a_link_leads_to_the_address_of_the_settings(
     )
     assert len(stella("export", "link", run["runId"])["links"]) > 5
     stella.refused(4, "ERR_EXPORT_ARTEFACT_MISSING", "export", "link", "latest", "no.json")
-    stella.refused(2, "ERR_DOWNLOAD_LINK_LIFE", "export", "link", "latest", "--expires", "8d")
+    said = stella.refused(2, "ERR_DOWNLOAD_LINK_LIFE", "export", "link", "latest", "--expires", "8d")
+    assert "a link cannot live for 8 days\n" in said
+    said = stella.refused(2, "ERR_DOWNLOAD_LINK_LIFE", "export", "link", "latest", "--expires", "9s")
+    assert "a link cannot live for 9 seconds\n" in said
+    assert stella("export", "link", "latest", "--expires", "10s")["links"]

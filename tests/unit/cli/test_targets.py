@@ -56,9 +56,12 @@ def test_a_bundle_that_lacks_a_target_is_brought_there_again_until_the_profile_d
     stella.take(tmp_path / "in", "demo", osv("GHSA-aaaa-bbbb-cccc", package("PyPI", "demo")))
     required = {"driver": "object", "name": "edge", "required": True}
     stella("export", "profile", "create", profile(tmp_path, required))
-    stella.refused(10, DistributionFailed.code, "export", "run", "submit", "--profile", "near")
+    submitted = stella.ask("export", "run", "submit", "--profile", "near")
+    assert submitted.code == 10
+    assert submitted.err.startswith(f"error {DistributionFailed.code}: ")
     (run,) = stella("export", "run", "list")
     assert (run["status"], run["errorCode"]) == ("failed", "distribution")
+    assert [submitted.value[name] for name in ("runId", "status")] == [run["runId"], "failed"]
     stella("export", "download", run["runId"], "--to", str(tmp_path / "bundle"))
     again = stella.ask("export", "distribute", run["runId"], "--format", "json")
     assert again.code == 10

@@ -41,9 +41,16 @@ def test_the_audience_is_in_the_key_and_the_credentials_are_not() -> None:
     assert text.count("auth_request /_authorize;") == text.count("proxy_pass http://") - 1
 
 
+def test_the_port_is_that_of_https_only_where_there_are_certificates() -> None:
+    unsaid = replace(PROXY, listen=None)
+    assert "listen 0.0.0.0:80 default_server;" in render(_host(Domain("a", "A")), unsaid)
+    assert "listen 0.0.0.0:443 ssl;" in render(_host(_secured("a", "a.example.org")), unsaid)
+
+
 @pytest.mark.parametrize(
     ("domains", "changes"),
     [
+        ([], {}),
         ([_secured("a")], {}),
         ([_secured("a", "a.example.org"), Domain("b", "B")], {}),
         ([Domain("a", "A")], {"concelier": "https://concelier"}),

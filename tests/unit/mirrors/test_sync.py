@@ -161,8 +161,9 @@ def test_strangers_and_revoked_keys_are_not_believed(host: Host, publisher: Publ
     stranger = ecdsa_p256.generate().public_key_pem()
     for trusted in (Trusted.of([stranger], []), Trusted.of([own.pem()], [own.key_id])):
         host.trusted = trusted
-        with pytest.raises(BadSignature, match="no trusted key"):
+        with pytest.raises(BadSignature, match="no trusted key") as refused:
             host.sync()
+        assert "--key EARLIER --key PRESENT" in refused.value.advice
     host.trusted = Trusted.of([stranger, own.pem()], [])
     host.sync()
 

@@ -25,6 +25,9 @@ from stellaops.mirrors.ports import Publication
 from stellaops.mirrors.signed_files import measure
 
 _TRIES = 5
+_NO_BUCKET = (
+    "Make the bucket, or correct its name, `mirror.endpoint` or `mirror.region`; then run the command again."
+)
 
 
 class BucketFailed(DependencyFailed):
@@ -150,6 +153,8 @@ class MirrorBucket:
         try:
             yield
         except S3Failed as failure:
+            if failure.code == "NoSuchBucket":
+                raise BucketFailed(f"{self.place}: there is no such bucket", hint=_NO_BUCKET) from failure
             raise BucketFailed(f"{self.place}: {failure.what}") from failure
 
 

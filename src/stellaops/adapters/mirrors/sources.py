@@ -24,6 +24,10 @@ from stellaops.mirrors.errors import SourceUnreachable
 _PIECE = 1 << 20
 _LARGEST_INDEX = 16 << 20
 _SUFFIX = ".json"
+_LOGIN = (
+    "Name a file with credentials that the mirror takes by --credentials, and by --credentials-kind what it holds: "
+    "`user:password`, or a token."
+)
 
 _Form = TypeVar("_Form")
 _Sign = Callable[[str, Mapping[str, str]], dict[str, str]]
@@ -223,7 +227,8 @@ class HttpSource:
     def _refusal(self, reply: Reply) -> SourceUnreachable:
         after = reply.headers.get("retry-after", "")
         wait = f"; it asks to wait {after} s" if after.isdecimal() else ""
-        return SourceUnreachable(f"{redacted(reply.url)} answers {reply.status}{wait}")
+        hint = _LOGIN if reply.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) else None
+        return SourceUnreachable(f"{redacted(reply.url)} answers {reply.status}{wait}", hint=hint)
 
 
 def _bounded(data: bytes, most: int, where: str) -> bytes:

@@ -24,7 +24,7 @@ from urllib3 import BaseHTTPResponse, Timeout
 from urllib3.exceptions import HTTPError, SSLError
 
 from stellaops.adapters.web.client import USER_AGENT, WebSettings, proxied, tls_context, without_proxy
-from stellaops.adapters.web.egress import guarded_pools
+from stellaops.adapters.web.egress import guarded_pools, in_words
 from stellaops.adapters.web.sigv4 import AccessKey, signed_headers, signed_url
 from stellaops.advisories.canonical import Malformed
 from stellaops.advisories.xml_tree import Element, tree
@@ -278,9 +278,9 @@ class S3Client:
                 retries=False, preload_content=False, timeout=timeout,
             )  # fmt: skip
         except SSLError as error:
-            raise S3Failed(f"{redacted(url)}: {_reason(error)}", 0, "Tls") from error
+            raise S3Failed(f"{redacted(url)}: {in_words(error)}", 0, "Tls") from error
         except (HTTPError, OSError) as error:
-            raise S3Failed(f"{redacted(url)}: {_reason(error)}", 0, "Connection") from error
+            raise S3Failed(f"{redacted(url)}: {in_words(error)}", 0, "Connection") from error
         try:
             yield response
         finally:
@@ -307,7 +307,7 @@ def _pieces(response: BaseHTTPResponse, url: str, *, size: int, seconds: float) 
             if passed > seconds and taken < passed * _SLOWEST:
                 raise S3Failed(f"{redacted(url)}: the answer comes too slowly", 0, "Slow")
     except (HTTPError, OSError) as error:
-        raise S3Failed(f"{redacted(url)}: the answer was cut off: {_reason(error)}", 0, "Cut") from error
+        raise S3Failed(f"{redacted(url)}: the answer was cut off: {in_words(error)}", 0, "Cut") from error
 
 
 def _sent_pieces(body: bytes | memoryview) -> Iterator[memoryview]:
@@ -342,10 +342,3 @@ def _phrase(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return ""
-
-
-def _reason(error: BaseException) -> str:
-    """A failure in words; the library's texts hold object addresses and no secrets."""
-    cause = getattr(error, "reason", None) or error
-    text = str(cause) or type(cause).__name__
-    return text.rpartition(">: ")[2][:300]

@@ -62,9 +62,20 @@ def _session() -> Any:
     return get_session()
 
 
+def _found(session: Any) -> Any:
+    from botocore.exceptions import (  # type: ignore[import-untyped]  # noqa: PLC0415 - of the extra `kms`
+        BotoCoreError,
+    )
+
+    try:
+        return session.get_credentials()
+    except BotoCoreError as error:
+        raise StoreKeyMissing(f"the access key of this machine cannot be used: {error}") from error
+
+
 def _of_the_machine() -> AccessKey:
     session = _session()
-    credentials = None if session is None else session.get_credentials()
+    credentials = None if session is None else _found(session)
     if credentials is None:
         told = "no `keyFile` is set, and this machine has no access key of its own"
         library = "" if session is not None else "; the extra `kms` brings the library that would find one"

@@ -6,7 +6,6 @@ least speed at which its body has to come.
 
 from __future__ import annotations
 
-import re
 import socket
 import threading
 import time
@@ -26,14 +25,13 @@ from stellaops.adapters.web.client import (
     tls_context,
     without_proxy,
 )
-from stellaops.adapters.web.egress import guarded_pools
+from stellaops.adapters.web.egress import guarded_pools, in_words
 from stellaops.core.egress import redacted, target_of
 from stellaops.exports.errors import DistributionFailed
 
 PIECE = 1 << 20
 _SMALL = 8 << 20
 _SENT_AT_ONCE = 256 << 10
-_CONNECTION = re.compile(r"^\w+\(host=[^)]*\): ")
 _LEAST_BYTES, _LEAST_SECONDS = 64 << 10, 30.0
 """A body that brings less in this time counts as stuck."""
 
@@ -68,7 +66,7 @@ class Answer:
                 elif now - since > _LEAST_SECONDS:
                     raise Unanswered(f"{redacted(self.url)}: {got} bytes in {now - since:.0f} seconds")
         except (HTTPError, OSError) as error:
-            raise Unanswered(f"{redacted(self.url)}: the answer was cut off: {_reason(error)}") from error
+            raise Unanswered(f"{redacted(self.url)}: the answer was cut off: {in_words(error)}") from error
 
     def read(self, most: int = _SMALL) -> bytes:
         """The whole body, of which no more than `most` bytes are taken.
@@ -144,9 +142,9 @@ class Transport:
                 timeout=timeout,
             )  # fmt: skip
         except SSLError as error:
-            raise DistributionFailed(f"{redacted(url)}: {_reason(error)}", again=False) from error
+            raise DistributionFailed(f"{redacted(url)}: {in_words(error)}", again=False) from error
         except (HTTPError, OSError) as error:
-            raise Unanswered(f"{redacted(url)}: {_reason(error)}") from error
+            raise Unanswered(f"{redacted(url)}: {in_words(error)}") from error
         try:
             yield Answer(response, url)
         finally:
@@ -195,10 +193,3 @@ def _done_with(response: BaseHTTPResponse) -> None:
         else:
             response.close()
     response.release_conn()
-
-
-def _reason(error: BaseException) -> str:
-    """A failure in words; the library's texts hold object addresses and no secrets."""
-    cause = getattr(error, "reason", None) or error
-    text = str(cause) or type(cause).__name__
-    return _CONNECTION.sub("", text.rpartition(">: ")[2])[:300]

@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from stellaops.bundles.oci import names
+from stellaops.bundles.oci.names import BadRepository
 from stellaops.core.errors import InvalidInput
 
 PREFIX = "TARGETS__"
@@ -47,6 +49,8 @@ _KEYS: Mapping[str, Mapping[str, str]] = {
 """What each driver is told, beside `_COMMON`. A point means a section inside."""
 _PLACES = {"object": "store", "oci": "repository"}
 """What says where a target is: no two tenants may have the same place."""
+
+_LOCKS = ("governance", "compliance")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _HOLE = re.compile(r"\{([^{}]*)\}")
@@ -155,6 +159,10 @@ def read_targets(
     for name, key, value in (*_of_file(wire, problems), *_of_environment(environment, problems)):
         text, source = value if isinstance(value, tuple) else (value, origin)
         told.setdefault(name, {})[key] = (text, source)
+    # A section that says nothing names a target all the same.
+    for name, section in wire.items() if isinstance(wire, dict) else ():
+        if section == {}:
+            told.setdefault(str(name), {})
     targets = {name: _target(name, values, problems) for name, values in sorted(told.items())}
     problems += _shared_places(list(targets.values()))
     return targets, problems
@@ -226,7 +234,8 @@ def _target(name: str, told: Mapping[str, tuple[str, str]], problems: list[str])
     origins = {known[key]: source for key, (_, source) in told.items() if key in known}
     tenants = tuple(part.strip() for part in values.pop("tenants", "").split(",") if part.strip())
     target = TargetSettings(name, driver, values, origins, tenants)
-    problems += [f"{where}.{problem}" for problem in _place_problems(target)]
+    problems += [f"{where}.{problem}" for problem in (*_place_problems(target), *_object_problems(target))]
+    problems += _form_problems(target)
     return target
 
 
@@ -243,6 +252,42 @@ def _place_problems(target: TargetSettings) -> Iterator[str]:
             yield f"{key}: {{{hole}}} is not filled in; {{tenant}} is"
     if "{tenant}" not in place and len(target.tenants) != 1:
         yield f"{key}: {{tenant}} must stand in it, or `tenants` must name one tenant: places are not shared"
+    if target.driver == "oci":
+        yield from (f"{key}: {problem}" for problem in _repository_problems(_HOLE.sub("tenant", place)))
+
+
+def _repository_problems(place: str) -> Iterator[str]:
+    form = "it is HOST[:PORT]/PATH, as registry.example.org/stella/{tenant}"
+    try:
+        host = names.repository(place.rstrip("/")).registry
+    except BadRepository as error:
+        yield f"{error.what}; {form}"
+        return
+    # As everywhere with images: a first part without point and port is no host, but a part of a path.
+    if host != "localhost" and not any(sign in host for sign in ".:"):
+        yield f"{host!r} is no registry's host, which has a point or a port; {form}"
+
+
+def _object_problems(target: TargetSettings) -> Iterator[str]:
+    """What only a bucket needs: a region where it is one of AWS's own, and both halves of a lock or none."""
+    if target.driver != "object":
+        return
+    if not target.values.get("region") and not target.values.get("endpoint"):
+        yield "region is missing: without `endpoint` the bucket is one of AWS's own"
+    mode, days = target.values.get("lock.mode"), target.values.get("lock.days")
+    if mode is not None and mode not in _LOCKS:
+        yield f"lock.mode: {mode!r} is none of {', '.join(_LOCKS)}"
+    if (mode is None) != (days is None):
+        yield "lock: `mode` and `days` belong together"
+
+
+def _form_problems(target: TargetSettings) -> Iterator[str]:
+    """Values that are no number, or neither yes nor no."""
+    for read, key in ((target.number, "lock.days"), (target.is_on, "plainHttp")):
+        try:
+            read(key)
+        except BadTarget as error:
+            yield error.what
 
 
 def _shared_places(targets: Sequence[TargetSettings]) -> list[str]:

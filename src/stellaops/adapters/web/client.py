@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError, SSLError
 from urllib3.util import make_headers, parse_url
 
 from stellaops import __version__
-from stellaops.adapters.web.egress import Resolve, guarded_pools, resolve
+from stellaops.adapters.web.egress import Resolve, guarded_pools, in_words, resolve
 from stellaops.core.egress import BadUrl, EgressPolicy, Target, redacted
 from stellaops.core.errors import MissingPrerequisite
 from stellaops.ingest.pull_errors import ConnectionFailed, StatusUnexpected, TlsFailed
@@ -92,7 +92,7 @@ class Reply:
                 yield piece
         except (HTTPError, OSError) as error:
             raise ConnectionFailed(
-                f"{redacted(self.url)}: the answer was cut off: {_reason(error)}"
+                f"{redacted(self.url)}: the answer was cut off: {in_words(error)}"
             ) from error
 
 
@@ -152,9 +152,9 @@ class WebClient:
                 timeout=timeout,
             )  # fmt: skip
         except SSLError as error:
-            raise TlsFailed(f"{redacted(url)}: {_reason(error)}") from error
+            raise TlsFailed(f"{redacted(url)}: {in_words(error)}") from error
         except (HTTPError, OSError) as error:
-            raise ConnectionFailed(f"{redacted(url)}: {_reason(error)}") from error
+            raise ConnectionFailed(f"{redacted(url)}: {in_words(error)}") from error
         except ValueError as error:
             raise BadUrl(f"{redacted(url)}: {error}") from error
 
@@ -221,10 +221,3 @@ def without_proxy(target: Target, patterns: tuple[str, ...]) -> bool:
         except ValueError:
             continue
     return False
-
-
-def _reason(error: BaseException) -> str:
-    """A failure in words; the library's texts hold object addresses and no secrets."""
-    cause = getattr(error, "reason", None) or error
-    text = str(cause) or type(cause).__name__
-    return text.rpartition(">: ")[2][:300]

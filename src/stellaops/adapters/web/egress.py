@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -13,6 +14,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from stellaops.core.egress import AddressRefused, EgressPolicy
+
+_OBJECT = re.compile(r"^\w+\(host=[^)]*\): ")
 
 Resolve = Callable[[str, int], Sequence[str]]
 
@@ -58,6 +61,13 @@ def guarded_pools(
     return manager
 
 
+def in_words(error: BaseException) -> str:
+    """A failure in words: without the connection, pool and object addresses that the library's texts begin with."""
+    cause = getattr(error, "reason", None) or error
+    text = str(cause) or type(cause).__name__
+    return _OBJECT.sub("", text.rpartition(">: ")[2])[:300]
+
+
 def _connect(connection: HTTPConnection, policy: EgressPolicy, look_up: Resolve) -> socket.socket:
     host = connection.host
     try:
@@ -79,7 +89,7 @@ def _connect(connection: HTTPConnection, policy: EgressPolicy, look_up: Resolve)
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return made
     if isinstance(last, TimeoutError):
-        raise ConnectTimeoutError(connection, f"no connection to {host} in {timeout} s") from last
+        raise ConnectTimeoutError(f"no connection to {host} in {timeout} s") from last
     raise NewConnectionError(connection, f"no connection to {host}: {last}") from last
 
 

@@ -10,6 +10,7 @@ import click
 
 from stellaops.adapters.keys import disk
 from stellaops.authority.download_tokens import Wanted
+from stellaops.center.wire import Wire
 from stellaops.cli.export.printing import second
 from stellaops.cli.frame import App, StellaCommand, StellaGroup, pass_app
 from stellaops.core import durations
@@ -21,16 +22,18 @@ _SECRET_FILE = click.option(
 
 
 def _life(_context: click.Context, _parameter: click.Parameter, text: str) -> timedelta:
-    found = timedelta() if text == "0" else durations.parse(text)
+    found = timedelta() if text == "0" else durations.parse(text, seconds=True)
     if found is None:
-        raise click.BadParameter(f"{text!r} is no duration; write 30m, 24h or 7d")
+        raise click.BadParameter(f"{text!r} is no duration; write 30s, 30m, 24h or 7d")
     return found
 
 
 @click.command(cls=StellaCommand)
 @click.argument("run_id", metavar="RUN")
 @click.argument("path", required=False)
-@click.option("--expires", callback=_life, default="1h", show_default=True, metavar="TIME", help="Up to 7d.")
+@click.option(
+    "--expires", callback=_life, default="1h", show_default=True, metavar="TIME", help="From 10s up to 7d."
+)
 @pass_app
 def link(app: App, run_id: str, path: str | None, expires: timedelta) -> None:
     r"""Give out a link to the file PATH of a run's bundle, or one to each file, that opens without a token.
@@ -103,12 +106,16 @@ def token_list(app: App) -> None:
 @click.argument("token_id", metavar="ID")
 @click.option(
     "--overlap", callback=_life, default="24h", show_default=True, metavar="TIME",
-    help="How long the earlier secret still opens; 0 ends it at once.",
+    help="How long the secret so far still opens beside the one that is made; 0 ends it at once.",
 )  # fmt: skip
 @_SECRET_FILE
 @pass_app
 def token_rotate(app: App, token_id: str, overlap: timedelta, secret_file: Path | None) -> None:
-    """Give a token another secret, for as long again. `token list` tells whether it is used."""
+    """Give a token another secret, for as long again. `token list` tells whether it is used.
+
+    The earlier secret ends with the overlap that is chosen here. Another rotation is no way to close it sooner: it
+    makes one more secret, and its overlap is that of the secret given out last.
+    """
     _told(app, secret_file, lambda: app.center.downloads.rotate_token(token_id, overlap=overlap))
 
 
@@ -118,16 +125,34 @@ def token_rotate(app: App, token_id: str, overlap: timedelta, secret_file: Path 
 @pass_app
 def token_revoke(app: App, token_id: str, reason: str) -> None:
     """Revoke a token for ever; within seconds it opens nothing on any server."""
-    app.out.value(app.center.downloads.revoke_token(token_id, reason))
+    found = app.center.downloads.revoke_token(token_id, reason)
+    app.out.value(found, _table(found))
 
 
 def _told(app: App, secret_file: Path | None, make: Any) -> None:
     """Show a token that was made; its secret goes to its file where there is one, which is reserved before."""
     if secret_file is None:
-        app.out.value(make())
+        found = make()
+        app.out.value(found, _table(found))
         app.out.note("the token is shown this once; keep it where only its user can read it")
         return
     with disk.reserved(secret_file) as fill:
         found = make()
         fill(found.pop("downloadToken").encode("ascii") + b"\n")
-    app.out.value({**found, "secretFile": str(secret_file)})
+    found["secretFile"] = str(secret_file)
+    app.out.value(found, _table(found))
+
+
+def _table(found: Wire) -> list[tuple[str, Any]]:
+    """A token as people read it: a line for each secret."""
+    pairs = [(name, value) for name, value in found.items() if name != "secrets"]
+    return [
+        *pairs,
+        *((f"secret {each['number']}", _secret(each, found["state"])) for each in found["secrets"]),
+    ]
+
+
+def _secret(wire: Wire, state: str) -> str:
+    used = f", last used {second(wire['usedAt'])}" if wire["usedAt"] else ""
+    told = "opens nothing" if state == "revoked" else f"opens until {second(wire['expiresAt'])}"
+    return told + used

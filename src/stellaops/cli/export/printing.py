@@ -31,7 +31,7 @@ def print_run(app: App, found: Wire) -> None:
             *(("held", reason) for reason in found.get("held") or ()),
             ("profile", f"{found['profile']} {found['profileRevision']}"),
             ("selectors", brief(found["selectors"])),
-            ("snapshot", f"{snapshot['sequence']} {snapshot['digest'] or ''}"),
+            ("snapshot", f"{snapshot['sequence'] or '-'} {snapshot['digest'] or ''}".rstrip()),
             ("export", found["exportId"]),
             *((("expired", found["expired"]),) if found.get("expired") else ()),
             *((("shared with", found["sharedFrom"]),) if found.get("sharedFrom") else ()),

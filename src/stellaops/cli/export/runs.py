@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
-from stellaops.center.interface import Submission
+from stellaops.center.interface import RunFailed, Submission
 from stellaops.center.wire import Wire
 from stellaops.cli.export.options import POLICY_SNAPSHOT, PRIORITY, PROFILE, SELECTORS, SNAPSHOT, WAIT, WATCH
 from stellaops.cli.export.printing import event_line, print_run, print_runs
@@ -47,7 +49,8 @@ def run_submit(app: App, /, *, wait: bool, watch: bool, **asked: Any) -> None:
       stella export run submit --profile trivy:db --server https://stella.example.org --watch
 
     The first run makes the tenant's signing key. Nothing is published that does not pass its own verification. A server
-    puts the run into its queue; with --wait or --watch the command ends with the run, and by its outcome.
+    puts the run into its queue; with --wait or --watch the command ends with the run, and by its outcome. The record
+    of a run that failed is shown all the same.
     """
     submission = Submission(
         asked["profile"],
@@ -58,7 +61,7 @@ def run_submit(app: App, /, *, wait: bool, watch: bool, **asked: Any) -> None:
         asked["base"],
         asked["priority"],
     )
-    with app.out.progress(f"exporting {submission.profile}") as steps:
+    with _told(app), app.out.progress(f"exporting {submission.profile}") as steps:
         found = app.center.exports.submit(submission, steps.show)
     found = _concluded(app, found, wait=wait, watch=watch)
     _next(app, found)
@@ -116,7 +119,7 @@ def run_replay(
     app: App, run_id: str, *, latest: bool, profile: str | None, allow_empty: bool, wait: bool, watch: bool
 ) -> None:
     """Run again: the same profile, selectors and snapshot give the same export."""
-    with app.out.progress(f"replaying {run_id}") as steps:
+    with _told(app), app.out.progress(f"replaying {run_id}") as steps:
         found = app.center.exports.replay(
             run_id, latest=latest, profile=profile, allow_empty=allow_empty, progress=steps.show
         )
@@ -129,7 +132,7 @@ def run_replay(
 @pass_app
 def run_approve(app: App, run_id: str, reason: str) -> None:
     """Let a held run go on to its publication."""
-    with app.out.progress(f"approving {run_id}") as steps:
+    with _told(app), app.out.progress(f"approving {run_id}") as steps:
         found = app.center.exports.approve(run_id, reason, steps.show)
     print_run(app, found)
 
@@ -139,8 +142,18 @@ def run_approve(app: App, run_id: str, reason: str) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @pass_app
 def run_delete(app: App, run_id: str, dry_run: bool) -> None:
-    """Remove a run's record, and its bundle where no other run has the same."""
+    """Remove a run's record, and its bundle, here and at targets, where no other run has the same."""
     app.out.value(app.center.exports.delete(run_id, dry_run=dry_run))
+
+
+@contextmanager
+def _told(app: App) -> Iterator[None]:
+    """Show the record of a run that failed here before its error is told."""
+    try:
+        yield
+    except RunFailed as failed:
+        print_run(app, failed.run)
+        raise failed.error from None
 
 
 def _concluded(app: App, found: Wire, *, wait: bool, watch: bool) -> Wire:

@@ -9,9 +9,10 @@ import click
 from stellaops.adapters.files.replacing import replacing
 from stellaops.adapters.settings.load import load_mirror_host
 from stellaops.bootstrap import server_extra
+from stellaops.cli.frame import StellaGroup
 
 
-@click.group("render-gateway")
+@click.group("render-gateway", cls=StellaGroup)
 def render_gateway() -> None:
     """Write the configuration of a proxy that stands before a mirror host."""
 
@@ -20,7 +21,11 @@ def render_gateway() -> None:
 @click.option(
     "--to", type=click.Path(dir_okay=False, path_type=Path), help="File to write; else standard output."
 )
-@click.option("--listen", default="0.0.0.0:443", show_default=True, help="Address and port.")
+@click.option(
+    "--listen",
+    metavar="ADDRESS:PORT",
+    help="Where nginx listens; 0.0.0.0:443 where domains have certificates, else 0.0.0.0:80.",
+)
 @click.option(
     "--gateway",
     "url",
@@ -36,14 +41,22 @@ def render_gateway() -> None:
     type=click.Path(path_type=Path),
     default=Path("/var/cache/nginx/stella"),
     show_default=True,
+    help="Where nginx keeps answers.",
 )
 @click.option(
-    "--run-dir", "place", type=click.Path(path_type=Path), default=Path("/var/run/nginx"), show_default=True
+    "--run-dir",
+    "place",
+    type=click.Path(path_type=Path),
+    default=Path("/var/run/nginx"),
+    show_default=True,
+    help="Of nginx's pid, logs and temporary files; it must be there before nginx starts.",
 )
-@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 256))
+@click.option(
+    "--workers", default=2, show_default=True, type=click.IntRange(1, 256), help="Processes of nginx."
+)
 def render_nginx(  # noqa: PLR0917 - click gives them by name
     to: Path | None,
-    listen: str,
+    listen: str | None,
     url: str,
     concelier: str,
     excititor: str,
@@ -55,7 +68,7 @@ def render_nginx(  # noqa: PLR0917 - click gives them by name
 
     \b
       stella mirror render-gateway nginx --to /etc/nginx/nginx.conf
-      nginx -t && nginx -s reload
+      install -d /var/run/nginx && nginx -t && nginx -s reload
 
     nginx ends TLS, keeps answers and asks `stella serve gateway` about every request; contents come from the back
     ends. Name nginx's network in GATEWAY__TRUSTEDPROXIES of all three.

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol, runtime_checkable
 from urllib.parse import quote, urlencode
 
+from stellaops.core import durations
 from stellaops.core.errors import InvalidInput, NotAuthenticated
 from stellaops.exports.run import Archive
 
@@ -79,7 +80,7 @@ def demand_life(life: timedelta) -> timedelta:
         BadLinkLife: see there.
     """
     if not SHORTEST <= life <= LONGEST:
-        raise BadLinkLife(f"a link cannot live for {life}")
+        raise BadLinkLife(f"a link cannot live for {durations.render(life)}")
     return life
 
 
