@@ -77,7 +77,9 @@ def consensus(data: Path) -> Any:
     return [(each["status"], len(each["statements"])) for each in answer.value["products"]]
 
 
-@pytest.fixture(scope="module", params=sorted(KINDS))
+@pytest.fixture(
+    scope="module", params=["vex-repository", pytest.param("csaf-provider", marks=pytest.mark.slow)]
+)
 def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     root = tmp_path_factory.mktemp(request.param)
     stages, options = KINDS[request.param]

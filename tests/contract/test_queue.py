@@ -29,7 +29,8 @@ from stellaops.exports.run_export import pending, record_of
 from tests.support.workers import Service, service, wait_for
 
 
-@pytest.fixture(params=["postgresql", "sqlite"])
+# PostgreSQL is in the quick suite with `tests/chaos`, which does most of this at once.
+@pytest.fixture(params=[pytest.param("postgresql", marks=pytest.mark.slow), "sqlite"])
 def queue_service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
     """A service with a little evidence, on each database."""
     with ExitStack() as stack:
