@@ -98,7 +98,7 @@ def test_an_import_that_the_old_release_began_is_ended_by_this_one(old_source: P
     interrupted = """
 import sys
 from pathlib import Path
-from stellaops.adapters.settings import load as settings
+from stellaops.adapters import settings
 from stellaops.adapters.files.inputs import FileInputs
 from stellaops.bootstrap import Local, now
 from stellaops.ingest.import_documents import ImportRequest, import_documents

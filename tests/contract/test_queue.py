@@ -113,16 +113,20 @@ def test_no_tenant_has_more_runs_at_once_than_it_may(queue_service: Service) -> 
 
 
 def test_a_limit_can_be_changed_while_runs_wait(on_sqlite: Service) -> None:
-    on_sqlite.local.queue.limit("default", 0)
-    on_sqlite.local.tenants.change(Tenant("default", max_active_runs=2))
     runs = [on_sqlite.submit() for _ in range(2)]
-    on_sqlite.local.queue.limit("default", 0)
+    _limit(on_sqlite, 0)
     on_sqlite.worker()
     time.sleep(1.5)
     assert [on_sqlite.run(run).status for run in runs] == [RunStatus.PENDING] * 2
-    on_sqlite.local.queue.limit("default", 2)
+    _limit(on_sqlite, 2)
     for run in runs:
         assert on_sqlite.ended(run).status is RunStatus.SUCCEEDED
+
+
+def _limit(stella: Service, runs: int) -> None:
+    # The tenant's own, to which workers bring the queue back; and at once.
+    stella.local.tenants.change(Tenant("default", max_active_runs=runs))
+    stella.local.queue.limit("default", runs)
 
 
 def test_a_paused_queue_starts_nothing_until_it_is_resumed(queue_service: Service) -> None:
