@@ -269,7 +269,7 @@ class LocalExports:
         except Exception as error:
             with suppress(StellaError):
                 run = self._local.runs.get(self._tenant, run_id)
-                if run is not None:
+                if run is not None and run.status in ENDED:  # a full disk may keep its end out of the record
                     raise RunFailed(self._shown(run), error) from error
             raise
 
