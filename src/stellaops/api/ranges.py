@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 from starlette.requests import Request
 
+from stellaops.core import byte_ranges
+from stellaops.core.byte_ranges import Unsatisfiable
 from stellaops.core.errors import InvalidInput
-
-_RANGE = re.compile(r"bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})")
 
 
 class RangeNotSatisfiable(InvalidInput):
@@ -32,18 +30,9 @@ def wanted_range(request: Request, size: int, etag: str) -> tuple[int, int] | No
     Raises:
         RangeNotSatisfiable: see there.
     """
-    told = _RANGE.fullmatch(request.headers.get("range", "").strip())
-    if told is None or told[0] == "" or request.headers.get("if-range", etag).strip() != etag:
+    if request.headers.get("if-range", etag).strip() != etag:
         return None
-    first, last = told[1], told[2]
-    if not first and not last:
-        return None
-    if not first:  # the last so many bytes
-        begin, end = max(0, size - int(last)), size
-    else:
-        begin, end = int(first), min(size, int(last) + 1) if last else size
-        if last and int(last) < begin:
-            return None
-    if begin >= size or begin >= end:
-        raise RangeNotSatisfiable(size)
-    return begin, end
+    try:
+        return byte_ranges.wanted_range(request.headers.get("range", ""), size)
+    except Unsatisfiable:
+        raise RangeNotSatisfiable(size) from None

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from starlette.types import Receive, Scope, Send
 
 from stellaops.adapters.files.export_trees import read_now
+from stellaops.core.byte_ranges import Unsatisfiable
 from stellaops.core.egress import Network
 from stellaops.core.errors import StellaError
 from stellaops.gateway import negotiation
@@ -30,7 +31,6 @@ from stellaops.gateway.errors import (
     MirrorRange,
 )
 from stellaops.gateway.host import Host
-from stellaops.gateway.negotiation import Unsatisfiable
 from stellaops.gateway.plans import Plan, Plans, caching
 from stellaops.gateway.requests import AUTHORIZE, Request, demand_form, is_within, place_of, read_request
 from stellaops.gateway.routes import Budget, Kind, Wish

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-_RANGE = re.compile(rb"bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*")
+from stellaops.core import byte_ranges
+
 CODINGS = {"zstd": ".zst", "gzip": ".gz"}
 """Content codings by preference, and the ending of a file that is stored so."""
-
-
-class Unsatisfiable(Exception):
-    """A range begins after the end."""
 
 
 @lru_cache(maxsize=1024)
@@ -53,20 +49,8 @@ def wanted_range(header: bytes, if_range: bytes, size: int, etag: bytes) -> tupl
     for the whole.
 
     Raises:
-        Unsatisfiable: see there.
+        Unsatisfiable: see `core.byte_ranges`.
     """
-    told = _RANGE.fullmatch(header)
-    if told is None or (if_range and if_range.strip() != etag):
+    if if_range and if_range.strip() != etag:
         return None
-    first, last = told[1], told[2]
-    if not first and not last:
-        return None
-    if not first:  # the last so many bytes
-        begin, end = max(0, size - int(last)), size
-    else:
-        begin, end = int(first), min(size, int(last) + 1) if last else size
-        if last and int(last) < begin:
-            return None
-    if begin >= size or begin >= end:
-        raise Unsatisfiable
-    return begin, end
+    return byte_ranges.wanted_range(header.decode("latin-1"), size)

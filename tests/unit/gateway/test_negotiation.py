@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from stellaops.gateway.negotiation import Unsatisfiable, accepted, matches, wanted_range
+from stellaops.core.byte_ranges import Unsatisfiable
+from stellaops.gateway.negotiation import accepted, matches, wanted_range
 
 TAG = b'"sha256:ab"'
 

@@ -37,10 +37,10 @@ for command in (
     workers,
     link,
     token,
+    quotas,
+    chores,
 ):
     export.add_command(command)
-export.add_command(quotas)
-export.add_command(chores)
 target.add_command(target_verify)
 for command in (pin, unpin):
     run.add_command(command)
