@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import signal
@@ -123,14 +124,23 @@ def serving(directory: Path) -> Iterator[Bucket]:
 
 
 def _wait(bucket: Bucket, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Until it keeps and gives an object: right after a start its door answers before its volumes do."""
     end = time.monotonic() + _PATIENCE
-    url = f"{bucket.url}?list-type=2"
     while time.monotonic() < end and process.poll() is None:
-        headers = signed_headers("GET", url, {}, bucket.key, datetime.now(UTC))
         try:
-            urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=5).close()  # noqa: S310
+            for method in ("PUT", "GET", "DELETE"):
+                _ask(bucket, method)
         except (OSError, urllib.error.URLError):
             time.sleep(0.2)
         else:
             return
     tools.missing(f"SeaweedFS does not start: {log.read_text(errors='replace')[-800:]}")
+
+
+def _ask(bucket: Bucket, method: str) -> None:
+    url = f"{bucket.url}is-it-up"
+    content = b"yes" if method == "PUT" else b""
+    digest = hashlib.sha256(content).hexdigest()
+    headers = signed_headers(method, url, {}, bucket.key, datetime.now(UTC), payload=digest)
+    request = urllib.request.Request(url, data=content or None, headers=headers, method=method)  # noqa: S310
+    urllib.request.urlopen(request, timeout=5).close()  # noqa: S310
