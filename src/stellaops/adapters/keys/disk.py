@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,17 +44,21 @@ def read(path: Path, *, private: bool = False) -> bytes:
     Raises:
         KeyUnavailable: see there; also more than `LARGEST` bytes.
     """
+    return _read(path, _is_open if private else lambda _: False)
+
+
+def _read(path: Path, refused: Callable[[os.stat_result], bool]) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise KeyUnavailable(f"{path} cannot be read: {error.strerror}") from error
     with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode):
             raise KeyUnavailable(f"{path} is not a regular file")
-        if private and mode & 0o077:
+        if refused(state):
             raise KeyUnavailable(
-                f"{path} is open to others than its owner (mode {stat.S_IMODE(mode):04o})",
+                f"{path} is open to others than its owner (mode {stat.S_IMODE(state.st_mode):04o})",
                 hint=f"If nobody read it, run `chmod 600 {path}`; else revoke the key and make another.",
             )
         try:
@@ -66,13 +70,29 @@ def read(path: Path, *, private: bool = False) -> bytes:
     return data
 
 
+def _is_open(state: os.stat_result) -> bool:
+    return bool(state.st_mode & 0o077)
+
+
+def is_lent(state: os.stat_result, groups: Collection[int]) -> bool:
+    """Whether a file is root's, and one of these groups, and nobody else, may read it besides.
+
+    So a secret comes to a process that is not root: a volume of Kubernetes with `fsGroup`, or `chown root:service`
+    and `chmod 640`. Root could read it anyway, and the process cannot change it.
+    """
+    return state.st_uid == 0 and state.st_gid in groups and state.st_mode & 0o077 == 0o040
+
+
 def read_named(path: Path) -> bytes:
     """The bytes of a secret file that an operator named; unlike the store's own files it may be a link.
+
+    It may be open to its owner alone, or be lent by root to a group of this process's.
 
     Raises:
         KeyUnavailable: as `read`.
     """
-    return read(path.resolve(), private=True)
+    groups = () if os.geteuid() == 0 else (os.getegid(), *os.getgroups())
+    return _read(path.resolve(), lambda state: _is_open(state) and not is_lent(state, groups))
 
 
 def passphrase_file(path: Path) -> Callable[[], bytes]:
