@@ -14,6 +14,7 @@ import pytest
 
 from tests.acceptance import test_scan_examples as examples
 from tests.acceptance import test_scan_real as real
+from tests.support.choosing import all_quick_but
 from tests.support.shared import require_shared
 from tests.support.tools import ROOT
 from tests.unit.cli.running import Stella
@@ -79,7 +80,7 @@ def same(found: list[dict[str, Any]], report: dict[str, Any]) -> int:
     return len(mine)
 
 
-@pytest.mark.parametrize("name", sorted(real.CASES))
+@pytest.mark.parametrize("name", all_quick_but(real.CASES, ("caddy",)))
 def test_findings_of_a_real_target_are_those_of_stock_trivy(
     name: str, made: Path, trivy: Path, no_network: tuple[str, ...], tmp_path: Path
 ) -> None:

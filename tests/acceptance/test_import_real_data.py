@@ -85,6 +85,7 @@ def test_what_the_counts_leave_open_is_explained_by_equal_ids() -> None:
     assert (repeated_ids(archive("dhi-osv")), repeated_ids(archive("ossfuzz-osv"))) > (0, 0)
 
 
+@pytest.mark.slow
 def test_an_update_of_a_real_source_reports_what_changed(tmp_path: Path) -> None:
     old = imported(tmp_path, archive("pypa-osv-2024-10"), "--source", "pypa")
     assert (old["read"], old["added"]) == (2661, 2661)

@@ -62,6 +62,7 @@ def old_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory / "src"
 
 
+@pytest.mark.slow
 def test_releases_take_turns_on_one_store_and_lose_nothing(old_source: Path, tmp_path: Path) -> None:
     older, newer = older_and_newer(tmp_path, 240)
     apart, shared = tmp_path / "apart", tmp_path / "shared"

@@ -369,6 +369,7 @@ def in_cell(cell: str) -> list[str]:
     return cves or [next(word for word in words if re.fullmatch(r"[A-Za-z]+-[\w.-]*\d[\w.-]*", word))]
 
 
+@pytest.mark.slow
 def test_trivy_finds_in_alpine_3_11_exactly_what_the_real_secdb_says(ask_real: Ask) -> None:
     fixes = alpine_fixes("v3.11")
     must = agree(ask_real, ALPINE, middling(fixes, "alpine"), fixes)

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+from tests.support.choosing import all_quick_but
 from tests.support.shared import require_shared
 from tests.support.tools import ROOT
 from tests.unit.cli.running import Stella
@@ -389,7 +390,7 @@ def test_trivy_finds_in_a_real_lock_file_exactly_what_the_documents_say(
     assert (len(installed), len(findings(report))) == case.counts
 
 
-@pytest.mark.parametrize("ecosystem", ECOSYSTEMS)
+@pytest.mark.parametrize("ecosystem", all_quick_but(ECOSYSTEMS, ("Packagist",)))
 def test_trivy_reads_every_constraint_as_the_ecosystem_does(
     ecosystem: str, made: Path, trivy: Path, no_network: tuple[str, ...], tmp_path: Path
 ) -> None:

@@ -239,6 +239,7 @@ def test_playbook_7_3_a_tenant_is_closed_while_keys_are_away_and_catches_up_befo
     assert all(caught_up["startedAt"] < each["startedAt"] for each in after)
 
 
+@pytest.mark.slow
 def test_weekly_exercise_a_worker_is_scaled_to_zero_and_others_take_over_what_it_had(
     start: Callable[..., Center],
 ) -> None:

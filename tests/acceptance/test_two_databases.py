@@ -81,6 +81,7 @@ def on_sqlite(tmp_path: Path) -> Installation:
     return Installation(tmp_path / "sqlite", {})
 
 
+@pytest.mark.slow
 def test_both_databases_give_the_same_exports_after_imports_by_four_processes(
     on_postgres: Installation, on_sqlite: Installation, tmp_path: Path
 ) -> None:

@@ -40,6 +40,7 @@ def test_a_few_runs_survive_on_sqlite(tmp_path: Path) -> None:
     disturb(tmp_path, SMALL)
 
 
+@pytest.mark.slow
 def test_a_few_runs_survive_on_postgresql_with_a_restart(tmp_path: Path) -> None:
     report = disturb_on_postgres(tmp_path, SMALL, 1.0)
     assert report.restarts == 1

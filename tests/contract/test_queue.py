@@ -268,6 +268,7 @@ def test_a_run_that_takes_too_long_is_ended(on_sqlite: Service) -> None:
     assert not on_sqlite.hung_scanners()
 
 
+@pytest.mark.slow
 def test_a_run_that_kills_its_process_three_times_is_set_aside(on_sqlite: Service) -> None:
     on_sqlite.trivy("die")
     on_sqlite.worker()

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from benchmarks import documents
+from tests.support.choosing import all_quick_but
 from tests.support.tools import ROOT
 
 _SMALL: dict[str, list[str]] = {
@@ -184,7 +185,11 @@ def test_no_benchmark_that_make_bench_runs_is_forgotten_here() -> None:
     assert runnable == set(_SMALL) == set(_SAYS)
 
 
-@pytest.mark.parametrize("name", sorted(_SMALL))
+_LONG = ("api", "distribution_objects", "export_phases", "gateway", "import_osv", "memory", "queue")
+"""They start servers or many processes, however little there is to measure."""
+
+
+@pytest.mark.parametrize("name", all_quick_but(_SMALL, _LONG))
 def test_a_benchmark_runs_on_little_input_and_reports_for_programs_and_people(
     name: str, tmp_path: Path
 ) -> None:
