@@ -23,6 +23,7 @@ from stellaops.authority.keys import (
 )
 from stellaops.signing import ecdsa_p256, key_files
 from stellaops.signing.key_files import KeyForm
+from tests.support.choosing import all_quick_but
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -251,8 +252,6 @@ from pathlib import Path
 from stellaops.adapters.keys import disk
 from stellaops.adapters.keys.file import FileKeyStore
 from stellaops.authority import manage_keys
-from tests.support.choosing import all_quick_but
-from tests.support.choosing import all_quick_but
 
 left = int(sys.argv[2])
 rename = Path.replace
