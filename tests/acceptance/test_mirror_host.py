@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import socket
 import ssl
@@ -16,13 +15,12 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.support import tools
 from tests.support.api import api
 from tests.support.api import serving as serving_api
+from tests.support.certificates import certify
 from tests.support.gateways import GatewayProcess, Setup, basic, serving, until, write_users
 from tests.support.mirror_tree import MirrorTree
 
@@ -112,24 +110,6 @@ def test_a_process_that_dies_is_begun_again_and_connections_go_on(three: Gateway
 # TLS
 
 
-def _certificate(place: Path, name: str, host: str, serial: int) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
-        .serial_number(serial).not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=2))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False).sign(key, hashes.SHA256())
-    )  # fmt: skip
-    form = serialization.PrivateFormat.PKCS8
-    pem = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
-    for ending, data in (("key", pem), ("crt", made.public_bytes(serialization.Encoding.PEM))):
-        coming = place / f"{name}.{ending}.coming"
-        coming.write_bytes(data)
-        coming.rename(place / f"{name}.{ending}")
-
-
 def _connected(port: int, host: str | None) -> ssl.SSLSocket:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -152,7 +132,7 @@ def test_each_host_name_shows_its_own_certificate_and_a_renewed_one_at_once(
 ) -> None:
     hosts = {name: f"mirror-{name}.example.org" for name in ("primary", "community")}
     for serial, (name, host) in enumerate(hosts.items(), 1):
-        _certificate(tmp_path, f"mirror-{name}", host, serial)
+        certify(tmp_path, f"mirror-{name}", host, serial)
     told = {f"GATEWAY__DOMAINS__{place}__ID": name for place, name in enumerate(hosts)}
     told |= {f"GATEWAY__DOMAINS__{place}__HOSTS": host for place, host in enumerate(hosts.values())}
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -163,7 +143,7 @@ def test_each_host_name_shows_its_own_certificate_and_a_renewed_one_at_once(
         assert _shown(gateway.port, None)[1] in (1, 2)
         assert gateway.ask(STABLE, "edge", headers={"Host": hosts["primary"]}).status == 200
         with _connected(gateway.port, hosts["primary"]) as kept:
-            _certificate(tmp_path, "mirror-primary", hosts["primary"], 77)
+            certify(tmp_path, "mirror-primary", hosts["primary"], 77)
             gateway.reload()
             assert _shown(gateway.port, hosts["primary"]) == (hosts["primary"], 77)
             (tmp_path / "mirror-primary.crt").write_text("nothing")

@@ -64,6 +64,30 @@ class Signer:
         raise CredentialsInvalid(f"{self.authentication.kind!r} is no kind of credentials")
 
 
+def user_and_password(authentication: Authentication) -> tuple[str, str]:
+    """The two parts of basic credentials, for protocols other than HTTP.
+
+    Raises:
+        CredentialsMissing, CredentialsInvalid: see there; the latter of credentials of another kind, too.
+    """
+    text = _read(Path(authentication.file))
+    _require(authentication.kind == "basic" and ":" in text, authentication)
+    user, _, password = text.partition(":")
+    return user, password
+
+
+def read_secret(file: Path) -> str:
+    """The one secret that a file holds, without the white space around it.
+
+    Raises:
+        CredentialsMissing, CredentialsInvalid: see there.
+    """
+    text = _read(file)
+    if not text or "\n" in text:
+        raise CredentialsInvalid(f"{file} does not hold one secret")
+    return text
+
+
 def _read(file: Path) -> str:
     try:
         with file.open("rb") as content:

@@ -6,6 +6,7 @@ import click
 
 from stellaops.cli.frame import StellaGroup
 from stellaops.cli.mirror.archives import apply, decrypt, freshness, join, restore, split, verify
+from stellaops.cli.mirror.check import check_mirror
 from stellaops.cli.mirror.domains import domains, init
 from stellaops.cli.mirror.gateway import render_gateway
 from stellaops.cli.mirror.publish import publish, status
@@ -19,6 +20,6 @@ def mirror() -> None:
 
 for command in (
     verify, apply, restore, decrypt, freshness, split, join,
-    init, domains, publish, status, sync, render_gateway,
+    init, domains, publish, status, sync, check_mirror, render_gateway,
 ):  # fmt: skip
     mirror.add_command(command)
