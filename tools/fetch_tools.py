@@ -1,9 +1,9 @@
 """Bring the programs that tests run as peers into `.tools/bin`, without touching the system.
 
-cosign 2 and 3, and age, come from the next releases of Debian, docker-registry, skopeo and SoftHSM from the release
-that this machine runs: with a package list of our own, made from the mirror that the machine is configured for, then
-`apt-get download` and `dpkg -x`. No root is needed and nothing is installed. A program that brings libraries stays
-with them below `.tools/debian/<program>`, and a small script in `.tools/bin` starts it.
+cosign 2 and 3, and age, come from the next releases of Debian, docker-registry, Prometheus, rsync and others from the
+release that this machine runs: with a package list of our own, made from the mirror that the machine is configured
+for, then `apt-get download` and `dpkg -x`. No root is needed and nothing is installed. A program that brings libraries
+stays with them below `.tools/debian/<program>`, and a small script in `.tools/bin` starts it.
 What cannot be had is listed with its reason in `.tools/missing.txt`; the tests that need it then skip, or fail in CI.
 """
 
@@ -39,6 +39,7 @@ class Tool:
         trial: arguments with which the program just exits 0.
         libraries: packages whose files the program needs at run time and a small system may lack.
         arguments: put before the caller's; `{tree}` is where the packages were unpacked.
+        others: names and members of programs that come with it and need no library either.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Tool:
     trial: str
     libraries: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
+    others: tuple[tuple[str, str], ...] = ()
 
 
 WANTED = (
@@ -74,6 +76,49 @@ WANTED = (
         "--version",
         libraries=("libsofthsm2",),
         arguments=("--module", "{tree}/usr/lib/softhsm/libsofthsm2.so"),
+    ),
+    Tool(
+        "rsync",
+        "rsync",
+        OWN_SUITE,
+        "3.",
+        "usr/bin/rsync",
+        "--version",
+        libraries=("liblz4-1", "libpopt0", "libxxhash0"),
+    ),
+    Tool(
+        "nginx-lua",
+        "nginx",
+        OWN_SUITE,
+        "1.",
+        "usr/sbin/nginx",
+        "-v",
+        libraries=(
+            "libnginx-mod-http-lua",
+            "libnginx-mod-http-ndk",
+            "libluajit2-5.1-2",
+            "libpcre3",
+            "lua-resty-core",
+            "lua-resty-lrucache",
+        ),
+    ),
+    Tool(
+        "prometheus",
+        "prometheus",
+        OWN_SUITE,
+        "2.",
+        "usr/bin/prometheus",
+        "--version",
+        others=(("promtool", "usr/bin/promtool"),),
+    ),
+    Tool(
+        "alertmanager",
+        "prometheus-alertmanager",
+        OWN_SUITE,
+        "0.",
+        "usr/bin/prometheus-alertmanager",
+        "--version",
+        others=(("amtool", "usr/bin/amtool"),),
     ),
 )
 
@@ -255,6 +300,7 @@ for place in "$tree"/usr/lib/*-linux-gnu* "$tree"/lib/*-linux-gnu*; do
     [ -d "$place" ] && LD_LIBRARY_PATH=$place${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}
 done
 export LD_LIBRARY_PATH
+[ -d "$tree/usr/share/lua/5.1" ] && export LUA_PATH="$tree/usr/share/lua/5.1/?.lua;;"
 exec "$tree/{tool.member}"{arguments} "$@"
 """
 
@@ -266,10 +312,13 @@ def install(tool: Tool, tree: Path, tools: Path) -> None:
     """
     target = tools / "bin" / tool.name
     target.parent.mkdir(parents=True, exist_ok=True)
-    program = tree / tool.member
     if not tool.libraries:
-        run([str(program), tool.trial], cwd=tree, seconds=30)
-        shutil.move(program, target)
+        for name, member in (
+            *tool.others,
+            (tool.name, tool.member),
+        ):  # itself last: it says that all are there
+            run([str(tree / member), tool.trial], cwd=tree, seconds=30)
+            shutil.move(tree / member, target.with_name(name))
         return
     home = tools / "debian" / tool.name
     shutil.rmtree(home, ignore_errors=True)

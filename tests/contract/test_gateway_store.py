@@ -37,6 +37,13 @@ def _behaves(store: BudgetStore) -> None:
     store.add({("m", "x"): 2.0, ("m", "y"): 1.0})
     store.add({("m", "x"): 3.0})
     assert store.counts() == {("m", "x"): 5.0, ("m", "y"): 1.0}
+    assert store.read_to("log") is None
+    assert store.add_read("log", None, ("1:2", 10), {("m", "y"): 1.0})
+    assert not store.add_read("log", None, ("1:2", 10), {("m", "y"): 1.0})
+    assert not store.add_read("log", ("1:2", 9), ("1:2", 20), {("m", "y"): 1.0})
+    assert store.add_read("log", ("1:2", 10), ("1:3", 5), {})
+    assert (store.read_to("log"), store.read_to("other")) == (("1:3", 5), None)
+    assert store.counts() == {("m", "x"): 5.0, ("m", "y"): 2.0}
 
 
 def test_budgets_and_counts_are_kept(store: SqlGatewayStore) -> None:
@@ -58,3 +65,13 @@ def test_what_another_process_counted_is_seen(place: Place, store: SqlGatewaySto
     with closing(SqlGatewayStore(place.addresses["service"])) as other:
         other.add({("m", "x"): 1.0})
         assert store.counts() == other.counts() == {("m", "x"): 3.0}
+
+
+def test_a_part_of_a_log_is_counted_once_whoever_reads_it(place: Place, store: SqlGatewayStore) -> None:
+    def read(n: int) -> bool:
+        return (store, other)[n % 2].add_read("log", ("1:2", 0), ("1:2", 9), {("m", "x"): 1.0})
+
+    store.add_read("log", None, ("1:2", 0), {})
+    with closing(SqlGatewayStore(place.addresses["service"])) as other, ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(read, range(16))) == 1
+    assert store.counts() == {("m", "x"): 1.0}

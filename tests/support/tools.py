@@ -20,7 +20,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-_FETCHED = ("age", "cosign2", "cosign3", "docker-registry", "skopeo", "softhsm2-util")
+_FETCHED = (
+    "age", "alertmanager", "amtool", "cosign2", "cosign3", "docker-registry", "nginx-lua", "prometheus", "promtool",
+    "rsync", "skopeo", "softhsm2-util",
+)  # fmt: skip
 _ADVICE = {
     "trivy": "no wheel carries it for this platform; put a trivy 0.7x on PATH",
     "openssl": "install openssl",

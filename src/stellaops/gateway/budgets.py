@@ -54,6 +54,20 @@ class BudgetStore(Protocol):
         """Counts of all processes."""
         ...
 
+    def read_to(self, name: str) -> tuple[str, int] | None:
+        """The file, and the place in it, up to which a log was counted; None for a log that nobody has read."""
+        ...
+
+    def add_read(
+        self,
+        name: str,
+        before: tuple[str, int] | None,
+        after: tuple[str, int],
+        counts: Mapping[tuple[str, str], float],
+    ) -> bool:
+        """Add what a part of a log says, unless another process has done so."""
+        ...
+
     def close(self) -> None:
         """Let go of it."""
         ...
@@ -131,6 +145,27 @@ class Budgets:
             if held.left == 0 and self._now() >= held.empty_until:
                 await self._take(held)
         return self.at_once(name, limit) or await self.spend(name, limit)
+
+    async def lend(self, name: str, limit: int) -> tuple[int, int, int]:
+        """Take a block for a proxy that counts by itself.
+
+        Returns:
+            the hour, how many it may give, and how many more are given to nobody, as far as this process knows.
+        """
+        hour = int(self._now()) // HOUR
+        held = self._held.get((name, limit))
+        known = held.elsewhere if held is not None and held.hour == hour else 0
+        wanted = min(_LARGEST_BLOCK, known // _SHARE)
+        if held is None or not wanted:
+            return hour, 0, known
+        given, held.elsewhere = await self._asked(
+            lambda: self._store.lease(name, hour, wanted, limit), (0, known)
+        )
+        return hour, given, held.elsewhere + held.left
+
+    async def take_back(self, name: str, hour: int, number: int) -> None:
+        """What a proxy has not used of what it was lent."""
+        await self._asked(lambda: self._store.give_back(name, hour, number), None)
 
     async def is_free_part(self, name: str, etag: str) -> bool:
         """Whether parts of the same file have been asked for in this hour: they count once."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import binascii
+import logging
 import secrets
 import time
 from base64 import b64decode
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
 from typing import Protocol
@@ -24,8 +25,9 @@ from stellaops.adapters.files.htpasswd import Credential
 from stellaops.adapters.settings.mirrors import Domain
 from stellaops.authority.access import Principal
 from stellaops.authority.login_limits import LoginLimits, LoginRateExceeded
-from stellaops.core.errors import DependencyFailed, StellaError
+from stellaops.core.errors import DependencyFailed, MissingPrerequisite, StellaError
 
+_LOG = logging.getLogger("stellaops.gateway")
 GOOD_SECONDS = 60.0
 BAD_SECONDS = 5.0
 SCOPES = {"concelier": "concelier.mirror.read", "excititor": "excititor.mirror.read"}
@@ -41,10 +43,12 @@ class Caller:
 
     Attributes:
         name: `user`, `token:client`, or the address of somebody who showed nothing.
+        until: when the credential ends; None for never.
     """
 
     name: str
     is_known: bool = True
+    until: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +71,12 @@ Answer = Caller | Refusal
 class Tokens(Protocol):
     """Checks access tokens."""
 
-    def principal(self, token: str) -> Principal:
-        """Who sends a token.
+    def principal(self, token: str) -> tuple[Principal, datetime]:
+        """Who sends a token, and when it ends.
 
         Raises:
             BadToken: it does not hold.
-            DependencyFailed: its keys cannot be had.
+            DependencyFailed: it cannot be checked just now.
         """
         ...
 
@@ -97,7 +101,9 @@ class Doorman:
         self._known: OrderedDict[bytes, tuple[Answer, float]] = OrderedDict()
         self._asked: dict[bytes, asyncio.Future[Answer]] = {}
         self._limits = LoginLimits()
-        self._threads = ThreadPoolExecutor(_CHECKERS, "doorman")
+        # Of their own: passwords do not wait for an authority that does not answer.
+        self._threads = ThreadPoolExecutor(_CHECKERS, "passwords")
+        self._token_threads = ThreadPoolExecutor(_CHECKERS, "tokens")
 
     def reload(self, domains: Mapping[str, Domain], users: Mapping[str, Mapping[str, Credential]]) -> None:
         """Take other domains and users; everything remembered is forgotten."""
@@ -109,6 +115,7 @@ class Doorman:
     def close(self) -> None:
         """End the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._token_threads.shutdown(wait=False, cancel_futures=True)
 
     def known(self, domain: str, side: str, header: bytes) -> Answer | None:
         """What is remembered of a header."""
@@ -116,6 +123,11 @@ class Doorman:
         if found is None or time.monotonic() > found[1]:
             return None
         return found[0]
+
+    def seconds_left(self, domain: str, side: str, header: bytes) -> float:
+        """For how long what is remembered of a header still holds; 0 where nothing is."""
+        found = self._known.get(self._place(domain, side, header))
+        return max(0.0, found[1] - time.monotonic()) if found is not None else 0.0
 
     async def check(self, domain: str, side: str, header: bytes, address: str) -> Answer:
         """Who sends a header, for a domain; each header is checked once at a time."""
@@ -134,13 +146,14 @@ class Doorman:
         if len(self._asked) >= _WAITING:
             return Refusal(429, "busy", 1)
         loop = asyncio.get_running_loop()
-        task = loop.run_in_executor(self._threads, self._judge, domain, side, header, address)
+        threads = self._token_threads if header[:7].lower() == b"bearer " else self._threads
+        task = loop.run_in_executor(threads, self._judge, domain, side, header, address)
         self._asked[place] = task
         users = self._users
         try:
             answer, seconds = await asyncio.shield(task), BAD_SECONDS
             if isinstance(answer, Caller):
-                seconds = self._seconds(domain, answer)
+                seconds = self._seconds(answer)
             if users is self._users and not (isinstance(answer, Refusal) and answer.status in (429, 503)):
                 self._remember(place, answer, seconds)
             return answer
@@ -148,12 +161,11 @@ class Doorman:
             if self._asked.get(place) is task:
                 del self._asked[place]
 
-    def _seconds(self, domain: str, caller: Caller) -> float:
+    def _seconds(self, caller: Caller) -> float:
         """How long a good answer holds: never past the end of the credential."""
-        credential = self._users.get(domain, {}).get(caller.name)
-        if credential is None or credential.expires is None:
+        if caller.until is None:
             return GOOD_SECONDS
-        return min(GOOD_SECONDS, (credential.expires - self._now()).total_seconds())
+        return min(GOOD_SECONDS, (caller.until - self._now()).total_seconds())
 
     def _remember(self, place: bytes, answer: Answer, seconds: float) -> None:
         self._known[place] = answer, time.monotonic() + seconds
@@ -196,14 +208,16 @@ class Doorman:
             return Refusal(401, "wrong")
         if credential is not None and credential.has_expired(self._now()):
             return Refusal(401, "expired")
-        return Caller(name)
+        return Caller(name, until=credential.expires if credential is not None else None)
 
     def _by_token(self, domain: str, side: str, value: bytes) -> Answer:
         if self._tokens is None:
             return Refusal(401, "wrong")
         try:
-            principal = self._tokens.principal(value.decode("latin-1"))
-        except DependencyFailed:
+            principal, until = self._tokens.principal(value.decode("latin-1"))
+        except (DependencyFailed, MissingPrerequisite) as error:
+            event = {"event": "mirror.authority_away", "errorCode": error.code}
+            _LOG.error("an access token could not be checked: %s", error, extra=event)
             return Refusal(503, "authority", 5)
         except StellaError:
             return Refusal(401, "wrong")
@@ -212,4 +226,4 @@ class Doorman:
         here = self._domains.get(domain)
         if not principal.operator and (here is None or here.tenant not in principal.tenants):
             return Refusal(403, "tenant")
-        return Caller(f"token:{principal.client}")
+        return Caller(f"token:{principal.client}", until=until)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from stellaops.core.errors import StellaError
 from stellaops.gateway.budgets import Budgets, BudgetStore
 from stellaops.gateway.doorman import Doorman, Tokens
 from stellaops.gateway.metering import CONTENT_TYPE, AccessLog, Meter, label_text
+from stellaops.gateway.proxy_log import ProxyLog
 from stellaops.gateway.requests import Request
 from stellaops.gateway.routes import Budget, Kind, Wish
 from stellaops.gateway.shelves import Shelves
@@ -75,8 +77,9 @@ class Host:
         self._settings = parts.load()
         self._files = StoredFiles()
         self._back_ends: dict[str, BackEnd] = {}
-        self._take(self._settings, _users(self._settings))
-        self.doorman = Doorman(self._settings.domains, _users(self._settings), parts.tokens, _now)
+        users = _users(self._settings)
+        self._take(self._settings, users)
+        self.doorman = Doorman(self._settings.domains, users, parts.tokens, _now)
         self.budgets = Budgets(parts.store)
         self._meter, self._log = Meter(parts.store), AccessLog(parts.log)
         self._seen = self._states()
@@ -172,6 +175,8 @@ class Host:
 
     def note(self, request: Request, seconds: float) -> None:
         """A request was answered: count it and log it."""
+        if self._is_told_by_proxy(request):
+            return
         if request.kind != "other" or request.status >= 400:
             self._meter.request((request.domain, request.kind, request.status, request.cache))
         headers = request.headers
@@ -192,9 +197,14 @@ class Host:
             }
         )
 
-    def rejected(self, domain: str) -> None:
+    def rejected(self, request: Request, domain: str) -> None:
         """A request was over its budget."""
-        self._meter.rejection(domain)
+        if not self._is_told_by_proxy(request):
+            self._meter.rejection(domain)
+
+    def _is_told_by_proxy(self, request: Request) -> bool:
+        """Whether the log of a proxy tells of a request, and better: it knows what its client got."""
+        return request.is_of_proxy and self._proxy_log is not None
 
     def failed(self, error: Exception) -> None:
         """A request could not be answered."""
@@ -234,7 +244,10 @@ class Host:
         self._back_ends = self._connected(asked)
         self.shelves = Shelves(trees, self._files, self._back_ends)
         self._by_host = {host: domain.id for domain in settings.domains.values() for host in domain.hosts}
+        log = settings.proxy_log
+        self._proxy_log = ProxyLog(log, self._parts.store) if log is not None else None
         self.version += 1
+        self.state = _state(settings, users)
         now = _now()
         for domain, entries in users.items():
             old = sorted(each.user for each in entries.values() if each.is_old(now))
@@ -259,6 +272,8 @@ class Host:
                 self._log.flush()
                 await self.budgets.tend()
                 await asyncio.to_thread(self._meter.flush)
+                if self._proxy_log is not None:
+                    await asyncio.to_thread(self._proxy_log.gather, self.domains)
                 states = await asyncio.to_thread(self._states)
                 if states != self._seen:
                     self._seen = states
@@ -302,6 +317,8 @@ class Host:
     def about(self, path: bytes) -> tuple[int, str, bytes]:
         """Status, type and body of an answer about the host itself; may look at disks."""
         if path == b"/metrics":
+            if self._proxy_log is not None:
+                self._proxy_log.gather(self.domains)
             return 200, CONTENT_TYPE, self._meter.text(self.domains, self._gauges())
         if path == b"/healthz":
             return 200, "application/json", msgspec.json.encode({"status": "ok"})
@@ -389,6 +406,16 @@ def _users(settings: MirrorHost) -> dict[str, Mapping[str, Credential]]:
         for domain in settings.domains.values()
         if domain.htpasswd_file is not None and (_asks(settings, domain.id) or domain.htpasswd_file.exists())
     }
+
+
+def _state(settings: MirrorHost, users: Mapping[str, Mapping[str, Credential]]) -> str:
+    """By what is decided, as a digest: the same in every process that has read the same settings and users."""
+    told = [
+        (domain, user, each.hash, each.expires)
+        for domain, entries in sorted(users.items())
+        for user, each in sorted(entries.items())
+    ]
+    return blake2b(repr((settings, told)).encode(), digest_size=12).hexdigest()
 
 
 def _asks(settings: MirrorHost, domain: str) -> bool:

@@ -26,6 +26,7 @@ _ENCODER = msgspec.json.Encoder()
 
 Key = tuple[str, str, int, str]
 """Domain, class, status and cache status."""
+Counts = dict[tuple[str, str], float]
 
 
 class Meter:
@@ -48,10 +49,7 @@ class Meter:
         """Add what was counted to the store; where that is away it stays here."""
         requests, self._requests = self._requests, defaultdict(int)
         rejections, self._rejections = self._rejections, defaultdict(int)
-        counts: dict[tuple[str, str], float] = {
-            (REQUESTS, _labels(key)): value for key, value in requests.items()
-        }
-        counts |= {(REJECTIONS, _label(domain=domain)): value for domain, value in rejections.items()}
+        counts = series(requests, rejections)
         if not counts:
             return
         try:
@@ -85,8 +83,13 @@ class Meter:
         try:
             return self._store.counts()
         except StellaError:
-            own = {(REQUESTS, _labels(key)): float(value) for key, value in self._requests.items()}
-            return own | {(REJECTIONS, _label(domain=key)): float(n) for key, n in self._rejections.items()}
+            return series(self._requests, self._rejections)
+
+
+def series(requests: Mapping[Key, int], rejections: Mapping[str, int]) -> Counts:
+    """Counts as the shared store has them: by metric, and labels as text."""
+    counts: Counts = {(REQUESTS, _labels(key)): float(value) for key, value in requests.items()}
+    return counts | {(REJECTIONS, _label(domain=key)): float(value) for key, value in rejections.items()}
 
 
 def label_text(**labels: str) -> str:

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
-from starlette.types import Scope
+from starlette.types import Scope, Send
 
 from stellaops.core.egress import Network
-from stellaops.gateway.answers import Refused
+from stellaops.gateway.answers import Headers, Refused
 from stellaops.gateway.errors import MirrorMethod, MirrorRequest
 
 AUTHORIZE = b"/_stella/authorize"
 """Where a proxy in front asks whether its client may have what it asks for."""
+EXCHANGE = b"/_stella/exchange"
+"""Where a proxy in front gives back what it was lent, and hears whether anything has changed."""
+OF_PROXIES = (AUTHORIZE, EXCHANGE)
 TRANSPORT = "stella.transport"
 """Extension of ASGI: the connection, which knows whether anybody is still there."""
 _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?")
@@ -41,6 +44,8 @@ class Request:
     status: int = 0
     bytes: int = 0
     cache: str = "NONE"
+    is_of_proxy: bool = False
+    """Whether a proxy of ours asks about it, which answers it itself."""
 
     @property
     def is_registry(self) -> bool:
@@ -162,3 +167,10 @@ def has_form(request: Request, headers: Sequence[tuple[bytes, bytes]]) -> bool:
             return False
     told = request.headers
     return b"transfer-encoding" not in told and told.get(b"content-length", b"0").strip() == b"0"
+
+
+async def respond(send: Send, status: int, headers: Headers, body: bytes, request: Request) -> None:
+    """Send a whole answer; the body of a HEAD request stays here."""
+    request.status, request.bytes = status, len(body)
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body})

@@ -110,6 +110,14 @@ class Shelves:
                 return _of_back_end(packed, kept, coding, cache)
         return _of_back_end(kept, kept, "", cache)
 
+    def tag_asked(self, wish: Wish, path: str, headers: Mapping[str, str]) -> str:
+        """The entity tag of a file at the back end of a side; empty where it names none.
+
+        Raises:
+            BackEndAway: see there.
+        """
+        return self._back_ends[wish.side].tag(path, headers)
+
     def has_back_end(self, side: str) -> bool:
         """Whether a side is asked elsewhere."""
         return side in self._back_ends

@@ -61,6 +61,8 @@ class Shortcut:
     def authorize(self, request: Request, date: bytes) -> bytes | None:
         """Tell a proxy of ours that its client may have what it asks for; None for the long way.
 
+        What a proxy that keeps answers is told goes the long way: it seldom asks.
+
         Args:
             date: the line of the header that tells the time.
         """
@@ -69,18 +71,28 @@ class Shortcut:
         request.path = asked.get(b"x-original-uri", b"")
         request.method = asked.get(b"x-original-method", b"GET").decode("latin-1")
         plan = self._plans.known(request)
-        if plan is None or plan.domain is None or plan.refused is not None or b"range" in asked:
+        if plan is None or plan.domain is None or plan.refused is not None:
+            return None
+        if b"range" in asked or b"x-stella-lend" in asked or not self._is_here(request, plan):
             return None
         caller = self._caller(request, plan) if request.method in ("GET", "HEAD") else None
         spent = self._spent(plan, caller) if caller is not None else None
         if caller is None or (spent is not None and not spent.allowed):
             return None
         request.domain, request.kind, request.caller = plan.domain, plan.wish.budget.value, caller.name
-        request.status, request.cache = 200, "PROXY"
+        request.status, request.cache, request.is_of_proxy = 200, "PROXY", True
         told = plan.domain.encode(), plan.domain.encode(), caller.name.encode("ascii", "replace")
         about = b"x-stella-audience: %s\r\nx-stella-domain: %s\r\nx-stella-caller: %s\r\n" % told
+        about += b"x-stella-class: %s\r\n" % request.kind.encode()
         self._host.note(request, time.perf_counter() - began)
         return b"".join((_NO_CONTENT, date, about, _rates(spent), b"cache-control: no-store\r\n\r\n"))
+
+    def _is_here(self, request: Request, plan: Plan) -> bool:
+        """Whether what is asked for is known to be there, as far as this host has files."""
+        if plan.wish.side not in self._host.shelves.trees:
+            return True
+        codings = negotiation.accepted(request.headers.get(b"accept-encoding", b""))
+        return self._host.shelves.at_once(plan.wish, codings) is not None
 
     def _caller(self, request: Request, plan: Plan) -> Caller | None:
         if not plan.closed:

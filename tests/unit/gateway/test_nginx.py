@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stellaops.adapters.settings.mirrors import Domain, MirrorHost, read_mirror_host
-from stellaops.gateway.nginx import BadProxySettings, Proxy, render
+from stellaops.gateway.nginx.rendering import BadProxySettings, Proxy, render
 
 PROXY = Proxy(
     "http://127.0.0.1:8080", "http://concelier:8080", "http://excititor", "0.0.0.0:443", Path("/c"), Path("/run/n")

@@ -48,6 +48,8 @@ _AUTHORITY = {
     "authority.issuer": "`iss` of its tokens; else `stellaops`",
     "authority.audience": "`aud` of its tokens; else `stellaops`",
     "authority.cafile": "PEM certificates to trust beside the system's",
+    "authority.clientid": "client of its own, by which it asks the server whether tokens still hold",
+    "authority.clientsecretfile": "file with the client's secret, read at each login",
 }
 _GATEWAY = {
     "publicbaseurl": "address that clients see, for links in answers; else that of the request",
@@ -56,6 +58,7 @@ _GATEWAY = {
     "metricsfrom": "networks that may read `/metrics`; a list; else this machine",
     "statefile": "SQLite file or `postgresql://…` of budgets and counts, shared by all processes",
     "statepasswordfile": "file with the password of the PostgreSQL role",
+    "proxylog": "access log of the nginx in front, as our configuration writes it: requests are counted from it",
     "secretsdir": "directory with `mirror-<domain>.htpasswd`",
     "tlsdir": "directory with `mirror-<domain>.crt` and `.key`",
     "concelier.url": "address of Concelier's back end; else its tree is read here",
@@ -140,12 +143,18 @@ class Domain:
 
 @dataclass(frozen=True, slots=True)
 class AuthoritySettings:
-    """Whose access tokens are taken."""
+    """Whose access tokens are taken.
+
+    Attributes:
+        client_id, client_secret_file: as whom the host asks whether a token still holds; None where it does not ask.
+    """
 
     url: str
     issuer: str = "stellaops"
     audience: str = "stellaops"
     ca_file: Path | None = None
+    client_id: str | None = None
+    client_secret_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +162,13 @@ class MirrorHost:
     """Everything that a mirror host is told.
 
     Attributes:
+        authorities: whose access tokens are taken, by section.
         unknown: names in sections of ours that mean something to other programs, if anything.
     """
 
     sides: Mapping[str, Side]
     domains: Mapping[str, Domain]
-    authority: AuthoritySettings | None = None
+    authorities: Mapping[str, AuthoritySettings] = field(default_factory=dict)
     public_base_url: str | None = None
     keyed_cache: bool = False
     trusted_proxies: tuple[Network, ...] = ()
@@ -166,7 +176,13 @@ class MirrorHost:
     state: str | None = None
     state_password_file: Path | None = None
     cache_dir: Path | None = None
+    proxy_log: Path | None = None
     unknown: tuple[str, ...] = ()
+
+    def authority(self, part: str) -> AuthoritySettings | None:
+        """Whose access tokens a part takes: those of its own section, else of the first that names any."""
+        order = (part, "gateway", *SIDES)
+        return next((self.authorities[each] for each in order if each in self.authorities), None)
 
 
 def describe_mirror_host() -> list[tuple[str, str]]:
@@ -252,7 +268,7 @@ class _Reader:
         return MirrorHost(
             {name: self._side(name) for name in SIDES},
             domains,
-            self._authority(),
+            self._authorities(),
             self._url("gateway.publicbaseurl"),
             self._word("gateway.sharedcache", ("", "none", "keyed")) == "keyed",
             self._networks("gateway.trustedproxies", ""),
@@ -260,6 +276,7 @@ class _Reader:
             self._told.get("gateway.statefile"),
             self._path("gateway.statepasswordfile"),
             self._path("gateway.cachedir"),
+            self._path("gateway.proxylog"),
         )
 
     def _side(self, name: str) -> Side:
@@ -330,18 +347,27 @@ class _Reader:
                 self.problems.append(f"domain {name}: {each[:80]!r} is no host name")
         return hosts
 
-    def _authority(self) -> AuthoritySettings | None:
-        for section in ("gateway", "concelier", "excititor"):
-            url = self._url(f"{section}.authority.url")
-            if url is not None:
-                get = self._told.get
-                return AuthoritySettings(
-                    url.rstrip("/"),
-                    get(f"{section}.authority.issuer", "stellaops"),
-                    get(f"{section}.authority.audience", "stellaops"),
-                    self._path(f"{section}.authority.cafile"),
-                )
-        return None
+    def _authorities(self) -> dict[str, AuthoritySettings]:
+        """Whose tokens are taken, by the section that says so."""
+        found = {section: self._authority(f"{section}.authority") for section in SECTIONS}
+        return {section: each for section, each in found.items() if each is not None}
+
+    def _authority(self, place: str) -> AuthoritySettings | None:
+        url, get = self._url(f"{place}.url"), self._told.get
+        client, secret = get(f"{place}.clientid"), self._path(f"{place}.clientsecretfile")
+        if url is None:
+            return None
+        if (client is None) != (secret is None):
+            name = place.replace(".", "__").upper()
+            self.problems.append(f"{name}: CLIENTID and CLIENTSECRETFILE go together")
+        return AuthoritySettings(
+            url.rstrip("/"),
+            get(f"{place}.issuer", "stellaops"),
+            get(f"{place}.audience", "stellaops"),
+            self._path(f"{place}.cafile"),
+            client,
+            secret,
+        )
 
     def _places(self, section: str) -> list[str]:
         """The places of a list, as `section.0`, by number."""

@@ -58,7 +58,19 @@ count = Table(
     Column("value", Float, nullable=False),
     PrimaryKeyConstraint("name", "labels"),
 )
+reader = Table(
+    "mirror_reader",
+    GATEWAY,
+    # A log of a proxy, by its path.
+    Column("name", TEXT, nullable=False),
+    # Which file that was, and up to which byte it was counted.
+    Column("file", TEXT, nullable=False),
+    Column("place", BigInteger, nullable=False),
+    PrimaryKeyConstraint("name"),
+)
 
+Place = tuple[str, int]
+"""Which file, and the byte after the last one that was read."""
 Series = tuple[str, str]
 """Metric, and its labels as text."""
 
@@ -115,17 +127,36 @@ class SqlGatewayStore:
     def add(self, counts: Mapping[Series, float]) -> None:
         """Add to counts."""
         with writing(self._engine, durable=False) as connection:
-            for (name, labels), value in sorted(counts.items()):
-                own = count.c.name == name, count.c.labels == labels
-                statement = update(count).where(*own).values(value=count.c.value + value)
-                if not connection.execute(statement).rowcount:
-                    connection.execute(insert(count).values(name=name, labels=labels, value=value))
+            _add(connection, counts)
 
     def counts(self) -> dict[Series, float]:
         """Every count of all processes, as far as they have been added."""
         with reading(self._engine) as connection:
             rows = connection.execute(select(count.c.name, count.c.labels, count.c.value))
             return {(name, labels): value for name, labels, value in rows}
+
+    def read_to(self, name: str) -> Place | None:
+        """The file, and the place in it, up to which a log was counted; None for a log that nobody has read."""
+        with reading(self._engine) as connection:
+            return _read_to(connection, name)
+
+    @retried
+    def add_read(self, name: str, before: Place | None, after: Place, counts: Mapping[Series, float]) -> bool:
+        """Add what a part of a log says, in one transaction with how far it was read.
+
+        Returns:
+            False where it is no longer read up to `before`: another process was quicker, and nothing is added.
+        """
+        with writing(self._engine, durable=False) as connection:
+            if _read_to(connection, name, lock=True) != before:
+                return False
+            values = {"file": after[0], "place": after[1]}
+            if before is None:
+                connection.execute(insert(reader).values(name=name, **values))
+            else:
+                connection.execute(update(reader).where(reader.c.name == name).values(**values))
+            _add(connection, counts)
+            return True
 
     def close(self) -> None:
         """Close every connection."""
@@ -155,6 +186,25 @@ def _set(connection: Connection, name: str, hour: int, used: int) -> None:
     connection.execute(update(budget).where(*own).values(used=used))
 
 
+def _add(connection: Connection, counts: Mapping[Series, float]) -> None:
+    for (name, labels), value in sorted(counts.items()):
+        own = count.c.name == name, count.c.labels == labels
+        statement = update(count).where(*own).values(value=count.c.value + value)
+        if not connection.execute(statement).rowcount:
+            connection.execute(insert(count).values(name=name, labels=labels, value=value))
+
+
+def _read_to(connection: Connection, name: str, *, lock: bool = False) -> Place | None:
+    """How far a log is read.
+
+    Args:
+        lock: the row is locked until the transaction ends, where databases lock rows.
+    """
+    asked = select(reader.c.file, reader.c.place).where(reader.c.name == name)
+    found = connection.execute(asked.with_for_update() if lock else asked).first()
+    return (found.file, int(found.place)) if found is not None else None
+
+
 class MemoryStore:
     """The same for one process alone, where nothing can be written."""
 
@@ -162,6 +212,7 @@ class MemoryStore:
         self._used: dict[tuple[str, int], int] = {}
         self._parts: set[tuple[str, int]] = set()
         self._counts: dict[Series, float] = {}
+        self._read: dict[str, Place] = {}
 
     def lease(self, name: str, hour: int, wanted: int, limit: int) -> tuple[int, int]:
         """See `SqlGatewayStore`."""
@@ -193,6 +244,18 @@ class MemoryStore:
     def counts(self) -> dict[Series, float]:
         """See `SqlGatewayStore`."""
         return dict(self._counts)
+
+    def read_to(self, name: str) -> Place | None:
+        """See `SqlGatewayStore`."""
+        return self._read.get(name)
+
+    def add_read(self, name: str, before: Place | None, after: Place, counts: Mapping[Series, float]) -> bool:
+        """See `SqlGatewayStore`."""
+        if self._read.get(name) != before:
+            return False
+        self._read[name] = after
+        self.add(counts)
+        return True
 
     def close(self) -> None:
         """See `SqlGatewayStore`."""

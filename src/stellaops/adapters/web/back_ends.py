@@ -116,6 +116,18 @@ class BackEnd:
                 with self._lock:
                     self._busy.pop(key, None)
 
+    def tag(self, path: str, headers: Mapping[str, str]) -> str:
+        """The entity tag of a file, of which nothing is fetched; empty where there is none.
+
+        Raises:
+            BackEndAway: see there.
+        """
+        try:
+            with self._web.get(self.url + path, hosts=(self._host,), headers=headers) as reply:
+                return reply.headers.get("etag", "") if reply.status == 200 else ""
+        except StellaError as error:
+            raise BackEndAway(f"{self._host}: {error}") from error
+
     def close(self) -> None:
         """Remove everything."""
         shutil.rmtree(self.directory, ignore_errors=True)

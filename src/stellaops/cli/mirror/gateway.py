@@ -54,6 +54,23 @@ def render_gateway() -> None:
 @click.option(
     "--workers", default=2, show_default=True, type=click.IntRange(1, 256), help="Processes of nginx."
 )
+@click.option(
+    "--lua",
+    is_flag=True,
+    help="For an nginx with Lua: it asks the gateway once a minute, and counts budgets in blocks.",
+)
+@click.option(
+    "--modules",
+    metavar="DIR",
+    default="modules",
+    show_default=True,
+    help="With --lua: where nginx finds its dynamic modules; `none` where Lua is built in, as in OpenResty.",
+)
+@click.option(
+    "--resolver",
+    metavar="ADDRESS",
+    help="With --lua: a name server, where --gateway has a name; Docker's is 127.0.0.11.",
+)
 def render_nginx(  # noqa: PLR0917 - click gives them by name
     to: Path | None,
     listen: str | None,
@@ -63,6 +80,9 @@ def render_nginx(  # noqa: PLR0917 - click gives them by name
     cache: Path,
     place: Path,
     workers: int,
+    lua: bool,
+    modules: str,
+    resolver: str | None,
 ) -> None:
     r"""Write a configuration of nginx, by the settings of this mirror host.
 
@@ -71,11 +91,13 @@ def render_nginx(  # noqa: PLR0917 - click gives them by name
       install -d /var/run/nginx && nginx -t && nginx -s reload
 
     nginx ends TLS, keeps answers and asks `stella serve gateway` about every request; contents come from the back
-    ends. Name nginx's network in GATEWAY__TRUSTEDPROXIES of all three.
+    ends. Name nginx's network in GATEWAY__TRUSTEDPROXIES of all three, and its access log in GATEWAY__PROXYLOG.
     """
     with server_extra():
-        from stellaops.gateway.nginx import Proxy, render  # noqa: PLC0415 - of the extra `server`
-    text = render(load_mirror_host(), Proxy(url, concelier, excititor, listen, cache, place, workers))
+        from stellaops.gateway.nginx.rendering import Lua, Proxy, render  # noqa: PLC0415 - of the extra `server`
+    door = Lua(None if modules == "none" else modules, resolver) if lua else None
+    proxy = Proxy(url, concelier, excititor, listen, cache, place, workers, door)
+    text = render(load_mirror_host(), proxy)
     if to is None:
         click.echo(text, nl=False)
         return

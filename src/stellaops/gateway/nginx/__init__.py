@@ -1,0 +1,1 @@
+"""The configuration of an nginx that stands before a mirror host."""
