@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,11 +20,12 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from tests.support import tools
-from tests.support.api import api
+from tests.support.api import api, free_port
 from tests.support.api import serving as serving_api
 from tests.support.certificates import certify
 from tests.support.gateways import GatewayProcess, Setup, basic, serving, until, write_users
 from tests.support.mirror_tree import MirrorTree
+from tests.support.workers import Service
 
 BIG = "/concelier/exports/mirror/primary/big.bin"
 STABLE = "/concelier/exports/mirror/primary/manifest.json"
@@ -37,6 +40,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> MirrorTree:
 
 
 def _setup(tree: MirrorTree, place: Path, **variables: str) -> Setup:
+    place.mkdir(exist_ok=True)
     write_users(place / "mirror-primary.htpasswd", {"edge": "correct-horse", "other": "correct-horse"})
     write_users(place / "mirror-community.htpasswd", {"comm": "correct-horse"})
     return Setup(tree.root, place, variables)
@@ -302,6 +306,49 @@ def test_access_tokens_of_an_authority_elsewhere_are_checked_by_its_keys(
             assert gateway.ask(STABLE, headers={"Authorization": f"Bearer {forged}"}).status == 401
             assert 'Bearer realm="primary"' in gateway.ask(STABLE).headers["www-authenticate"]
             assert good not in gateway.log()
+
+
+def test_everything_on_one_machine_serves_the_mirrors_too(
+    tree: MirrorTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup, port = _setup(tree, tmp_path / "mirrors"), free_port()
+    for name, value in setup.environment().items():
+        if name.startswith(("CONCELIER__", "EXCITITOR__", "GATEWAY__")):
+            monkeypatch.setenv(name, value)
+    options = ("--workers", "0", "--mirror-port", str(port))
+    with closing(Service(tmp_path / "service")) as service, serving_api(service, "all", *options) as server:
+        mirrors = GatewayProcess(server.process, port, setup.place)
+
+        def serves() -> bool:
+            try:
+                return mirrors.ask(STABLE, "edge").status == 200
+            except OSError:
+                return False
+
+        until(serves, 60)
+        assert mirrors.ask(STABLE).status == 401
+        # What is changed is taken when the service is told so, and the API goes on.
+        write_users(setup.place / "mirror-primary.htpasswd", {"fresh": "correct-horse"})
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: mirrors.ask(STABLE, "fresh").status == 200)
+        assert server.process.poll() is None
+        until(lambda: f"Mirrors are served at 127.0.0.1:{port}" in server.log.read_text())
+        assert server.stop() == 0
+
+
+@pytest.mark.slow
+def test_everything_but_the_mirrors_is_served_where_that_is_said(
+    tree: MirrorTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    monkeypatch.setenv("CONCELIER__MIRROR__EXPORTROOT", str(tree.root / "concelier"))
+    options = ("--workers", "0", "--mirror-port", str(port), "--no-mirrors")
+    with (
+        closing(Service(tmp_path)) as service,
+        serving_api(service, "all", *options) as server,
+        pytest.raises(OSError, match="refused"),
+    ):
+        GatewayProcess(server.process, port, tmp_path).ask(STABLE)
 
 
 @pytest.mark.slow

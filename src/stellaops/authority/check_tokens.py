@@ -8,7 +8,15 @@ from datetime import datetime
 
 from stellaops.authority.access import Principal
 from stellaops.authority.ports import TokenKeys, TokenReader
-from stellaops.authority.tokens import LARGEST, BadToken, TokenKey, TokenSettings, TokenState, read_claims
+from stellaops.authority.tokens import (
+    LARGEST,
+    BadToken,
+    Claims,
+    TokenKey,
+    TokenSettings,
+    TokenState,
+    read_claims,
+)
 
 FRESH = 2.0
 """Seconds for which what the store said is taken as it was: revocations take effect within them."""
@@ -54,6 +62,11 @@ class Access:
             BadToken: it does not hold.
             DependencyFailed: the store does not answer: nobody is let in unchecked.
         """
+        claims = self.claims(token)
+        return claims.principal(self._current().tenants)
+
+    def claims(self, token: str) -> Claims:
+        """What a token says, if it holds; as `principal`."""
         if len(token) > LARGEST:
             raise BadToken(f"the access token has more than {LARGEST} bytes")
         key_id = self._reader.key_id(token)
@@ -68,7 +81,7 @@ class Access:
             raise BadToken(
                 f"client {claims.client} has been revoked or changed since the access token was issued"
             )
-        return claims.principal(state.tenants)
+        return claims
 
     def verifying_keys(self) -> Sequence[TokenKey]:
         """The keys that verify, for those who check tokens themselves; as fresh as checks are."""

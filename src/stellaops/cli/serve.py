@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import click
 
+from stellaops.adapters.settings.load import load_mirror_host
 from stellaops.adapters.telemetry import logs
 from stellaops.bootstrap import server_extra
 from stellaops.cli.frame import App, StellaGroup, pass_app
@@ -66,24 +69,40 @@ def serve() -> None:
 @_KEY
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(0, 64), help="Worker processes.")
 @_SLOTS
+@click.option(
+    "--mirror-port",
+    default=8081,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Where mirrors are served, if an export root is configured; 0 for one that is free.",
+)
+@click.option("--no-mirrors", is_flag=True, help="Serve no mirrors, whatever is configured.")
 @pass_app
 def serve_all(
-    app: App, *, host: str, port: int, chain: Path | None, key: Path | None, workers: int, slots: int | None
+    app: App, /, *, host: str, port: int, chain: Path | None, key: Path | None, workers: int, **more: Any
 ) -> None:
-    r"""Serve everything on one machine: the API, and workers in processes of their own.
+    r"""Serve everything on one machine: the API, workers and mirrors in processes of their own.
 
     \b
       stella serve all
       stella serve all --host 0.0.0.0 --port 8443 --tls-certificate tls.crt --tls-key tls.key
 
+    Mirrors are served as by `stella serve gateway`, with its settings and on a port of their own, if
+    CONCELIER__MIRROR__EXPORTROOT or EXCITITOR__ARTIFACTS__FILESYSTEM__ROOT names a directory. On SIGHUP they read their
+    settings again.
     SIGTERM ends all of it within seconds; runs under way go on when it is started again, or on other workers.
     """
     with server_extra():
         from stellaops.api.server import listen  # noqa: PLC0415 - of the extra `server`
     certificate = _certificate(chain, key)
     _prepare(app)
-    with listen(host, port) as listening:
-        supervisor = Supervisor(app, listening, certificate, workers=workers, slots=slots)
+    with ExitStack() as sockets:
+        listening, mirrors = sockets.enter_context(listen(host, port)), None
+        if not more["no_mirrors"] and load_mirror_host().has_trees:
+            mirrors = sockets.enter_context(listen(host, more["mirror_port"]))
+        supervisor = Supervisor(
+            app, listening, certificate, workers=workers, slots=more["slots"], mirrors=mirrors
+        )
         raise SystemExit(supervisor.run())
 
 
@@ -108,10 +127,11 @@ def serve_api(
     """Serve the API alone; runs wait until workers take them."""
     with server_extra():
         from stellaops.api import server  # noqa: PLC0415 - of the extra `server`
+        from stellaops.console.opening import open_console  # noqa: PLC0415 - of the extra `server`
     certificate = _certificate(chain, key)
     _prepare(app, parent)
     with server.listen(host, port) if fd is None else socket.socket(fileno=fd) as listening:
-        server.serve(app.local, listening, certificate)
+        server.serve(app.local, listening, certificate, lambda api: open_console(app.local, api))
 
 
 @serve.command("worker")

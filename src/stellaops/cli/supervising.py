@@ -29,8 +29,17 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(slots=True)
 class _Part:
+    """A process.
+
+    Attributes:
+        listening: the socket that it takes connections from.
+        reloads: whether SIGHUP is passed on to it.
+    """
+
     name: str
     arguments: Sequence[str]
+    listening: socket.socket | None = None
+    reloads: bool = False
     process: subprocess.Popen[bytes] | None = None
     began: float = 0.0
     deaths: int = 0
@@ -38,7 +47,11 @@ class _Part:
 
 
 class Supervisor:
-    """Runs the API on a socket that listens already, and workers, until SIGTERM or SIGINT."""
+    """Runs the API on a socket that listens already, workers and mirrors, until SIGTERM or SIGINT.
+
+    Args:
+        mirrors: a socket for the mirrors; None where none are served.
+    """
 
     def __init__(
         self,
@@ -48,9 +61,10 @@ class Supervisor:
         *,
         workers: int,
         slots: int | None,
+        mirrors: socket.socket | None = None,
     ) -> None:
         self._app = app
-        self._listening = listening
+        self._listening, self._mirrors = listening, mirrors
         self._stop = threading.Event()
         self._secure = certificate is not None
         self._is_mirror = False
@@ -58,16 +72,17 @@ class Supervisor:
         if certificate is not None:
             api += ["--tls-certificate", str(certificate[0]), "--tls-key", str(certificate[1])]
         work = ["serve", "worker", *(["--slots", str(slots)] if slots else [])]
-        self._parts = [_Part("api", api), *(_Part(f"worker {n + 1}", work) for n in range(workers))]
-        self._listeners = {"api"}
+        self._parts = [
+            _Part("api", api, listening),
+            *(_Part(f"worker {n + 1}", work) for n in range(workers)),
+            *([] if mirrors is None else [_mirror_part("gateway", "mirrors", mirrors)]),
+        ]
 
     @classmethod
     def of_mirrors(cls, app: App, listening: socket.socket, part: str, processes: int) -> Supervisor:
         """Runs processes of a mirror host that share a socket."""
         found = cls(app, listening, None, workers=0, slots=None)
-        arguments = ["serve", part, "--fd", str(listening.fileno())]
-        found._parts = [_Part(f"{part} {n + 1}", arguments) for n in range(processes)]
-        found._listeners = {each.name for each in found._parts}
+        found._parts = [_mirror_part(part, f"{part} {n + 1}", listening) for n in range(processes)]
         found._is_mirror = True
         return found
 
@@ -75,9 +90,9 @@ class Supervisor:
         """Until the end; the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
-        if self._is_mirror:
+        if any(part.reloads for part in self._parts):
             signal.signal(signal.SIGHUP, lambda *_: self._pass_on(signal.SIGHUP))
-        else:
+        if not self._is_mirror:
             threading.Thread(target=self._welcome, daemon=True).start()
         while not self._stop.wait(_LOOK):
             for part in self._parts:
@@ -106,7 +121,7 @@ class Supervisor:
         part.began = time.monotonic()
         part.process = subprocess.Popen(
             [sys.executable, "-c", _PROGRAM, *part.arguments, *self._common_options()],
-            pass_fds=[self._listening.fileno()] if part.name in self._listeners else [],
+            pass_fds=[] if part.listening is None else [part.listening.fileno()],
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the parts in order
         )
@@ -116,7 +131,7 @@ class Supervisor:
 
     def _pass_on(self, number: signal.Signals) -> None:
         for part in self._parts:
-            if part.process is not None and part.process.poll() is None:
+            if part.reloads and part.process is not None and part.process.poll() is None:
                 part.process.send_signal(number)
 
     def _end(self) -> int:
@@ -147,10 +162,17 @@ class Supervisor:
         told = self._app.settings.values["dataDir"]
         here = f" --data-dir {told.value}" if told.origin == "command line" else ""
         text = _text(url, here, first=not self._has_clients())
+        if self._mirrors is not None:
+            address, number = self._mirrors.getsockname()[:2]
+            text += f"\nMirrors are served at {f'[{address}]' if ':' in address else address}:{number}"
         print(text, file=sys.stderr, flush=True)  # noqa: T201 - for people
 
     def _has_clients(self) -> bool:
         return bool(self._app.local.clients.list())
+
+
+def _mirror_part(part: str, name: str, listening: socket.socket) -> _Part:
+    return _Part(name, ["serve", part, "--fd", str(listening.fileno())], listening, reloads=True)
 
 
 def _answers(host: str, port: int) -> bool:

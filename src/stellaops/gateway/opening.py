@@ -30,7 +30,7 @@ def open_host(part: str, data_dir: Path, *, log: int = 1) -> Host:
         StellaError: the settings, or a file that they name, cannot be used.
     """
     settings = load_mirror_host()
-    authority = settings.authority
+    authority = settings.authority(part)
     parts = Parts(
         load_mirror_host,
         SIDES if part == "gateway" else (part,),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -36,13 +37,13 @@ class Tokens:
 
     asked = 0
 
-    def principal(self, token: str) -> Principal:
+    def principal(self, token: str) -> tuple[Principal, datetime]:
         self.asked += 1
         if token.startswith("away"):
             raise DependencyFailed("away")
         if token not in PRINCIPALS:
             raise BadToken("no")
-        return PRINCIPALS[token]
+        return PRINCIPALS[token], NOW + timedelta(seconds=20)
 
 
 def _users(**more: datetime) -> dict[str, dict[str, Credential]]:
@@ -142,6 +143,42 @@ def test_a_credential_ends_when_it_says_so(monkeypatch: pytest.MonkeyPatch) -> N
 )  # fmt: skip
 def test_access_tokens_open_the_domains_of_their_tenants(token: str, side: str, answer: Answer) -> None:
     assert _check(_doorman(), f"Bearer {token}", side=side) == answer
+
+
+def test_a_token_is_remembered_until_it_ends_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, clock = [NOW], [100.0]
+    monkeypatch.setattr("stellaops.gateway.doorman.time.monotonic", lambda: clock[0])
+    tokens = Tokens()
+    doorman = Doorman(DOMAINS, _users(), tokens, lambda: now[0])
+    for seconds, asked in ((0, 1), (19, 1), (21, 2)):
+        now[0], clock[0] = NOW + timedelta(seconds=seconds), 100.0 + seconds
+        assert _check(doorman, "Bearer good") == Caller("token:ci")
+        assert tokens.asked == asked, seconds
+
+
+def test_passwords_do_not_wait_for_an_authority_that_does_not_answer() -> None:
+    held = threading.Event()
+
+    class Hanging(Tokens):
+        def principal(self, token: str) -> tuple[Principal, datetime]:
+            held.wait(30)
+            return super().principal(token)
+
+    async def ask(doorman: Doorman) -> Answer:
+        hanging = [
+            asyncio.create_task(doorman.check("primary", "concelier", f"Bearer good{n}".encode(), "a"))
+            for n in range(5)
+        ]
+        await asyncio.sleep(0.05)
+        try:
+            return await asyncio.wait_for(
+                doorman.check("primary", "concelier", basic("edge").encode(), "a"), 20
+            )
+        finally:
+            held.set()
+            await asyncio.gather(*hanging)
+
+    assert asyncio.run(ask(Doorman(DOMAINS, _users(), Hanging(), lambda: NOW))) == Caller("edge")
 
 
 @pytest.mark.parametrize(

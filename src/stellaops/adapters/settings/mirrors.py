@@ -179,6 +179,11 @@ class MirrorHost:
     proxy_log: Path | None = None
     unknown: tuple[str, ...] = ()
 
+    @property
+    def has_trees(self) -> bool:
+        """Whether any side has something to serve."""
+        return any(side.enabled and (side.root or side.upstream) for side in self.sides.values())
+
     def authority(self, part: str) -> AuthoritySettings | None:
         """Whose access tokens a part takes: those of its own section, else of the first that names any."""
         order = (part, "gateway", *SIDES)

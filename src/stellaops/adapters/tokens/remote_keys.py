@@ -1,7 +1,8 @@
 """Access tokens of an authority elsewhere, checked by its published keys: no store of the service is asked.
 
 Keys are fetched from `<url>/authority/jwks` when the first token comes, every few minutes after that, and at once,
-but not often, for a key that is not known. What is revoked holds here until its token is over: 15 minutes at most.
+but not often, for a key that is not known. A host with a client of its own then asks whether the token still holds;
+without one, what is revoked holds here until its token is over: 15 minutes at most.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
 from stellaops.adapters.settings.mirrors import AuthoritySettings
+from stellaops.adapters.tokens.errors import AuthorityAway
+from stellaops.adapters.tokens.introspection import Introspection, OwnClient
 from stellaops.adapters.tokens.jws import JwsReader
 from stellaops.adapters.web.client import WebClient, WebSettings
 from stellaops.authority.access import Principal
 from stellaops.authority.tokens import LARGEST, BadToken, TokenKey, TokenSettings, read_claims
 from stellaops.core.egress import EgressPolicy, networks
-from stellaops.core.errors import DependencyFailed, StellaError
+from stellaops.core.errors import StellaError
 
 _FRESH = 300.0  # seconds for which keys are taken as they were
 _LASTING = 3600.0  # the same where the authority does not answer
@@ -31,13 +34,6 @@ _PAUSE = 5.0  # seconds between two looks for a key that is not known
 _LARGEST = 1 << 20
 # The operator names the authority; it may well be inside the network.
 _PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "fc00::/7", "::1/128")
-
-
-class AuthorityAway(DependencyFailed):
-    """The authority does not give its keys."""
-
-    code = "ERR_AUTHORITY_UNREACHABLE"
-    hint = "Look whether the address in GATEWAY__AUTHORITY__URL answers at /authority/jwks."
 
 
 class RemoteAccess:
@@ -48,25 +44,32 @@ class RemoteAccess:
         policy = EgressPolicy(private=networks(_PRIVATE), plain_hosts=frozenset((parts.hostname or "",)))
         host = f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or ""
         self._url, self._host = f"{authority.url}/authority/jwks", host
-        self._web = WebClient(WebSettings(policy, ca_file=authority.ca_file, read_seconds=10))
+        web = WebSettings(policy, ca_file=authority.ca_file, read_seconds=10)
+        self._web = WebClient(web)
+        self._introspection: Introspection | None = None
+        if authority.client_id is not None and authority.client_secret_file is not None:
+            client = OwnClient(authority.client_id, authority.client_secret_file)
+            self._introspection = Introspection(authority.url, client, web)
         self._settings = TokenSettings(authority.issuer, authority.audience)
         self._reader, self._now = JwsReader(), now
         self._lock = threading.Lock()
         self._keys: dict[str, TokenKey] = {}
         self._fetched_at = self._looked_at = float("-inf")
 
-    def principal(self, token: str) -> Principal:
-        """Who sends a token.
+    def principal(self, token: str) -> tuple[Principal, datetime]:
+        """Who sends a token, and when it ends.
 
         Raises:
             BadToken: it does not hold.
-            AuthorityAway: its key cannot be had.
+            AuthorityAway, AuthorityLogin: it cannot be checked just now.
         """
         if len(token) > LARGEST:
             raise BadToken(f"the access token has more than {LARGEST} bytes")
         key = self._key(self._reader.key_id(token))
         claims = read_claims(self._reader.claims(token, key), self._settings, self._now())
-        return claims.principal(claims.tenants)
+        if self._introspection is not None:  # only of tokens that the authority did sign
+            return self._introspection.confirm(token), claims.expires_at
+        return claims.principal(claims.tenants), claims.expires_at
 
     def _key(self, name: str) -> TokenKey:
         with self._lock:
