@@ -6,7 +6,7 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,12 +24,14 @@ from stellaops.adapters.keys.link_keys import FileLinkKeys
 from stellaops.adapters.keys.openpgp import SequoiaOpenPgp, read_keys
 from stellaops.adapters.keys.services.context import ServiceContext
 from stellaops.adapters.keys.services.registry import KeyServices
-from stellaops.adapters.mirrors.bucket import MirrorBucket
 from stellaops.adapters.mirrors.directory import MirrorDirectory
-from stellaops.adapters.mirrors.opening import BUCKET, open_bucket
+from stellaops.adapters.mirrors.opening import open_copy
+from stellaops.adapters.notify.context import NotifyContext
+from stellaops.adapters.notify.registry import KnownProviders
 from stellaops.adapters.objects.opening import open_artefacts
 from stellaops.adapters.scanners.trivy import StockTrivy
 from stellaops.adapters.settings.load import Settings
+from stellaops.adapters.settings.notify import mail_of, rate_limit, secrets_of
 from stellaops.adapters.settings.retention import retention_grace, retention_rules
 from stellaops.adapters.sql import migrations, schema
 from stellaops.adapters.sql.address import Address, SqliteFile, parse_address
@@ -49,6 +51,10 @@ from stellaops.adapters.sql.inspection import SqlInspection
 from stellaops.adapters.sql.losses import SqlLosses
 from stellaops.adapters.sql.metering import SqlMetering
 from stellaops.adapters.sql.mirrors import SqlDomains, SqlPublications
+from stellaops.adapters.sql.notify_channels import SqlChannels, SqlRules
+from stellaops.adapters.sql.notify_conditions import SqlConditions
+from stellaops.adapters.sql.notify_deliveries import SqlDeliveries
+from stellaops.adapters.sql.notify_outbox import SqlOutbox
 from stellaops.adapters.sql.policies import SqlPolicies
 from stellaops.adapters.sql.projections import SqlProjections
 from stellaops.adapters.sql.pruning import SqlEvidenceFloor
@@ -97,7 +103,10 @@ from stellaops.exports.retention.prune_exports import RetentionTools
 from stellaops.exports.submit_run import SubmitTools
 from stellaops.findings import find
 from stellaops.ingest.pull import PullTools
+from stellaops.mirrors.ports import Bucket
 from stellaops.mirrors.publish import PublishTools
+from stellaops.notify.deliver import NotifyTools
+from stellaops.notify.rate_limits import DELIVERY_HISTORY, TEST_SEND, RateLimit
 from stellaops.signing.interface import Signer
 from stellaops.signing.key_services import Patience
 
@@ -585,23 +594,61 @@ class Local:
         """What was published where."""
         return SqlPublications(self.service_engine)
 
-    def mirror_places(self, place: str | None) -> tuple[MirrorDirectory, list[MirrorBucket]]:
+    def mirror_places(self, place: str | None) -> tuple[MirrorDirectory, list[Bucket]]:
         """Where mirrors are made, and where they are copied to.
 
         Args:
-            place: a directory, or `s3://…`; `mirrors` in the data directory when None.
+            place: a directory, `s3://…` or `oci://…`; `mirrors` in the data directory when None.
         """
         own = MirrorDirectory(self.data_dir / "mirrors")
         if place is None:
             return own, []
-        if place.startswith(BUCKET):
-            return own, [open_bucket(place, self.settings, self.web_settings, now)]
-        return MirrorDirectory(Path(place)), []
+        copy = open_copy(place, self.settings, self.web_settings, now)
+        return (MirrorDirectory(Path(place)), []) if copy is None else (own, [copy])
 
     @property
     def publish_tools(self) -> PublishTools:
         """What mirrors are published with."""
         return PublishTools(self.export_tools, self.mirror_domains, self.mirror_publications)
+
+    @cached_property
+    def notify_outbox(self) -> SqlOutbox:
+        """What happened and was not told yet."""
+        return SqlOutbox(self.service_engine)
+
+    @cached_property
+    def notify_deliveries(self) -> SqlDeliveries:
+        """What is to be told, and what came of it."""
+        return SqlDeliveries(self.service_engine)
+
+    @cached_property
+    def notify_conditions(self) -> SqlConditions:
+        """What was noticed by looking."""
+        return SqlConditions(self.service_engine)
+
+    @cached_property
+    def notify_providers(self) -> KnownProviders:
+        """What sends through each kind of channels."""
+        settings = self.settings
+        return KnownProviders(NotifyContext(secrets_of(settings), mail_of(settings), self.web_settings, now))
+
+    @cached_property
+    def notify_limits(self) -> Mapping[str, RateLimit]:
+        """What a client may ask of notifications at this process, by the policy's name."""
+        return {name: RateLimit(rate_limit(self.settings, name)) for name in (TEST_SEND, DELIVERY_HISTORY)}
+
+    @property
+    def notify_tools(self) -> NotifyTools:
+        """What notifications work with."""
+        settings, engine = self.settings, self.service_engine
+        return NotifyTools(
+            SqlChannels(engine), SqlRules(engine), self.notify_outbox, self.notify_deliveries, self.notify_providers,
+            attempts=settings.number("notify.attempts"),
+            keep=timedelta(days=settings.number("notify.keepDays")),
+            now=now,
+            chance=_CHANCE.random,
+            token=lambda: secrets.token_hex(6),
+        )  # fmt: skip
 
 
 class ServerExtraMissing(MissingPrerequisite):

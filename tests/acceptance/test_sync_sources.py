@@ -1,154 +1,235 @@
-"""Mirror hosts sync from a mirror over HTTP, with credentials, and from a bucket; both on real servers."""
+"""Mirror hosts sync from every kind of place that a mirror is published to, each on a real server, by one contract."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+import shutil
+from collections.abc import Collection, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from stellaops.adapters.mirrors.bucket import MirrorBucket
-from stellaops.adapters.mirrors.directory import MirrorDirectory
-from stellaops.adapters.mirrors.opening import open_source
-from stellaops.adapters.mirrors.sources import BucketSource
-from stellaops.adapters.objects.s3_client import BucketPlace, S3Client
-from stellaops.adapters.settings.load import load
-from stellaops.adapters.web.client import WebSettings
-from stellaops.ingest.pull_model import Authentication
-from stellaops.mirrors.domain import SIDES
-from stellaops.mirrors.errors import PublicationConflict, SourceUnreachable
+from stellaops.adapters.mirrors.registry import MirrorRegistry
+from stellaops.adapters.mirrors.rsync_source import RsyncSource, share_of
+from stellaops.mirrors.domain import SIDES, Side
+from stellaops.mirrors.errors import BadTree, PublicationConflict, SourceUnreachable
 from stellaops.mirrors.publish import publish
-from stellaops.mirrors.sync import Synced, SyncTools, Trusted, Wish, sync
-from stellaops.mirrors.sync_ports import TreeSource
 from tests.contract.stores import sqlite_store
-from tests.support import gateways, s3
-from tests.support.gateways import PASSWORD, Setup
-from tests.support.object_places import LOOPBACK
+from tests.support import mirror_sources, tools
+from tests.support.mirror_sources import DOMAINS, KINDS, Origin, brought
 from tests.support.publishing import RIGHT, Publisher, follow, snapshot
 from tests.support.pulling import Puller, bucket, ok
 
-WEB = WebSettings(LOOPBACK)
+NOBODY = {
+    "directory": "/nowhere/at/all",
+    "http": "http://127.0.0.1:1",
+    "bucket": "s3://nobody/mirrors",
+    "registry": "oci://127.0.0.1:1/mirror",
+    "share": "rsync://127.0.0.1:1/mirror",
+}
+_SLOW = ("bucket",)
 
 
-@dataclass(frozen=True)
-class Served:
-    """A publisher, and the gateway that serves what it publishes."""
-
-    publisher: Publisher
-    url: str
+def kinds(*names: str, slow: Collection[str] = _SLOW) -> pytest.MarkDecorator:
+    """Run a test on places of these kinds."""
+    params = [pytest.param(name, marks=pytest.mark.slow if name in slow else ()) for name in names]
+    return pytest.mark.parametrize("origin", params, indirect=True)
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    place = tmp_path_factory.mktemp("gateway")
-    for domain in ("community", "primary"):
-        gateways.write_users(place / f"mirror-{domain}.htpasswd", {"edge": PASSWORD})
-    publisher = published(tmp_path_factory.mktemp("publisher"))
-    with gateways.serving(Setup(publisher.root.root, place)) as gateway:
-        yield Served(publisher, gateway.url)
+def origin(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Origin]:
+    place = tmp_path_factory.mktemp(request.param)
+    publisher = Publisher(place / "data").filled()
+    for name in DOMAINS:
+        publisher.domain(name, advisories={"formats": ["osv"]})
+    with mirror_sources.origin(request.param, publisher, place / "origin") as made:
+        yield made
     publisher.close()
 
 
-def published(place: Path) -> Publisher:
-    made = Publisher(place / "data").filled()
-    for name in ("community", "primary"):
-        made.domain(name)
-    made.publish()
-    return made
+def change(origin: Origin, word: str) -> None:
+    """Other evidence, published."""
+    origin.publisher.take({"right.json": {**RIGHT, "summary": word}}, "ghsa")
+    origin.publish()
 
 
-def login_file(place: Path, password: str = PASSWORD) -> Authentication:
-    file = place / "login"
-    file.write_text(f"edge:{password}\n", encoding="utf-8")
-    return Authentication("basic", str(file))
-
-
-def brought(source: TreeSource, into: Path, publisher: Publisher, **more: object) -> tuple[Synced, ...]:
-    key = publisher.key()
-    tools = SyncTools(
-        source, MirrorDirectory(into), Trusted({key.key_id: key}), lambda: datetime.now(UTC), lambda _: None
-    )
-    return sync(Wish(SIDES, **more), tools)  # type: ignore[arg-type]
-
-
-def test_a_mirror_is_synced_from_another_over_http_with_credentials(served: Served, tmp_path: Path) -> None:
-    settings, clock = load({"dataDir": str(tmp_path / "none")}, {}), lambda: datetime.now(UTC)
-    source = open_source(served.url, settings, WEB, clock, login_file(tmp_path))
-    publisher, host = served.publisher, tmp_path / "host"
-    done = brought(source, host, publisher)
-    assert {(each.side, each.domain) for each in done} == {
-        (side, domain) for side in SIDES for domain in ("community", "primary")
-    }
+def demand_copied(host: Path, publisher: Publisher) -> None:
+    """A host's trees are the publisher's, file by file."""
     for side in SIDES:
         assert snapshot(host / side / "latest") == snapshot(publisher.tree(side))
-    publisher.take({"right.json": {**RIGHT, "summary": "another word"}}, "ghsa")
-    publisher.publish()
-    # A gateway may look at its trees, and at what it has in memory of them, only now and then.
-    gateways.until(lambda: brought(source, host, publisher)[0].export_id == publisher.id_of())
-    assert snapshot(host / "concelier/latest") == snapshot(publisher.tree())
-    login_file(tmp_path, "wrong")
-    with pytest.raises(SourceUnreachable, match="answers 401") as refused:
-        brought(source, host, publisher, domains=("primary",))
-    assert "--credentials" in refused.value.advice
-    nobody = open_source("http://127.0.0.1:1", settings, WEB, clock)
-    with pytest.raises(SourceUnreachable):
-        brought(nobody, host, publisher)
+
+
+@kinds(*KINDS)
+def test_a_copy_is_the_tree_and_goes_on_with_what_differs(origin: Origin, tmp_path: Path) -> None:
+    publisher, host = origin.publisher, tmp_path / "host"
+    first = brought(origin.open(), host, publisher)
+    assert {(each.side, each.domain) for each in first} == {(s, d) for s in SIDES for d in DOMAINS}
+    assert all(each.changed and each.files for each in first)
+    demand_copied(host, publisher)
+    again = brought(origin.open(), host, publisher)
+    assert {(each.changed, each.files) for each in again} == {(False, 0)}
+    change(origin, "another word")
+    later = brought(origin.open(), host, publisher)
+    demand_copied(host, publisher)
+    assert {each.export_id for each in later if each.side == "concelier"} == {publisher.id_of()}
+    taken, whole = (sum(each.bytes for each in done) for done in (later, first))
+    assert 0 < taken < whole
     follow(host, "primary", publisher.key())
 
 
-def test_a_mirror_is_a_source_for_the_pulls_of_others(served: Served, tmp_path: Path) -> None:
-    store = sqlite_store(tmp_path / "store")
-    puller = Puller(store, store.engine, tmp_path)
-    definition = bucket(f"{served.url}/osv/primary/", "*", authentication=login_file(tmp_path))
-    first = ok(puller.pull(definition))
-    assert first.report is not None
-    assert (first.report.added, first.report.quarantined) == (2, 0)
-    puller.clock += timedelta(days=1)
-    again = ok(puller.pull(definition))
-    assert again.sequence == first.sequence
-    login_file(tmp_path, "wrong")
-    assert puller.pull(definition, full=True).state == "failed"
-    store.engine.dispose()
+@kinds(*KINDS, slow=("http", "bucket", "share"))
+def test_a_sync_that_breaks_off_leaves_the_tree_in_force_and_is_gone_on_with(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher, host = origin.publisher, tmp_path / "host"
+    brought(origin.open(), host, publisher)
+    before = {side: snapshot(host / side / "latest") for side in SIDES}
+    change(origin, "a word before the line broke")
+    broken = origin.open()
+    pieces, fetched = broken.pieces, []
+
+    def breaking(side: Side, path: str) -> Iterator[bytes]:
+        fetched.append(path)
+        if len([each for each in fetched if "freshness" not in each and "tree.json" not in each]) > 4:
+            raise SourceUnreachable("the line is dead")
+        return pieces(side, path)
+
+    monkeypatch.setattr(broken, "pieces", breaking)
+    with pytest.raises(SourceUnreachable):
+        brought(broken, host, publisher, at_once=1)
+    assert {side: snapshot(host / side / "latest") for side in SIDES} == before
+    brought(origin.open(), host, publisher)
+    demand_copied(host, publisher)
 
 
-@pytest.mark.slow
-def test_a_mirror_is_published_to_a_bucket_and_synced_from_there(tmp_path: Path) -> None:
-    publisher = published(tmp_path)
-    (tmp_path / "weed").mkdir()
-    with s3.serving(tmp_path / "weed") as server:
-        base, _, name = server.url.rstrip("/").rpartition("/")
-        at = BucketPlace.of(f"s3://{name}/mirrors", base, "us-east-1")
-        client = S3Client(at, lambda: server.key, WEB, lambda: datetime.now(UTC))
-        copied, source = MirrorBucket(client), BucketSource(client)
-        tools = publisher.local.publish_tools
-        publish(publisher.root, tools, [copied])
-        assert {side: copied.latest(side) for side in SIDES} == {
-            side: publisher.id_of(side) for side in SIDES
-        }
-        brought(source, tmp_path / "host", publisher)
-        for side in SIDES:
-            assert snapshot(tmp_path / "host" / side / "latest") == snapshot(publisher.tree(side))
-        old, tree = publisher.id_of(), publisher.tree()
-        assert copied.send("concelier", old, tree) == 0
-        record = tools.publications.current(copied.place, "concelier")
-        assert record is not None
-        publisher.take({"right.json": {**RIGHT, "summary": "another word"}}, "ghsa")
-        publish(publisher.root, tools, [copied])
-        assert copied.latest("concelier") == publisher.id_of() != old
-        with pytest.raises(PublicationConflict, match="was moved on meanwhile"):
-            copied.point(record)
-        brought(source, tmp_path / "host", publisher)
-        assert snapshot(tmp_path / "host/concelier/latest") == snapshot(publisher.tree())
-        copied.remove("concelier", old)
-        assert not copied.has("concelier", old)
-        assert copied.has("concelier", publisher.id_of())
-        # What was brought before a copy broke off is not sent again; what differs is.
-        copied.bucket.delete([f"concelier/{publisher.id_of()}.json"])
-        assert copied.send("concelier", publisher.id_of(), publisher.tree()) == 0
-        copied.bucket.delete([f"concelier/{publisher.id_of()}.json"])
-        copied.bucket.put(f"concelier/{publisher.id_of()}/index.json", b"{}")
-        size = (publisher.tree() / "index.json").stat().st_size
-        assert copied.send("concelier", publisher.id_of(), publisher.tree()) == size
+@kinds(*KINDS, slow=("http", "bucket"))
+def test_some_domains_can_be_had_alone_and_what_is_not_there_is_told(origin: Origin, tmp_path: Path) -> None:
+    host, publisher = tmp_path / "host", origin.publisher
+    done = brought(origin.open(), host, publisher, domains=("primary",))
+    assert {each.domain for each in done} == {"primary"}
+    with pytest.raises(SourceUnreachable):
+        brought(origin.open(), host, publisher, domains=("nobody",))
+    source = origin.open()
+    for side in SIDES:
+        assert source.latest(side, "primary") == publisher.id_of(side)
+        assert list(source.domains(side)) == sorted(DOMAINS)
+        assert source.small(side, f"{publisher.id_of(side)}/mirror/primary/none.json", 100) is None
+        with pytest.raises(SourceUnreachable):
+            source.small(side, f"{publisher.id_of(side)}/mirror/primary/tree.json", 10)
+        with pytest.raises(SourceUnreachable):
+            list(source.pieces(side, f"{publisher.id_of(side)}/mirror/primary/none.json"))
+
+
+@kinds(*KINDS, slow=("bucket", "registry"))
+def test_who_may_not_read_and_who_does_not_answer_end_the_sync(
+    origin: Origin, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    kind = request.node.callspec.params["origin"]
+    host, publisher = tmp_path / "host", origin.publisher
+    brought(origin.open(), host, publisher)
+    if origin.login is not None:
+        with pytest.raises(SourceUnreachable) as refused:
+            brought(origin.open("wrong"), host, publisher, domains=("primary",))
+        assert "wrong" not in str(refused.value)
+    with pytest.raises(SourceUnreachable):
+        brought(origin.open(address=NOBODY[kind]), host, publisher)
+    demand_copied(host, publisher)
+
+
+def test_a_mirror_is_a_source_for_the_pulls_of_others(tmp_path: Path) -> None:
+    publisher = Publisher(tmp_path / "data").filled()
+    publisher.domain("primary", advisories={"formats": ["osv"]})
+    publisher.domain("community", advisories={"formats": []})
+    with mirror_sources.origin("http", publisher, tmp_path / "origin") as served:
+        store = sqlite_store(tmp_path / "store")
+        puller = Puller(store, store.engine, tmp_path)
+        login = served.login_file()
+        definition = bucket(f"{served.address}/osv/primary/", "*", authentication=login)
+        first = ok(puller.pull(definition))
+        assert first.report is not None
+        assert (first.report.added, first.report.quarantined) == (2, 0)
+        puller.clock += timedelta(days=1)
+        again = ok(puller.pull(definition))
+        assert again.sequence == first.sequence
+        served.login_file("wrong")
+        assert puller.pull(definition, full=True).state == "failed"
+        store.engine.dispose()
+    publisher.close()
+
+
+@kinds("bucket", "registry")
+def test_a_copy_elsewhere_is_sent_once_and_never_goes_back(origin: Origin) -> None:
+    copied, publisher = origin.copy, origin.publisher
+    assert copied is not None
+    tools_ = publisher.local.publish_tools
+    assert {side: copied.latest(side) for side in SIDES} == {side: publisher.id_of(side) for side in SIDES}
+    old, tree = publisher.id_of(), publisher.tree()
+    assert copied.send("concelier", old, tree) == 0
+    record = tools_.publications.current(copied.place, "concelier")
+    assert record is not None
+    change(origin, "a word after the copy")
+    assert copied.latest("concelier") == publisher.id_of() != old
+    with pytest.raises(PublicationConflict, match="was moved on meanwhile"):
+        copied.point(record)
+    copied.remove("concelier", old)
+    assert not copied.has("concelier", old)
+    assert copied.has("concelier", publisher.id_of())
+    publish(publisher.root, tools_, [copied])
+    copied.drop_freshness("concelier", ["primary"])
+    assert origin.open().domains("concelier") == ["primary"]
+    origin.publish()
+    assert list(origin.open().domains("concelier")) == sorted(DOMAINS)
+
+
+@kinds("bucket")
+def test_what_was_brought_before_a_copy_into_a_bucket_broke_off_is_not_sent_again(origin: Origin) -> None:
+    copied, publisher = origin.copy, origin.publisher
+    assert isinstance(copied, MirrorBucket)
+    copied.bucket.delete([f"concelier/{publisher.id_of()}.json"])
+    assert copied.send("concelier", publisher.id_of(), publisher.tree()) == 0
+    copied.bucket.delete([f"concelier/{publisher.id_of()}.json"])
+    copied.bucket.put(f"concelier/{publisher.id_of()}/index.json", b"{}")
+    size = (publisher.tree() / "index.json").stat().st_size
+    assert copied.send("concelier", publisher.id_of(), publisher.tree()) == size
+
+
+@kinds("registry")
+def test_a_tree_in_a_registry_that_somebody_else_has_changed_is_refused(
+    origin: Origin, tmp_path: Path
+) -> None:
+    copied, publisher = origin.copy, origin.publisher
+    assert isinstance(copied, MirrorRegistry)
+    tree = shutil.copytree(publisher.tree(), tmp_path / "changed")
+    bundle = tree / "mirror/primary/bundle.json"
+    bundle.unlink()
+    bundle.write_bytes(
+        publisher.tree().joinpath("mirror/primary/bundle.json").read_bytes().replace(b"GHSA", b"GHSB")
+    )
+    copied.remove("concelier", publisher.id_of())
+    assert copied.send("concelier", publisher.id_of(), tree) > 0
+    with pytest.raises(BadTree, match="not what its publisher signed"):
+        brought(origin.open(), tmp_path / "host", publisher)
+    assert not (tmp_path / "host/concelier/latest").exists()
+    copied.remove("concelier", publisher.id_of())
+    sent = copied.send("concelier", publisher.id_of(), publisher.tree())
+    assert sent < sum(each.stat().st_size for each in publisher.tree().rglob("*") if each.is_file())
+    brought(origin.open(), tmp_path / "host", publisher)
+
+
+def test_a_share_is_also_read_through_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, publisher = tools.require("rsync"), Publisher(tmp_path / "data").filled()
+    publisher.domain("primary", advisories={"formats": ["osv"]})
+    publisher.publish()
+    shell = tmp_path / "bin" / "ssh"  # stands for ssh: it runs here what is to be run there
+    shell.parent.mkdir()
+    shell.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\nwhile [ "$1" != far ]; do shift; done\nshift\n'
+                     'exec sh -c "$*"\n')  # fmt: skip
+    shell.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{shell.parent}:{program.parent}", prepend=":")
+    source = RsyncSource(share_of(f"far:{publisher.root.root}"))
+    done = brought(source, tmp_path / "host", publisher)
+    assert {each.changed for each in done} == {True}
+    demand_copied(tmp_path / "host", publisher)
+    assert "BatchMode=yes" in (tmp_path / "asked").read_text()
     publisher.close()

@@ -24,13 +24,15 @@ import msgspec
 
 from stellaops.bundles import freshness, layout, precompressed
 from stellaops.bundles.freshness import BadFreshness, Freshness
-from stellaops.mirrors import forms
+from stellaops.exports.ports import Staging
+from stellaops.mirrors import forms, sync_state
 from stellaops.mirrors.domain import Side, is_domain_id
 from stellaops.mirrors.errors import BadTree, SourceUnreachable, StaleTree
 from stellaops.mirrors.forms import Entry, TreeList
 from stellaops.mirrors.publish import KEEP
 from stellaops.mirrors.signed_files import SIG, SIGSTORE, measure, verify_bytes
 from stellaops.mirrors.sync_ports import Destination, TreeSource
+from stellaops.mirrors.sync_state import SyncState
 from stellaops.signing import cosign_blob, ecdsa_p256
 from stellaops.signing.ecdsa_p256 import BadSignature, PublicKey
 
@@ -84,10 +86,11 @@ class Synced:
     """What came of one domain's side.
 
     Attributes:
-        changed: whether readers follow another tree than before.
+        changed: whether readers of the domain follow another tree than before, or have one for the first time.
         bytes: that were fetched; of a dry run, that would be.
         files: that were fetched.
         statement: None where the source has none, which `allow_stale` let pass.
+        synced_at: when it was synced last: this time, or of a dry run the time before; None where it never was.
     """
 
     side: Side
@@ -97,8 +100,13 @@ class Synced:
     bytes: int
     files: int
     statement: Freshness | None
+    synced_at: datetime | None
 
     def lag(self, now: datetime) -> int | None:
+        """Seconds since the domain was synced last."""
+        return None if self.synced_at is None else max(0, int((now - self.synced_at).total_seconds()))
+
+    def age(self, now: datetime) -> int | None:
         """Seconds since the publisher last said that this is the newest."""
         return None if self.statement is None else max(0, int((now - self.statement.issued).total_seconds()))
 
@@ -180,30 +188,44 @@ def _sync_side(side: Side, domains: Sequence[str], wish: Wish, tools: SyncTools)
     work, there = _Work(side, claims[0].export_id, wish, tools), tools.destination
     before = there.latest(side)
     parts = [_compared(_listing(claim, work), before, work) for claim in claims]
+    known = set() if before is None else set(there.domains(side, before))
     if not wish.dry_run:
-        whole = before == work.export_id and set(there.domains(side, before)) == {
-            each.domain for each in claims
-        }
+        whole = before == work.export_id and known == {each.domain for each in claims}
         if not whole or any(each.missing for each in parts):
             _bring(parts, work)
-        for claim in claims:
-            there.put_freshness(side, claim.domain, claim.files)
-        there.switch(side, work.export_id)
-        there.drop_freshness(side, [each.domain for each in claims])
-        _clear(work)
-    changed = before != work.export_id
+        _put_in_force(claims, work)
     return [
         Synced(
             side,
             each.claim.domain,
             work.export_id,
-            changed,
+            before != work.export_id or each.claim.domain not in known,
             sum(entry.bytes for entry in each.missing),
             len(each.missing),
             each.claim.statement,
+            _synced_at(there.synced(side, each.claim.domain)),
         )
         for each in parts
     ]
+
+
+def _put_in_force(claims: Sequence[_Claim], work: _Work) -> None:
+    """Let readers follow the tree, and note that this sync went through."""
+    there, side, domains = work.tools.destination, work.side, [each.domain for each in claims]
+    for claim in claims:
+        there.put_freshness(side, claim.domain, claim.files)
+    there.switch(side, work.export_id)
+    there.drop_freshness(side, domains)
+    state = SyncState(work.export_id, work.tools.now()).encode()
+    for domain in domains:
+        there.note_synced(side, domain, state)
+    there.drop_synced(side, domains)
+    _clear(work)
+
+
+def _synced_at(noted: bytes | None) -> datetime | None:
+    state = sync_state.decode(noted)
+    return None if state is None else state.synced_at
 
 
 def _claims(side: Side, domains: Sequence[str], wish: Wish, tools: SyncTools) -> list[_Claim]:
@@ -225,7 +247,7 @@ def _claim(side: Side, domain: str, wish: Wish, tools: SyncTools) -> _Claim:
     signature = tools.source.small(side, path + SIG, _SIGNATURE_BYTES)
     if data is None or signature is None:
         latest = tools.source.latest(side, domain)
-        if latest is None:
+        if latest is None or not (wish.allow_stale or domain in tools.source.domains(side)):
             raise SourceUnreachable(f"{tools.source.place} has no domain {domain} on the side of {side}")
         if not wish.allow_stale:
             raise StaleTree(f"{tools.source.place} has no freshness statement for {domain} of {side}")
@@ -332,7 +354,7 @@ def _bring(parts: Sequence[_Part], work: _Work) -> None:
                 if entry.path not in wanted:
                     _link(part.held[entry.sha256], root / entry.path)
             work.tools.told(f"fetching {part.claim.domain}: {len(wanted)} files")
-            _fetch_all(part.missing, root, work)
+            _fetch_all(part.missing, staging, work)
             for path, data in part.own.items():
                 _write(root / path, data)
             _pack(root / forms.place(part.claim.domain) / forms.TREE)
@@ -343,7 +365,11 @@ def _bring(parts: Sequence[_Part], work: _Work) -> None:
         work.tools.destination.replace(work.side, work.export_id, staging)
 
 
-def _fetch_all(entries: Sequence[Entry], root: Path, work: _Work) -> None:
+def _fetch_all(entries: Sequence[Entry], staging: Staging, work: _Work) -> None:
+    root = staging.root
+    if entries:
+        wanted = [f"{work.export_id}/{entry.path}" for entry in entries if not (root / entry.path).is_file()]
+        work.tools.source.ahead(work.side, wanted, staging.scratch)
     with ThreadPoolExecutor(work.wish.at_once) as pool:
         waiting = [pool.submit(_fetch, entry, root, work) for entry in entries]
         try:

@@ -36,6 +36,13 @@ class TreeSource(Protocol):
             most: bytes that it may have.
         """
 
+    def ahead(self, side: Side, paths: Sequence[str], scratch: Path) -> None:
+        """Told of the files that will be asked for next, so that a source may bring them together.
+
+        Args:
+            scratch: a directory on the destination's disk, which outlives a sync that is interrupted.
+        """
+
     def pieces(self, side: Side, path: str) -> Iterator[bytes]:
         """A file below the folder of a side, piece by piece."""
 
@@ -63,6 +70,15 @@ class Destination(DirectoryRoot, Protocol):
 
     def freshness(self, side: Side, domain: str) -> bytes | None:
         """The freshness statement that came with a domain last."""
+
+    def note_synced(self, side: Side, domain: str, state: bytes) -> None:
+        """Note beside the trees that a domain was synced."""
+
+    def synced(self, side: Side, domain: str) -> bytes | None:
+        """What was noted of a domain last."""
+
+    def drop_synced(self, side: Side, kept: Sequence[str]) -> None:
+        """Forget the notes about other domains."""
 
     def retire(self, side: Side, export_id: str, now: datetime) -> None:
         """Note that an id is not followed any more."""

@@ -66,6 +66,9 @@ class DirectorySource:
             raise SourceUnreachable(f"{file}: {error.strerror}") from error
         return _bounded(data, most, str(file))
 
+    def ahead(self, side: Side, paths: Sequence[str], scratch: Path) -> None:
+        """See the port: each is fetched when it is asked for."""
+
     def pieces(self, side: Side, path: str) -> Iterator[bytes]:
         """See the port."""
         file = self._root.root / side / path
@@ -112,6 +115,9 @@ class BucketSource:
         if stored.bytes > most:
             raise SourceUnreachable(f"{self.place}/{side}/{path} has more than {most} bytes")
         return b"".join(self.pieces(side, path))
+
+    def ahead(self, side: Side, paths: Sequence[str], scratch: Path) -> None:
+        """See the port: each is fetched when it is asked for."""
 
     def pieces(self, side: Side, path: str) -> Iterator[bytes]:
         """See the port."""
@@ -187,6 +193,9 @@ class HttpSource:
     def small(self, side: Side, path: str, most: int) -> bytes | None:
         """See the port."""
         return self._get(f"/{side}/exports/{quote(path)}", most)
+
+    def ahead(self, side: Side, paths: Sequence[str], scratch: Path) -> None:
+        """See the port: each is fetched when it is asked for."""
 
     def pieces(self, side: Side, path: str) -> Iterator[bytes]:
         """See the port."""

@@ -101,6 +101,10 @@ _FIELDS = {
         "STELLA_MIRROR_KEY_FILE",
         "file with the access key for it, as AWS's `credentials`; else what the machine itself may do",
     ),
+    "mirror.dockerConfigFile": (
+        "STELLA_MIRROR_DOCKER_CONFIG_FILE",
+        "file with logins as docker's `config.json`, for mirrors in registries; else one asks as nobody",
+    ),
     "egress.offline": ("STELLA_OFFLINE", "`true` refuses every fetch over the network"),
     "egress.allowPrivate": (
         "STELLA_EGRESS_ALLOW_PRIVATE",
@@ -129,6 +133,22 @@ _FIELDS = {
         "STELLA_API_METRICS_FROM",
         "networks that may read `/metrics` without a token, as `10.1.0.0/16`; a list",
     ),
+    "console.oidc.issuer": (
+        "STELLA_CONSOLE_OIDC_ISSUER",
+        "URL of the identity provider that people log in to the console by; none where nothing is said",
+    ),
+    "console.oidc.name": ("STELLA_CONSOLE_OIDC_NAME", "what the button to it says"),
+    "console.oidc.clientId": ("STELLA_CONSOLE_OIDC_CLIENT_ID", "as which client the provider knows the console"),
+    "console.oidc.clientSecretFile": (
+        "STELLA_CONSOLE_OIDC_CLIENT_SECRET_FILE",
+        "file with the secret that the provider gave that client, of mode 0600",
+    ),
+    "console.oidc.scopes": ("STELLA_CONSOLE_OIDC_SCOPES", "what is asked of the provider, apart by spaces"),
+    "console.oidc.claim": ("STELLA_CONSOLE_OIDC_CLAIM", "claim with the groups of a person"),
+    "console.oidc.roles": (
+        "STELLA_CONSOLE_OIDC_ROLES",
+        "which client of Authority a group acts as, `GROUP=CLIENT`, the most first; a list",
+    ),
     "log.level": ("STELLA_LOG_LEVEL", "`debug`, `info`, `warning` or `error`: what services log"),
     "worker.slots": (
         "STELLA_WORKER_SLOTS",
@@ -144,12 +164,57 @@ _FIELDS = {
         "STELLA_CHORES_VERIFY_AT",
         "from when on, every day, a worker fetches the newest bundles back from their targets and verifies them",
     ),
+    "notify.secretsDir": (
+        "STELLA_NOTIFY_SECRETS_DIR",
+        "folder of the secrets that channels name, `TENANT/NAME` in it; else `notify/secrets` in the data directory",
+    ),
+    "notify.smtp.host": ("STELLA_NOTIFY_SMTP_HOST", "mail server that channels of kind `email` send by"),
+    "notify.smtp.port": ("STELLA_NOTIFY_SMTP_PORT", "its port"),
+    "notify.smtp.security": (
+        "STELLA_NOTIFY_SMTP_SECURITY",
+        "`starttls`, `tls` (from the first byte) or `none` (then without login)",
+    ),
+    "notify.smtp.username": (
+        "STELLA_NOTIFY_SMTP_USERNAME",
+        "account at the mail server, where it asks for one",
+    ),
+    "notify.smtp.passwordFile": (
+        "STELLA_NOTIFY_SMTP_PASSWORD_FILE",
+        "file with the account's password, of mode 0600; read for each message",
+    ),
+    "notify.smtp.from": ("STELLA_NOTIFY_SMTP_FROM", "address that messages come from"),
+    "notify.smtp.caFile": (
+        "STELLA_NOTIFY_SMTP_CA_FILE",
+        "PEM certificates of the mail server's authority; else `egress.caFile`",
+    ),
+    "notify.smtp.allowDomains": (
+        "STELLA_NOTIFY_SMTP_ALLOW_DOMAINS",
+        "domains that channels may write to; any where nothing is said; a list",
+    ),
+    "notify.attempts": ("STELLA_NOTIFY_ATTEMPTS", "how often a message is tried before it is given up"),
+    "notify.keepDays": ("STELLA_NOTIFY_KEEP_DAYS", "days for which ended deliveries are remembered"),
+    "notify.expiryNotice": (
+        "STELLA_NOTIFY_EXPIRY_NOTICE",
+        "how long before a secret or a token ends `key.expiring` tells, as `14d`",
+    ),
+    "notify.rateLimits.testSend": (
+        "STELLA_NOTIFY_RATE_LIMITS_TEST_SEND",
+        "tests of channels that a client may send, as `10/1m`: so many at once, and again in that time",
+    ),
+    "notify.rateLimits.deliveryHistory": (
+        "STELLA_NOTIFY_RATE_LIMITS_DELIVERY_HISTORY",
+        "looks at the history of deliveries, likewise",
+    ),
     "authority.issuer": ("STELLA_AUTHORITY_ISSUER", "`iss` of access tokens; the same in every process"),
     "authority.audience": ("STELLA_AUTHORITY_AUDIENCE", "`aud` of access tokens; the same in every process"),
     "authority.tokenSeconds": ("STELLA_AUTHORITY_TOKEN_SECONDS", "how long access tokens live: 30 to 900"),
     "authority.keyDays": (
         "STELLA_AUTHORITY_KEY_DAYS",
         "how long a key signs access tokens before the next one does",
+    ),
+    "authority.credentialDays": (
+        "STELLA_AUTHORITY_CREDENTIAL_DAYS",
+        "how old a client's secret may get before it is time to rotate it; `off` for any age",
     ),
 }
 
@@ -191,6 +256,9 @@ _DEFAULTS = {
     "api.maxUpload": str(4 << 30),
     "api.requestsPerMinute": "6000",
     "api.metricsFrom": "127.0.0.0/8,::1/128",
+    "console.oidc.name": "single sign-on",
+    "console.oidc.scopes": "openid profile email groups",
+    "console.oidc.claim": "groups",
     "log.level": "info",
     "retention.json.mode": "days",
     "retention.json.value": "30",
@@ -207,6 +275,14 @@ _DEFAULTS = {
     "authority.audience": "stellaops",
     "authority.tokenSeconds": "900",
     "authority.keyDays": "30",
+    "authority.credentialDays": "90",
+    "notify.smtp.port": "587",
+    "notify.smtp.security": "starttls",
+    "notify.attempts": "8",
+    "notify.keepDays": "30",
+    "notify.expiryNotice": "14d",
+    "notify.rateLimits.testSend": "10/1m",
+    "notify.rateLimits.deliveryHistory": "120/1m",
 }
 
 
@@ -341,6 +417,26 @@ def load_mirror_host(environment: Mapping[str, str] = os.environ) -> MirrorHost:
         InvalidMirrorSettings: with everything that is wrong.
     """
     return read_mirror_host(_document(settings_file(environment)), environment)
+
+
+def traces_wanted(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the variables of OpenTelemetry ask for traces; its library reads where they go, and how many.
+
+    Raises:
+        InvalidSettings: they ask for what there is not.
+    """
+    exporter = environment.get("OTEL_TRACES_EXPORTER", "").strip().lower()
+    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or exporter == "none":
+        return False
+    if exporter not in ("", "otlp"):
+        raise InvalidSettings(f"OTEL_TRACES_EXPORTER: otlp or none is needed, not {exporter!r}")
+    names = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    if not exporter and not any(environment.get(name) for name in names):
+        return False
+    for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        if environment.get(name, "http/protobuf") != "http/protobuf":
+            raise InvalidSettings(f"{name}: http/protobuf is needed, not {environment[name]!r}")
+    return True
 
 
 def settings_file(environment: Mapping[str, str] = os.environ) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,13 @@ from stellaops.adapters.mirrors.directory import MirrorDirectory
 from stellaops.adapters.mirrors.opening import open_source
 from stellaops.bootstrap import now
 from stellaops.cli.frame import App, StellaCommand, pass_app
+from stellaops.cli.mirror.repeating import every_option, in_turns, parse_duration
 from stellaops.cli.trust import trusted_keys
-from stellaops.core import durations, timestamps
+from stellaops.core import timestamps
 from stellaops.ingest.pull_model import Authentication
 from stellaops.mirrors.domain import SIDES
 from stellaops.mirrors.sync import Synced, SyncTools, Trusted, Wish
 from stellaops.mirrors.sync import sync as sync_all
-
-
-def _duration(context: click.Context, parameter: click.Parameter, text: str) -> timedelta:
-    found = durations.parse(text)
-    if found is None:
-        raise click.BadParameter(f"{text!r} is no duration such as 24h or 90m", context, parameter)
-    return found
 
 
 @click.command(cls=StellaCommand)
@@ -40,7 +35,7 @@ def _duration(context: click.Context, parameter: click.Parameter, text: str) -> 
     "--credentials",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Of a mirror over HTTP: a file with `user:password`, or with a token.",
+    help="A file with `user:password` for a mirror over HTTP, a registry or an rsync daemon; or with a token.",
 )
 @click.option(
     "--credentials-kind", type=click.Choice(("basic", "bearer")), default="basic", show_default=True,
@@ -53,30 +48,45 @@ def _duration(context: click.Context, parameter: click.Parameter, text: str) -> 
 @click.option("--parallel", type=click.IntRange(1, 64), default=8, show_default=True, help="Files at a time.")
 @click.option(
     "--keep",
-    callback=_duration,
+    callback=parse_duration,
     default="24h",
     show_default=True,
     metavar="D",
     help="How long a tree stays that is not followed any more.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be fetched.")
+@every_option
 @pass_app
-def sync(app: App, /, *, source: str, directory: Path, **options: Any) -> None:
+def sync(app: App, /, *, source: str, directory: Path, every: timedelta | None, **options: Any) -> None:
     r"""Bring a published mirror into a directory, which back ends serve.
 
     \b
       stella mirror sync s3://mirror-stellaops /opt/stellaops/mirror-data --key mirror-key.pub
       stella mirror sync https://mirror.example.org DIR --domain primary --credentials login --key mirror-key.pub
-      stella mirror sync /mnt/share DIR --key mirror-key.pub
+      stella mirror sync oci://registry.example.org/stella/mirror DIR --key mirror-key.pub
+      stella mirror sync rsync://share.example.org/mirror DIR --key mirror-key.pub
+      stella mirror sync /mnt/share DIR --key mirror-key.pub --every 5m
 
-    SOURCE is a bucket, a mirror over HTTP, or a directory. It goes by the signed list of each domain's files, never by
-    sizes or times: files that are held are linked, others are fetched and checked by their digests. Then `latest` is
-    switched. Interrupted, it leaves the tree in force and goes on where it was when it is run again; run it every five
-    minutes. A tree whose freshness statement has expired, or is older than the one that is held, is refused with exit
-    code 6. Of a whole root only one process works at a time.
+    SOURCE is a bucket, a mirror over HTTP, a repository of a registry, a share that rsync reaches (also HOST:PATH), or
+    a directory. It goes by the signed list of each domain's files, never by sizes or times: files that are held are
+    linked, others are fetched and checked by their digests. Then `latest` is switched. Interrupted, it leaves the tree
+    in force and goes on where it was when it is run again; run it every five minutes. A tree whose freshness statement
+    has expired, or is older than the one that is held, is refused with exit code 6. Of a whole root only one process
+    works at a time.
     """
-    trusted = Trusted.of(*trusted_keys(app, options["keys"]))
-    home = app.home
+    if every is None:
+        _print(app, _synced(app, source, directory, options), dry_run=options["dry_run"])
+    else:
+        in_turns(
+            app,
+            every,
+            "mirror.synced",
+            lambda: _told(_synced(app, source, directory, options), dry_run=options["dry_run"]),
+        )
+
+
+def _synced(app: App, source: str, directory: Path, options: Mapping[str, Any]) -> tuple[Synced, ...]:
+    """One sync, with keys and credentials as they are by then."""
     login = options["credentials"]
     told = None if login is None else Authentication(options["credentials_kind"], str(login))
     wish = Wish(
@@ -89,14 +99,31 @@ def sync(app: App, /, *, source: str, directory: Path, **options: Any) -> None:
         options["keep"],
     )
     with app.out.progress("syncing") as steps:
-        opened = open_source(source, app.settings, home.web_settings, now, told)
+        trusted = Trusted.of(*trusted_keys(app, options["keys"]))
+        opened = open_source(source, app.settings, app.home.web_settings, now, told)
         tools = SyncTools(opened, MirrorDirectory(directory), trusted, now, time.sleep, steps.show)
-        done = sync_all(wish, tools)
+        return sync_all(wish, tools)
+
+
+def _told(done: Sequence[Synced], *, dry_run: bool) -> dict[str, Any]:
+    return {"domains": [_wire(each, dry_run=dry_run) for each in done]}
+
+
+def _print(app: App, done: Sequence[Synced], *, dry_run: bool) -> None:
     app.out.rows(
-        [_wire(each, dry_run=wish.dry_run) for each in done],
-        ("side", "domain", "export", "changed", "files", "bytes", "lag (s)"),
+        [_wire(each, dry_run=dry_run) for each in done],
+        ("side", "domain", "export", "changed", "files", "bytes", "lag (s)", "age (s)"),
         [
-            (each.side, each.domain, each.export_id, each.changed, each.files, each.bytes, each.lag(now()))
+            (
+                each.side,
+                each.domain,
+                each.export_id,
+                each.changed,
+                each.files,
+                each.bytes,
+                each.lag(now()),
+                each.age(now()),
+            )
             for each in done
         ],
     )
@@ -112,6 +139,8 @@ def _wire(each: Synced, *, dry_run: bool) -> dict[str, Any]:
         "files": each.files,
         "bytes": each.bytes,
         "lagSeconds": each.lag(now()),
+        "bundleAgeSeconds": each.age(now()),
+        "syncedAt": None if each.synced_at is None else timestamps.render(each.synced_at),
         "freshnessVersion": None if statement is None else statement.version,
         "expires": None if statement is None else timestamps.render(statement.expires),
         "dryRun": dry_run,
