@@ -8,10 +8,12 @@ import msgspec
 from starlette.responses import Response
 
 from stellaops.api import imports
+from stellaops.api.forms import Form
 from stellaops.api.frame.answers import answer
 from stellaops.api.imports import DocumentsQuery, Text
 from stellaops.api.operation import Answer, Call, Operation
 from stellaops.api.paging import Page
+from stellaops.center.landings import landings
 from stellaops.center.local_ingest import LocalConcelier, RecordNotFound
 from stellaops.core.egress import BadUrl, SchemeRefused
 from stellaops.core.errors import InvalidInput
@@ -23,6 +25,16 @@ from stellaops.ingest.manage_sources import DefinitionExists, DefinitionNotFound
 _READ = "concelier.mirror.read"
 _INGEST = "concelier.ingest"
 _TAG = "concelier"
+
+
+class Landing(Form, frozen=True):
+    """Where documents land; each is named by source and key, with a slash between."""
+
+    profile: str
+    kind: str
+    run_id: str
+    sequence: int
+    documents: list[str]
 
 
 class SourcesQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,6 +86,10 @@ def _aliases(call: Call) -> Response:
     return answer(_center(call).aliases(call.query.id))
 
 
+def _landings(call: Call) -> Response:
+    return answer(Page(landings(call.local, call.tenant, call.query.id)))
+
+
 def _sources(call: Call) -> Response:
     return answer(Page(_center(call).sources(enabled=call.query.enabled)))
 
@@ -109,6 +125,11 @@ OPERATIONS = (
         "getConcelierAliases", "GET", "/api/concelier/aliases", "Which ids are the same vulnerability, and why",
         _aliases, scope=_READ, query=DocumentsQuery, answers={200: Answer("names and statements", dict[str, Any])},
         errors=(RecordNotFound,), tag=_TAG,
+    ),
+    Operation(
+        "listLandings", "GET", "/api/export/landings",
+        "Which documents about an id the newest run of each profile selected", _landings, scope="export:read",
+        query=DocumentsQuery, answers={200: Answer("By profile", Page[Landing])}, errors=(RecordNotFound,), tag=_TAG,
     ),
     Operation(
         "listSources", "GET", "/api/concelier/sources", "Every defined source with its last and next pull",

@@ -69,6 +69,15 @@ class ProfileRevision(Form, frozen=True):
     profile: ProfileForm
 
 
+class ProfileChecked(Form, frozen=True):
+    """A profile that could be stored; `expectedBytes` is the size of the newest bundle of this name."""
+
+    profile: str
+    kind: str
+    exists: bool
+    expected_bytes: int | None
+
+
 class ProfileRemoved(Form, frozen=True):
     """A profile that was removed, or would be."""
 
@@ -179,6 +188,14 @@ class RunForm(Form, frozen=True):
     shared_from: str | None
     expired: str | None
     removed_at: datetime | None
+
+
+class RunsOfDay(Form, frozen=True):
+    """Runs that were submitted on a day (UTC) and have a state by now."""
+
+    day: str
+    status: RunStatus
+    runs: int
 
 
 class RunRemoved(Form, frozen=True):

@@ -35,6 +35,7 @@ TAGS = {
     "policy": "policy overlays and snapshots",
     "evidence": "bills of materials",
     "authority": "clients, tenants, keys, tokens",
+    "notify": "who is told of what",
     "service": "health, metrics, this document",
 }
 """What the operations of a tag are about."""

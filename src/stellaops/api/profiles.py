@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from stellaops.api.forms import (
     ProfileChange,
+    ProfileChecked,
     ProfileClone,
     ProfileForm,
     ProfileRemoved,
@@ -88,6 +89,19 @@ def change(call: Call) -> Response:
     _note(call, current, changed, wanted.change_reason)
     call.change.none = changed.revision == current.revision
     return answer(changed.to_wire())
+
+
+def check(call: Call) -> Response:
+    """Whether a profile could be stored, as it is or as the next revision of the one of its name."""
+    document = profile.read(call.body)
+    check_destinations(call.tenant, document.spec, call.local.targets)
+    name, kind = document.metadata.name, f"{document.spec.kind}:{document.spec.variant}"
+    try:
+        before = manage_profiles.find_profile(call.tenant, name, call.local.profiles).spec
+    except ProfileNotFound:
+        before = None
+    _demand_recipients(call, document.spec, before)
+    return answer(ProfileChecked(name, kind, before is not None, _expected(call, name)))
 
 
 def clone(call: Call) -> Response:
@@ -207,6 +221,10 @@ OPERATIONS = (
         "changeProfile", "PATCH", f"{_PATH}/{{id}}", "Store the next revision of a profile", change, MANAGE,
         body=ProfileChange, answers={200: _PROFILE}, errors=(*_INVALID, ProfileNotFound, KeyUriRefused), mutating=True,
         action="profile.changed",
+    ),
+    Operation(
+        "checkProfile", "POST", "/api/export/profile-check", "Whether a profile could be stored", check, READ,
+        body=dict[str, Any], answers={200: Answer("It could be", ProfileChecked)}, errors=(*_INVALID, KeyUriRefused),
     ),
     Operation(
         "deleteProfile", "DELETE", f"{_PATH}/{{id}}", "Remove a profile; its runs and bundles stay", delete, MANAGE,

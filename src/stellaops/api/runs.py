@@ -9,12 +9,14 @@ from typing import Annotated
 import msgspec
 from starlette.responses import Response
 
+from stellaops.adapters.telemetry.tracing import traceparent
 from stellaops.api.forms import (
     RunApproval,
     RunCancellation,
     RunForm,
     RunRemoved,
     RunReplay,
+    RunsOfDay,
     RunSubmission,
 )
 from stellaops.api.frame.answers import answer
@@ -23,7 +25,7 @@ from stellaops.api.paging import Page, PageQuery, cursor_of, place_of
 from stellaops.api.profiles import DryRun
 from stellaops.api.tools import control_tools, submit_tools
 from stellaops.authority.audit import digest_of
-from stellaops.bootstrap import run_id_of
+from stellaops.bootstrap import now, run_id_of
 from stellaops.core.digests import Digest
 from stellaops.core.timestamps import EPOCH
 from stellaops.exports import control_runs, manage_runs, submit_run
@@ -69,6 +71,19 @@ def list_runs(call: Call) -> Response:
     return answer(Page([run.to_wire() for run in shown], after))
 
 
+class StatisticsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Of how many days, today among them."""
+
+    days: Annotated[int, msgspec.Meta(ge=1, le=366)] = 14
+
+
+def statistics(call: Call) -> Response:
+    """How many runs were submitted on each day, by the state that they have."""
+    since = now().date() - timedelta(days=call.query.days - 1)
+    found = call.local.runs.by_day(call.tenant, since)
+    return answer(Page([RunsOfDay(f"{day}", status, runs) for (day, status), runs in sorted(found.items())]))
+
+
 def show(call: Call) -> Response:
     """One run; those who may only download it are not told who else has it, nor how it came about."""
     wire = find(call).to_wire()
@@ -92,6 +107,7 @@ def submit(call: Call) -> Response:
             policy_snapshot=wanted.policy_snapshot,
             priority=wanted.priority,
             by=call.principal.client,
+            traceparent=traceparent(call.trace_id),
         )
         made = submit_run.submit_run(submission, submit_tools(call, _run_id(call)))
     return _accepted(call, made)
@@ -111,6 +127,7 @@ def replay(call: Call) -> Response:
             allow_empty=wanted.allow_empty,
             priority=wanted.priority,
             by=call.principal.client,
+            traceparent=traceparent(call.trace_id),
         )
         made = control_runs.submit_replay(asked, submit_tools(call, _run_id(call)))
     call.change.details["replayOf"] = origin.id
@@ -215,6 +232,11 @@ OPERATIONS = (
     Operation(
         "listRuns", "GET", _PATH, "Runs, newest first", list_runs, READ, query=RunsQuery,
         answers={200: Answer("A page of them", Page[RunForm])},
+    ),
+    Operation(
+        "getRunStatistics", "GET", "/api/export/statistics",
+        "How many runs were submitted on each day, by the state that they have", statistics, READ,
+        query=StatisticsQuery, answers={200: Answer("Days and states without runs are left out", Page[RunsOfDay])},
     ),
     Operation(
         "submitRun", "POST", _PATH, "Ask for a run", submit, RUN, body=RunSubmission, answers={202: _ACCEPTED},

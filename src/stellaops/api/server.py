@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
 
 import uvicorn
+from starlette.types import ASGIApp
 
+from stellaops.adapters.telemetry import tracing
 from stellaops.api.app import App, create_app
 from stellaops.bootstrap import Local
 from stellaops.core.errors import MissingPrerequisite
@@ -67,16 +70,23 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(local: Local, listening: socket.socket, certificate: tuple[Path, Path] | None = None) -> None:
+def serve(
+    local: Local,
+    listening: socket.socket,
+    certificate: tuple[Path, Path] | None = None,
+    before: Callable[[App], ASGIApp] = lambda app: app,
+) -> None:
     """Serve the API until SIGTERM or SIGINT.
 
     Args:
         certificate: files of the certificate chain and its key, for TLS.
+        before: gives what answers before the API does, and lets it answer the rest.
     """
+    tracing.configure("stellaops-api")
     app = create_app(local)
     chain, key = certificate or (None, None)
     config = uvicorn.Config(
-        app,
+        before(app),
         http="h11",  # bounds the head of a request, which httptools does not
         lifespan="on",
         log_config=None,
@@ -100,4 +110,5 @@ def serve(local: Local, listening: socket.socket, certificate: tuple[Path, Path]
             "tokens and secrets come in without TLS: give a certificate, or let a proxy end it before here"
         )
     Server(config, app).run([listening])
+    tracing.end()
     _LOG.info("the API has ended", extra={"event": "api.ended"})

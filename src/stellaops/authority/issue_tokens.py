@@ -96,6 +96,19 @@ class Issuer:
             self._clients.note_use(client.id, secret.number, now)
         return Issued(token, int((claims.expires_at - claims.issued_at).total_seconds()), claims)
 
+    def vouched(self, client_id: str) -> Issued:
+        """A token for a client whose user somebody trusted has proved: an identity provider.
+
+        Raises:
+            BadCredentials: there is no such client, or it is revoked.
+        """
+        client, now = self._clients.get(client_id), self._now()
+        if client is None or client.revoked_at is not None:
+            raise BadCredentials(f"client {client_id[:80]!r} is not known, or revoked")
+        claims = self._claims(client, None, None, now)
+        token = self._signer.sign(claims.to_wire(self._settings), now)
+        return Issued(token, int((claims.expires_at - claims.issued_at).total_seconds()), claims)
+
     def proves(self, client_id: str, candidate: str) -> bool:
         """Whether a secret is one of a client's."""
         try:

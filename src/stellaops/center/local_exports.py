@@ -17,6 +17,7 @@ from stellaops.center.downloads import LocalDownloads
 from stellaops.center.interface import Progress, RunFailed, Submission, silent
 from stellaops.center.keys import LocalKeys
 from stellaops.center.local_ingest import LocalConcelier, LocalExcititor
+from stellaops.center.local_notify import LocalNotify
 from stellaops.center.local_retention import LocalRetention
 from stellaops.center.local_tenant import LocalEvidence, LocalPolicies
 from stellaops.center.local_upkeep import LocalUpkeep
@@ -356,6 +357,11 @@ class LocalCenter:
     def upkeep(self) -> LocalUpkeep:
         """What looks after bundles."""
         return LocalUpkeep(self._local, self._tenant)
+
+    @cached_property
+    def notify(self) -> LocalNotify:
+        """Who is told of what."""
+        return LocalNotify.at_home(self._local, self._tenant)
 
     @cached_property
     def retention(self) -> LocalRetention:

@@ -65,6 +65,7 @@ class Replay:
     allow_empty: bool = False
     priority: Priority | None = None
     by: str = ""
+    traceparent: str = ""
 
 
 def cancel_run(tenant: str, run_id: str, tools: ControlTools, *, by: str) -> Run:
@@ -153,7 +154,13 @@ def submit_replay(replay: Replay, tools: SubmitTools) -> Run:
         raise RunNotFound(f"tenant {replay.tenant} has no run {replay.run_id!r}")
     request = replay_of(origin, tools.new_id(), tools.profiles, latest=replay.latest, profile=replay.profile)
     request = replace(request, allow_empty=request.allow_empty or replay.allow_empty)
-    return submit_request(request, tools, priority=replay.priority or origin.priority, by=replay.by)
+    return submit_request(
+        request,
+        tools,
+        priority=replay.priority or origin.priority,
+        by=replay.by,
+        traceparent=replay.traceparent,
+    )
 
 
 def replay_of(

@@ -315,8 +315,9 @@ def distribute(run: Run, tools: Tools, progress: Progress = nothing) -> Run:
     return tools.runs.change(replace(run, done=_with(run, "distribute")))
 
 
-def finish(run: Run, tools: Tools) -> Run:
+def finish(run: Run, tools: Tools, progress: Progress = nothing) -> Run:
     """End the run: its export can be downloaded from here on."""
+    progress("finish")
     if run.status is RunStatus.SUCCEEDED:
         return run
     _demand(run, RunStatus.RUNNING)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -230,6 +230,10 @@ class Runs(Protocol):
 
     def count(self, tenant: str, status: RunStatus) -> int:
         """How many runs of a tenant are in a state."""
+        ...
+
+    def by_day(self, tenant: str, since: date) -> Mapping[tuple[date, RunStatus], int]:
+        """How many runs of a tenant were submitted on each day (UTC) from one on, by the state that they have."""
         ...
 
     def planned(self, tenant: str, plan_digest: str) -> Sequence[Run]:

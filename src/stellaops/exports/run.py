@@ -111,6 +111,7 @@ class Run:
         chain: of a mirror, where its archive stands.
         warnings: constraints left out, sources without dates and the like; not part of the export.
         expired: why its bundle went, a sentence; None where it did not, or never had one.
+        traceparent: what asked for it, in the W3C's form of trace contexts; empty where nobody told.
         abandoned: archives that earlier attempts were going to store; encrypted ones differ from each other.
         removed_at: when its archive was removed from the store of artefacts, or was found to be needed by nobody.
     """
@@ -158,6 +159,7 @@ class Run:
     chain: Chain | None = None
     expired: str | None = None
     abandoned: tuple[Archive, ...] = ()
+    traceparent: str = ""
     removed_at: datetime | None = None
 
     @property

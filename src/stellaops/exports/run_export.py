@@ -51,7 +51,14 @@ def go_on(run: Run, tools: Tools, progress: Progress = nothing) -> Run:
         return _through(begun, staging, tools, progress)
 
 
-def record_of(request: RunRequest, now: datetime, *, by: str, priority: Priority = Priority.NORMAL) -> Run:
+def record_of(
+    request: RunRequest,
+    now: datetime,
+    *,
+    by: str,
+    priority: Priority = Priority.NORMAL,
+    traceparent: str = "",
+) -> Run:
     """The record of a run that is pending; it is not stored.
 
     Raises:
@@ -69,6 +76,7 @@ def record_of(request: RunRequest, now: datetime, *, by: str, priority: Priority
         submitted_by=by,
         replay_of=request.replay_of,
         priority=priority,
+        traceparent=traceparent,
         asked=Asked(
             request.sequence,
             request.allow_empty,

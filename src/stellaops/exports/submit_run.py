@@ -28,6 +28,7 @@ class Submission:
         base: of a delta: an export's id, or `latest`.
         policy_snapshot: by digest, or `latest`; as the profile has it when None.
         by: who asks: a client's id, a user, or a schedule.
+        traceparent: what it goes on from, see `Run`.
     """
 
     tenant: str
@@ -39,6 +40,7 @@ class Submission:
     policy_snapshot: str | None = None
     priority: Priority = Priority.NORMAL
     by: str = ""
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +79,18 @@ def submit_run(submission: Submission, tools: SubmitTools) -> Run:
         policy_snapshot=submission.policy_snapshot,
         base=submission.base,
     )
-    return submit_request(request, tools, priority=submission.priority, by=submission.by)
+    return submit_request(
+        request,
+        tools,
+        priority=submission.priority,
+        by=submission.by,
+        traceparent=submission.traceparent,
+    )
 
 
-def submit_request(request: RunRequest, tools: SubmitTools, *, priority: Priority, by: str) -> Run:
+def submit_request(
+    request: RunRequest, tools: SubmitTools, *, priority: Priority, by: str, traceparent: str = ""
+) -> Run:
     """The same for a request that was made from something else, such as another run.
 
     Raises:
@@ -93,7 +103,7 @@ def submit_request(request: RunRequest, tools: SubmitTools, *, priority: Priorit
             f"submissions of tenant {request.tenant} are closed: max_active_runs is 0", limit=0
         )
     demand_submittable(request.tenant, tools.limits, tools.storage)
-    run = record_of(request, tools.now(), by=by, priority=priority)
+    run = record_of(request, tools.now(), by=by, priority=priority, traceparent=traceparent)
     stored = tools.runs.add(run, [pending(run)], most_pending=limits.max_queued_runs)
     tools.queue.enqueue(stored)
     return stored

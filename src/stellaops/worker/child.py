@@ -20,12 +20,14 @@ import msgspec
 
 from stellaops.adapters.settings.load import Setting, Settings
 from stellaops.adapters.settings.targets import PREFIX, TargetSettings
+from stellaops.adapters.telemetry import tracing
 from stellaops.bootstrap import Local
 from stellaops.core.errors import DependencyFailed
 from stellaops.exports import execute_run
 from stellaops.exports.errors import RunChanged, RunNotFound
 from stellaops.exports.plan_run import Tools
 from stellaops.exports.run import Run, RunStatus
+from stellaops.exports.step_clock import Progress
 
 _NICENESS = 5
 _MOST_ATTEMPTS = 7
@@ -33,13 +35,14 @@ _STORE_SECONDS = 60.0
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What to do, and by which settings."""
+    """What to do, and by which settings; its steps are traced below `traceparent`."""
 
     settings: dict[str, str | None]
     tenant: str
     run: str
     attempt: int
     targets: dict[str, TargetSettings] = {}
+    traceparent: str = ""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -60,7 +63,9 @@ def main() -> None:
         return
     threading.Thread(target=end_with_input, daemon=True).start()
     os.nice(_NICENESS)
+    tracing.configure("stellaops-worker")
     outcome = work(msgspec.json.decode(line, type=Order))
+    tracing.end()
     answers.write(msgspec.json.encode(outcome).decode() + "\n")
     answers.flush()
 
@@ -69,12 +74,14 @@ def work(order: Order) -> Outcome:
     """Take a run through its remaining steps; its record says what came of it."""
     values = {name: Setting(value, "worker") for name, value in order.settings.items()}
     local = Local(Settings(values, order.targets))
-    tools = local.export_tools
+    tools, steps = local.export_tools, tracing.Steps(order.traceparent, "step.")
     try:
-        _steps(order, tools)
-    except (RunChanged, RunNotFound):
+        _steps(order, tools, steps)
+    except (RunChanged, RunNotFound) as error:
+        steps.close(error)
         return Outcome("over")  # it is in other hands, or has ended
     except Exception as error:  # noqa: BLE001 - whatever it is, the record must say it
+        steps.close(error)
         return _insist(partial(_failed, order, error, tools))
     return Outcome("over")
 
@@ -84,13 +91,14 @@ def delay(attempt: int) -> float:
     return float(min(300, 2**attempt))
 
 
-def _steps(order: Order, tools: Tools) -> None:
+def _steps(order: Order, tools: Tools, steps: tracing.Steps) -> None:
     run = execute_run.current(order.tenant, order.run, order.attempt, tools)
     for name in execute_run.STEPS:
-        step: Callable[[Run, Tools], Run] = getattr(execute_run, name)
-        run = step(run, tools)
+        step: Callable[[Run, Tools, Progress], Run] = getattr(execute_run, name)
+        run = step(run, tools, steps)
         if run.status is not RunStatus.RUNNING:
-            return
+            break
+    steps.close()
 
 
 def _failed(order: Order, error: Exception, tools: Tools) -> Outcome:
@@ -136,10 +144,10 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in variables.items() if not name.startswith(("STELLA_", PREFIX))}
 
 
-def order_of(settings: Settings, run: Run) -> bytes:
+def order_of(settings: Settings, run: Run, traceparent: str = "") -> bytes:
     """The order for an attempt of a run that has begun, as a line."""
     values = {name: each.value for name, each in settings.values.items()}
-    order = Order(values, run.tenant, run.id, run.attempt, dict(settings.targets))
+    order = Order(values, run.tenant, run.id, run.attempt, dict(settings.targets), traceparent)
     return msgspec.json.encode(order) + b"\n"
 
 

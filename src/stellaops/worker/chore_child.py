@@ -17,7 +17,7 @@ import msgspec
 
 from stellaops.adapters.settings.load import Setting, Settings
 from stellaops.adapters.settings.targets import TargetSettings
-from stellaops.adapters.telemetry import logs
+from stellaops.adapters.telemetry import logs, tracing
 from stellaops.bootstrap import Local
 from stellaops.core.errors import StellaError
 from stellaops.exports.distribution.verify_targets import TargetCheck, summary, verify_targets
@@ -52,7 +52,9 @@ def main() -> None:
         return
     threading.Thread(target=end_with_input, daemon=True).start()
     os.nice(_NICENESS)
+    tracing.configure("stellaops-worker")
     done = do(msgspec.json.decode(line, type=ChoreOrder))
+    tracing.end()
     answers.write(msgspec.json.encode(done).decode() + "\n")
     answers.flush()
 
@@ -63,7 +65,11 @@ def do(order: ChoreOrder) -> Done:
     local = Local(Settings(values, order.targets))
     logs.configure(local.settings.get("log.level") or "info")
     try:
-        return CHORES[order.chore](local)
+        with tracing.span(f"chore.{order.chore}") as span:
+            done = CHORES[order.chore](local)
+            if not done.ok:
+                span.failed("chore", "the chore was not done as it should")
+            return done
     except StellaError as error:
         return Done(ok=False, report={"error": error.what, "errorCode": error.code})
 

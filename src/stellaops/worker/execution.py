@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from stellaops.adapters.engine.dbos_worker import AGAIN, OVER, EngineWorker
+from stellaops.adapters.telemetry import tracing
 from stellaops.core.errors import DependencyFailed, StellaError
 from stellaops.exports import execute_run
 from stellaops.exports.errors import RunChanged, RunNotFound, RunState, RunTimeout
@@ -46,7 +47,7 @@ class Executor:
     """Works on runs, one for each call of `execute`, in as many threads as there are.
 
     Attributes:
-        order: the order for a child process that is to work on a begun run.
+        order: the order for a child process that is to work on a begun run, below a `traceparent`.
         limit: seconds that an attempt of a run may take.
         later: enqueues a pending run again, after some seconds.
     """
@@ -54,7 +55,7 @@ class Executor:
     tools: Tools
     losses: Losses
     children: Children
-    order: Callable[[Run], bytes]
+    order: Callable[[Run, str], bytes]
     limit: Callable[[Run], float]
     later: Callable[[Run, float], None]
     engine: EngineWorker | None = None
@@ -93,7 +94,7 @@ class Executor:
                 return AGAIN
             begun = self._begin(run)
         if begun is not None:
-            self._watch(begun)
+            self._traced(begun)
         return OVER
 
     def _begin(self, run: Run) -> Run | None:
@@ -114,10 +115,28 @@ class Executor:
         _say("run.started", begun)
         return begun
 
-    def _watch(self, run: Run) -> None:
+    def _traced(self, run: Run) -> None:
+        """Watch an attempt, under a span below what asked for the run."""
+        told = {"stella_run_id": run.id, "stella_profile": run.profile, "stella_tenant": run.tenant}
+        with tracing.span("run.attempt", kind="consumer", parent=run.traceparent, **told) as span:
+            span.set("stella.attempt", run.attempt)
+            span.set("stella.worker", run.worker)
+            self._watch(run, span.traceparent)
+            if tracing.is_on():
+                self._describe(run, span)
+
+    def _describe(self, run: Run, span: tracing.Span) -> None:
+        found = self.tools.runs.get(run.tenant, run.id)
+        if found is not None:
+            span.set("stella.status", found.status.value)
+            span.set("stella.export_id", found.export_id)
+            if found.status is RunStatus.FAILED:
+                span.failed(found.error_code or "internal", f"the run has failed: {found.error_code}")
+
+    def _watch(self, run: Run, traceparent: str) -> None:
         child = self.children.take()
         try:
-            child.begin(self.order(run))
+            child.begin(self.order(run, traceparent))
             self.children.prepare()
             reason = self._until_end(run, child)
             if reason is None:
@@ -258,5 +277,6 @@ def _say(event: str, run: Run, level: int = logging.INFO, more: str = "") -> Non
         "profile": run.profile,
         "tenant": run.tenant,
         "errorCode": run.error_code,
+        "traceId": tracing.trace_of(run.traceparent),
     }
     _LOG.log(level, "%s %s%s", event, run.id, f": {more}" if more else "", extra=extra)

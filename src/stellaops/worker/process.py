@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from stellaops.adapters.engine.dbos_worker import EngineWorker, Tasks
 from stellaops.adapters.sql.errors import StoreConflict
+from stellaops.adapters.telemetry import tracing
 from stellaops.bootstrap import Local, now
 from stellaops.core.errors import StellaError
 from stellaops.exports.plan_run import request_of
@@ -28,6 +29,7 @@ from stellaops.worker.child import order_of
 from stellaops.worker.children import Children
 from stellaops.worker.chores import Chores
 from stellaops.worker.execution import Executor
+from stellaops.worker.notifying import Notifier
 from stellaops.worker.sweep import Sweep
 
 _LOG = logging.getLogger("stellaops.worker")
@@ -79,7 +81,9 @@ def serve(local: Local, *, slots: int | None = None, ready: Callable[[str], None
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, asked)
+    tracing.configure("stellaops-worker")
     run_worker(local, slots=slots, stop=stop, ready=ready)
+    tracing.end()
     os._exit(0)
 
 
@@ -95,7 +99,7 @@ class Worker:
             tools=local.export_tools,
             losses=local.losses,
             children=self._children,
-            order=lambda run: order_of(local.settings, run),
+            order=lambda run, traceparent: order_of(local.settings, run, traceparent),
             limit=self._seconds,
             later=local.queue.later,
         )
@@ -105,6 +109,7 @@ class Worker:
         self._chores = Chores(
             local.settings, local.chores, local.staging_rooms, local.data_dir / "exports", now
         )
+        self._notifier = Notifier(local, self.id, now)
         self._sweep = Sweep(local.runs, local.queue, local.limits, local.schedules)
 
     def start(self) -> None:
@@ -112,6 +117,7 @@ class Worker:
         self._children.prepare()
         self._engine.start()
         self._chores.start()
+        self._notifier.start()
         _LOG.info(
             "worker %s takes work, %s slots",
             self.id,
@@ -131,6 +137,7 @@ class Worker:
         _LOG.info("worker %s hands over", self.id, extra={"event": "worker.draining"})
         self._engine.close_gate()
         self._chores.stop()
+        self._notifier.stop()
         self._wait(self._grace)
         self._executor.handing_over.set()
         self._wait(2.0)

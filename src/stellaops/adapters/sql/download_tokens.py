@@ -67,6 +67,12 @@ class SqlDownloadTokens:
         with reading(self._engine) as connection:
             return _read(connection, download_token_t.c.tenant == tenant)
 
+    def tenants(self) -> Sequence[str]:
+        """Whoever has tokens, sorted."""
+        tenant = download_token_t.c.tenant
+        with reading(self._engine) as connection:
+            return connection.execute(select(tenant).distinct().order_by(tenant)).scalars().all()
+
     @retried
     def change(self, token: DownloadToken) -> DownloadToken:
         """See the port."""

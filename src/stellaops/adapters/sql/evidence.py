@@ -260,6 +260,14 @@ class SqlEvidence:
                 yield row
             last = row
 
+    def chosen(self, selection: Selection, keys: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Which documents of some, by source and key, a selection holds."""
+        statement = self._selected(selection, revision.c.source, revision.c.key).distinct()
+        sources = set(self._sources(selection))
+        named = tuple_(revision.c.source, revision.c.key).in_([each for each in keys if each[0] in sources])
+        with reading(self._engine) as connection:
+            return sorted((row[0], row[1]) for row in connection.execute(statement.where(named)))
+
     def _selected(self, selection: Selection, *columns: ColumnElement[Any]) -> Select[Any]:
         return selected(dialect_of(self._engine), selection, *columns)
 

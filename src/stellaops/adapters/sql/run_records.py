@@ -54,6 +54,7 @@ class _Record(msgspec.Struct, omit_defaults=True):
     expired: str | None = None
     abandoned: list[Archive] = []
     removed_at: datetime | None = None
+    traceparent: str = ""
 
 
 _SAME = tuple(

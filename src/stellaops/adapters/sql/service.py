@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from sqlalchemy.sql import ColumnElement
 
 from stellaops.adapters.sql.engine import reading, retried, writing
 from stellaops.adapters.sql.metering import count_end
+from stellaops.adapters.sql.notify_outbox import note_run
 from stellaops.adapters.sql.run_records import columns_of, event_of, event_row, run_of
 from stellaops.adapters.sql.service_schema import profile_t, run_event, run_submission, run_t
 from stellaops.adapters.sql.sources import instant
@@ -23,6 +25,8 @@ from stellaops.exports.run import Run, RunStatus
 from stellaops.ingest.import_documents import microseconds
 
 _PIECE = 500
+_DAY = 86_400_000_000  # microseconds
+_EPOCH = date(1970, 1, 1)
 
 
 class SqlRuns:
@@ -41,6 +45,7 @@ class SqlRuns:
             values = columns_of(stored) | {"id": run.id, "version": 1, "events": len(events)}
             connection.execute(insert(run_t).values(values))
             _append(connection, run.id, 1, events)
+            note_run(connection, stored, events)
         return stored
 
     def change(self, run: Run, events: Sequence[Event] = ()) -> Run:
@@ -54,6 +59,7 @@ class SqlRuns:
                 raise RunChanged(f"run {run.id} is not as it was at version {run.version}")
             _append(connection, run.id, total - len(events) + 1, events)
             count_end(connection, run, events)
+            note_run(connection, run, events)
         return replace(run, version=run.version + 1, events=total)
 
     def tell(self, run_id: str, attempt: int, events: Sequence[Event]) -> None:
@@ -103,6 +109,19 @@ class SqlRuns:
         """See the port."""
         with reading(self._engine) as connection:
             return _count(connection, tenant, status)
+
+    def by_day(self, tenant: str, since: date) -> Mapping[tuple[date, RunStatus], int]:
+        """See the port."""
+        first = microseconds(datetime(since.year, since.month, since.day, tzinfo=UTC))
+        day = (run_t.c.submitted_at // _DAY).label("day")
+        statement = (
+            select(day, run_t.c.status, func.count())
+            .where(run_t.c.tenant == tenant, run_t.c.submitted_at >= first)
+            .group_by(day, run_t.c.status)
+        )
+        with reading(self._engine) as connection:
+            found = connection.execute(statement).all()
+        return {(_EPOCH + timedelta(days=int(row[0])), RunStatus(row[1])): int(row[2]) for row in found}
 
     def planned(self, tenant: str, plan_digest: str) -> Sequence[Run]:
         """See the port."""

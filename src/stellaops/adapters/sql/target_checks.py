@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, insert, select, update
 
 from stellaops.adapters.sql.engine import reading, retried, writing
 from stellaops.adapters.sql.metering import VERIFY_FAILURES, count
+from stellaops.adapters.sql.notify_outbox import note_check
 from stellaops.adapters.sql.sources import instant
 from stellaops.adapters.sql.upkeep_schema import target_check_t
 from stellaops.core.timestamps import EPOCH
@@ -67,6 +68,7 @@ class SqlTargetChecks:
                 key = {"tenant": check.tenant, "profile": check.profile, "target": check.target}
                 connection.execute(insert(target_check_t).values(**key, **values))
             _count(connection, check)
+            note_check(connection, check)
 
     def all(self, tenant: str | None = None) -> Sequence[tuple[TargetCheck, datetime | None]]:
         """See the port: by tenant, profile and target."""

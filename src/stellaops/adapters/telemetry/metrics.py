@@ -18,6 +18,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from stellaops.adapters.notify.registry import openers
 from stellaops.adapters.sql.chores import SqlChores
 from stellaops.adapters.sql.import_counts import DOCUMENTS, STATEMENTS, SqlImportCounts
 from stellaops.adapters.sql.metering import (
@@ -32,6 +33,7 @@ from stellaops.adapters.sql.metering import (
     Counted,
     SqlMetering,
 )
+from stellaops.adapters.sql.notify_deliveries import DELIVERIES
 from stellaops.adapters.telemetry.upkeep import Places, upkeep
 from stellaops.exports.distribution.verify_targets import OWN_CHECKS
 from stellaops.exports.errors import ERROR_CODES
@@ -43,6 +45,7 @@ from stellaops.kit.verify import STEPS
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _CODES = sorted({*ERROR_CODES.values(), "adapter", "internal"})
 _CHECKS = (*(step.name for step in STEPS), *OWN_CHECKS)
+_OUTCOMES = ("delivered", "retried", "failed")
 _OWN = ["profile", "profile_kind"]
 _FRESH = 60.0  # seconds for which what takes long to find out is taken as it was
 
@@ -74,6 +77,10 @@ class Metrics:
             self._registry.register(collector)
         ProcessCollector(registry=self._registry)
         self._lock = threading.Lock()
+
+    def families(self) -> Iterable[Metric]:
+        """Every metric as it is now, with or without series."""
+        return self._registry.collect()
 
     def text(self) -> bytes:
         """Every series as it is now."""
@@ -107,6 +114,9 @@ class _Exports(Collector):
         yield _counter(UNREACHED, text, [*_OWN, "driver"], counted, drivers)
         pruned: list[_Key] = [(*each, "default") for each in own]
         yield _counter(PRUNED, "Bundles that retention has removed", [*_OWN, "tenant"], counted, pruned)
+        text = "Messages by what became of them"
+        told: list[_Key] = [(kind, outcome) for kind in openers() for outcome in _OUTCOMES]
+        yield _counter(DELIVERIES, text, ["channel_kind", "outcome"], counted, told)
         yield from self._gauges(dict(own_pair for own_pair in profiles))
 
     def _gauges(self, kinds: Mapping[str, str]) -> Iterator[Metric]:

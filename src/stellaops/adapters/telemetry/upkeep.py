@@ -9,7 +9,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from stellaops.adapters.sql.staging_rooms import StagingRoom
 from stellaops.authority.tenants import DEFAULT_TENANT, Tenant
-from stellaops.exports.distribution.verify_targets import OK, TargetChecks
+from stellaops.exports.distribution.verify_targets import OK, SKIPPED, TargetChecks
 from stellaops.exports.profile import KINDS
 from stellaops.exports.retention.storage import ARTEFACTS, Storage
 
@@ -96,6 +96,7 @@ def _targets(checks: TargetChecks) -> Iterator[Metric]:
     for check, sound_at in checks.all():
         key = [check.target, check.driver, check.tenant, check.profile, check.kind]
         times.add_metric(key, sound_at.timestamp() if sound_at else 0.0)
-        states.add_metric(key, float(check.status == OK))
+        if check.status != SKIPPED:  # nothing can be said of the bundle then
+            states.add_metric(key, float(check.status == OK))
     yield times
     yield states

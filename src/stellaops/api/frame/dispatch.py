@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from stellaops.adapters.telemetry import tracing
 from stellaops.api.frame.answers import conditional
 from stellaops.api.frame.errors import HeadersTooMany, InvalidRequest, MethodNotAllowed, RouteNotFound
 from stellaops.api.frame.handling import run_handler
@@ -22,13 +24,15 @@ from stellaops.api.frame.problems import Problematic, problem
 from stellaops.api.frame.reading import body_of, read_query
 from stellaops.api.frame.routing import Routes
 from stellaops.api.frame.tokens import Tokens, bearer
-from stellaops.api.frame.tracing import trace_id
+from stellaops.api.frame.tracing import remote_parent
 from stellaops.api.operation import ANYONE, Call, Operation
 from stellaops.authority.access import Principal
 from stellaops.bootstrap import Local
 from stellaops.core.errors import NotAuthenticated, StellaError
 
 _LOG = logging.getLogger("stellaops.api")
+_LOOKED_AT = frozenset({"/healthz", "/readyz", "/metrics"})
+"""What machines ask every few seconds is in no trace."""
 _ALWAYS = {"x-content-type-options": "nosniff"}
 
 
@@ -41,6 +45,7 @@ class _Told:
     client: str = ""
     tenant: str = ""
     error_code: str | None = None
+    status: int = 500
 
 
 class Dispatcher:
@@ -58,7 +63,20 @@ class Dispatcher:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request; every error becomes a problem document, and every request a line in the log."""
         request = Request(scope, receive, send)
-        told, began = _Told(trace_id(request)), time.monotonic()
+        parent = remote_parent(request)
+        told = _Told(tracing.trace_of(parent) or secrets.token_hex(16))
+        if request.scope["path"] in _LOOKED_AT:
+            await self._told(request, told, send)
+            return
+        with tracing.span(
+            "request", kind="server", parent=parent, http_request_method=request.method
+        ) as span:
+            told.trace_id = tracing.trace_of(span.traceparent) or told.trace_id
+            await self._told(request, told, send)
+            _describe(span, told)
+
+    async def _told(self, request: Request, told: _Told, send: Send) -> None:
+        began, scope, receive = time.monotonic(), request.scope, request.receive
         response: Response | None = None
         try:
             try:
@@ -81,7 +99,9 @@ class Dispatcher:
             response = problem(unexpected, told.trace_id)
             await response(scope, receive, send)
         finally:
-            _log(request, response, told, time.monotonic() - began)
+            if response is not None:
+                told.status = response.status_code
+            _log(request, told, time.monotonic() - began)
 
     async def _answer(self, request: Request, told: _Told) -> Response:
         operation, path = self._operation(request)
@@ -134,7 +154,19 @@ def _remote(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def _log(request: Request, response: Response | None, told: _Told, seconds: float) -> None:
+def _describe(span: tracing.Span, told: _Told) -> None:
+    """What a span of a request says, in the names that OpenTelemetry has for it."""
+    if told.operation:
+        span.named(told.operation)
+    span.set("http.response.status_code", told.status)
+    span.set("stella.operation", told.operation)
+    span.set("stella.tenant", told.tenant)
+    span.set("stella.client", told.client)
+    if told.status >= 500:
+        span.failed(told.error_code or StellaError.code, "the request could not be answered")
+
+
+def _log(request: Request, told: _Told, seconds: float) -> None:
     if not _LOG.isEnabledFor(logging.INFO):
         return
     _LOG.info(
@@ -144,7 +176,7 @@ def _log(request: Request, response: Response | None, told: _Told, seconds: floa
             "method": request.method,
             "operation": told.operation,
             "path": request.scope["path"],
-            "status": response.status_code if response else 500,
+            "status": told.status,
             "seconds": round(seconds, 4),
             "client": told.client,
             "tenant": told.tenant,

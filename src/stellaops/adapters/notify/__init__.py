@@ -1,0 +1,1 @@
+"""Sending notifications: a module for each kind of channels."""

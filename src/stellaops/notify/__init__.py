@@ -1,0 +1,1 @@
+"""Who is told of what: events, rules, channels, deliveries."""
