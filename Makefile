@@ -49,6 +49,7 @@ check: setup ## lint, types, layers, generated documents, words that must not be
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python tools/docs.py --check
+	@$(BIN)/python -m tools.monitoring --check
 	@$(BIN)/python tools/check_words.py
 
 bench: setup ## measure, beside peers where they are installed
@@ -57,8 +58,9 @@ bench: setup ## measure, beside peers where they are installed
 reproduce: setup ## fill two stores in unlike surroundings, export both, compare every byte
 	@$(BIN)/python tools/reproduce.py $(ARGS)
 
-docs: setup ## generate docs/reference from the code
+docs: setup ## generate docs/reference and deploy/monitoring from the code
 	@$(BIN)/python tools/docs.py
+	@$(BIN)/python -m tools.monitoring
 
 offline-kit: setup ## build offline-kit/: verifies and applies bundles on a machine without network (ARGS='--run RUN --chunk-size 4G')
 	@$(BIN)/python tools/offline_kit.py $(ARGS)
@@ -67,6 +69,7 @@ lock: $(LOCK_TOOL) ## pin requirements/*.txt anew (LOCK_ARGS=--upgrade for newer
 	@$(COMPILE) pyproject.toml -o requirements/runtime.txt
 	@$(COMPILE) --all-extras pyproject.toml requirements/dev.in -c requirements/runtime.txt -o requirements/dev.txt
 	@$(COMPILE) requirements/kit.in -c requirements/runtime.txt -o requirements/kit.txt
+	@$(COMPILE) --all-extras pyproject.toml requirements/image.in -c requirements/dev.txt -o requirements/image.txt
 	@$(COMPILE) requirements/lock.in -o requirements/lock.txt
 
 $(LOCK_TOOL): requirements/lock.txt

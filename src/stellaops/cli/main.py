@@ -16,12 +16,14 @@ from stellaops.cli.authority import authority
 from stellaops.cli.concelier import concelier
 from stellaops.cli.contexts import context
 from stellaops.cli.db import db
+from stellaops.cli.deployment import validate_command
 from stellaops.cli.doctor import doctor
 from stellaops.cli.evidence import evidence
 from stellaops.cli.excititor import excititor
 from stellaops.cli.export import export
 from stellaops.cli.frame import App, StellaGroup, pass_app, run
 from stellaops.cli.mirror import mirror
+from stellaops.cli.notify import notify
 from stellaops.cli.policy import policy
 from stellaops.cli.serve import serve
 from stellaops.cli.trivy import trivy
@@ -50,6 +52,7 @@ def config() -> None:
 
 
 config.add_command(context)
+config.add_command(validate_command)
 
 
 @config.command("show")
@@ -104,7 +107,7 @@ def exit_codes(app: App) -> None:
     app.out.rows([{"code": code, "meaning": meaning} for code, meaning in rows], ("code", "meaning"), rows)
 
 
-for group in (concelier, excititor, export, mirror, trivy, authority, db, doctor, evidence, policy, serve):
+for group in (concelier, excititor, export, mirror, trivy, notify, authority, db, doctor, evidence, policy, serve):
     stella.add_command(group)
 
 
