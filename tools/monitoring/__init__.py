@@ -1,0 +1,1 @@
+"""What Prometheus, Alertmanager and Grafana are given: rules, routes, dashboards, made from one place."""
