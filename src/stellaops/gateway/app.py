@@ -20,6 +20,7 @@ from stellaops.gateway.answers import Found, Headers, Refused, describing, etag,
 from stellaops.gateway.decisions import Decisions
 from stellaops.gateway.doorman import Caller
 from stellaops.gateway.errors import MirrorForbidden, MirrorNotReady
+from stellaops.gateway.front_page import FrontPage, wants_page
 from stellaops.gateway.host import Host
 from stellaops.gateway.plans import Plan, Plans, caching
 from stellaops.gateway.proxies import Proxies
@@ -45,6 +46,7 @@ class Gateway:
         self._plans = Plans(host)
         self._decisions = Decisions(host)
         self._proxies = Proxies(host, self._plans, self._decisions)
+        self._front = FrontPage(self, self._titles)
         self.shortcut = Shortcut(host, self._plans)
 
     @property
@@ -92,6 +94,10 @@ class Gateway:
         demand_form(request, scope)
         if request.path in _ABOUT_US:
             await self._about_us(request, scope, send)
+            return
+        if wants_page(request):
+            status, headers, body = await self._front.page(request, scope)
+            await respond(send, status, [*headers, (b"content-length", b"%d" % len(body))], body, request)
             return
         if request.path in OF_PROXIES:
             await self._proxies.answer(request, scope, send)
@@ -205,6 +211,12 @@ class Gateway:
                 await asyncio.sleep(_PARTING)
         finally:
             os.close(descriptor)
+
+    def _titles(self, host: str) -> dict[str, tuple[str, bool]]:
+        """The domains that a host name leads to, as `FrontPage` wants them."""
+        named = self._host.domain_of(host)
+        domains = [self._host.domains[named]] if named else self._host.domains.values()
+        return {each.id: (each.display_name, self._host.is_closed("", each.id)) for each in domains}
 
     async def _refuse(self, request: Request, refused: Refused, send: Send) -> None:
         body, headers = problem(refused, registry=request.is_registry)

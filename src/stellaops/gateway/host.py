@@ -31,6 +31,7 @@ from stellaops.gateway.proxy_log import ProxyLog
 from stellaops.gateway.requests import Request
 from stellaops.gateway.routes import Budget, Kind, Wish
 from stellaops.gateway.shelves import Shelves
+from stellaops.mirrors import sync_state
 
 _LOG = logging.getLogger("stellaops.gateway")
 _TEND_SECONDS = 1.0
@@ -73,6 +74,7 @@ class Host:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._begun = _now()
         self.version = 0
         self._settings = parts.load()
         self._files = StoredFiles()
@@ -358,7 +360,20 @@ class Host:
             if issued or generated:
                 oldest = min(issued) if issued else generated
                 ages[label_text(domain=domain)] = (_now() - (oldest or _now())).total_seconds()
-        return {"mirror_export_root_configured": roots, "mirror_bundle_age_seconds": ages}
+        return {
+            "mirror_export_root_configured": roots,
+            "mirror_bundle_age_seconds": ages,
+            "mirror_sync_lag_seconds": self._lags(),
+        }
+
+    def _lags(self) -> dict[str, float]:
+        """How long ago each domain was synced, where the trees are this host's own."""
+        sides = [tree.syncs(time.monotonic()) for tree in self.shelves.trees.values()]
+        is_near = any(side.upstream is None for side in self.sides.values())
+        domains = self.domains if is_near else ()
+        return {
+            label_text(domain=domain): sync_state.lag(domain, sides, _now(), self._begun) for domain in domains
+        }
 
     def policy(self, domains: Sequence[str]) -> dict[str, Any]:
         """The access policy, with what somebody who may read these domains has to know."""

@@ -19,6 +19,7 @@ _TEXTS = {
     REQUESTS: "Requests for mirrors that were answered",
     REJECTIONS: "Requests that were over an hourly budget",
     "mirror_bundle_age_seconds": "Seconds since the newest export of a domain was told to be fresh",
+    "mirror_sync_lag_seconds": "Seconds since the last sync of a domain that went through",
     "mirror_export_root_configured": "Whether a side has a directory of exports, or a back end",
 }
 _FULL = 128  # lines of the log that are written together

@@ -81,25 +81,34 @@ local function text_of(value)
   return type(value) == "table" and concat(value, ", ") or value or ""
 end
 
+-- The fields of an answer's head, by names in lower case.
+local function fields_of(answer)
+  local found = {}
+  for name, value in pairs(answer.header) do
+    found[name:lower()] = value
+  end
+  return found
+end
+
 local function refuse(status, told)
   local var = ngx.var
-  var.stella_domain = text_of(told["X-Stella-Domain"])
-  var.stella_class = text_of(told["X-Stella-Class"])
-  var.stella_status = text_of(told["X-Stella-Status"])
-  var.stella_code = text_of(told["X-Stella-Code"])
-  var.stella_problem = text_of(told["X-Stella-Problem"])
-  var.stella_challenge = text_of(told["WWW-Authenticate"])
-  var.stella_range = text_of(told["Content-Range"])
-  var.stella_retry = text_of(told["Retry-After"])
-  var.stella_limit = text_of(told["RateLimit-Limit"])
-  var.stella_remaining = text_of(told["RateLimit-Remaining"])
-  var.stella_reset = text_of(told["RateLimit-Reset"])
+  var.stella_domain = text_of(told["x-stella-domain"])
+  var.stella_class = text_of(told["x-stella-class"])
+  var.stella_status = text_of(told["x-stella-status"])
+  var.stella_code = text_of(told["x-stella-code"])
+  var.stella_problem = text_of(told["x-stella-problem"])
+  var.stella_challenge = text_of(told["www-authenticate"])
+  var.stella_range = text_of(told["content-range"])
+  var.stella_retry = text_of(told["retry-after"])
+  var.stella_limit = text_of(told["ratelimit-limit"])
+  var.stella_remaining = text_of(told["ratelimit-remaining"])
+  var.stella_reset = text_of(told["ratelimit-reset"])
   return ngx.exit(status)
 end
 
 -- Blocks of a budget that came with an answer; they may be of an hour that is over here, and are then never used.
 local function store(told, ticket)
-  local hour, block, elsewhere = text_of(told["X-Stella-Block"]):match("^(%d+) (%d+) (%d+)$")
+  local hour, block, elsewhere = text_of(told["x-stella-block"]):match("^(%d+) (%d+) (%d+)$")
   if not hour then
     return
   end
@@ -112,16 +121,16 @@ local function store(told, ticket)
 end
 
 local function written(told)
-  local budget = text_of(told["X-Stella-Budget"])
+  local budget = text_of(told["x-stella-budget"])
   return {
-    audience = text_of(told["X-Stella-Audience"]),
-    domain = text_of(told["X-Stella-Domain"]),
-    class = text_of(told["X-Stella-Class"]),
-    caller = text_of(told["X-Stella-Caller"]),
-    state = text_of(told["X-Stella-State"]),
+    audience = text_of(told["x-stella-audience"]),
+    domain = text_of(told["x-stella-domain"]),
+    class = text_of(told["x-stella-class"]),
+    caller = text_of(told["x-stella-caller"]),
+    state = text_of(told["x-stella-state"]),
     budget = budget ~= "" and budget or nil,
-    limit = text_of(told["RateLimit-Limit"]),
-    ends = ngx.now() + (tonumber(told["X-Stella-Ticket"]) or 0),
+    limit = text_of(told["ratelimit-limit"]),
+    ends = ngx.now() + (tonumber(told["x-stella-ticket"]) or 0),
     elsewhere = 0,
   }
 end
@@ -147,9 +156,9 @@ function door.enter()
   end
 
   local answer = ngx.location.capture(AUTHORIZE, { args = lend and "lend=1" or "lend=0" })
-  local told = answer.header
+  local told = fields_of(answer)
   if answer.status == 401 or answer.status == 403 then
-    if lend and told["X-Stella-Status"] == "429" then
+    if lend and told["x-stella-status"] == "429" then
       ticket.over, ticket.over_until = told, ngx.now() + OVER_SECONDS
     end
     return refuse(answer.status, told)
@@ -163,8 +172,8 @@ function door.enter()
   end
   admit(fresh, var)
   var.stella_limit = fresh.limit
-  var.stella_remaining = text_of(told["RateLimit-Remaining"])
-  var.stella_reset = text_of(told["RateLimit-Reset"])
+  var.stella_remaining = text_of(told["ratelimit-remaining"])
+  var.stella_reset = text_of(told["ratelimit-reset"])
   if id and var.stella_plain == "1" then
     shared:set("state", fresh.state)
     keep(id, fresh)

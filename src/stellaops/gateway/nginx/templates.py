@@ -45,6 +45,8 @@ $addresses
   }
   # Mirrors are read: no request has a body.
   map "$$http_transfer_encoding,$$http_content_length" $$stella_body { default 1; "," 0; ",0" 0; }
+  # What clients put behind the name, where the port is not the usual one.
+  map "$$scheme:$$server_port" $$stella_port { default ":$$server_port"; "http:80" ""; "https:443" ""; }
   map $$request_method $$stella_plain { default 0; GET 1; HEAD 1; }
   map $$stella_status $$stella_allow { default ""; 405 "GET, HEAD"; }
 
@@ -125,6 +127,7 @@ $tls
     set $$stella_reset "";
 $told
     if ($$stella_body) { return 400; }
+    if ($$server_protocol = HTTP/0.9) { return 400; }
     limit_req zone=stella_address burst=4000 nodelay;
 $locations
     location = /healthz { default_type application/json; return 200 '{"status":"ok"}'; }
@@ -158,7 +161,7 @@ LOCATION = Template("""
       proxy_pass http://$upstream;
       $cache
       proxy_set_header Connection "";
-      proxy_set_header Host $$host;
+      proxy_set_header Host $$host$$stella_port;
       proxy_set_header Accept-Encoding $$stella_coding;
       proxy_set_header X-Forwarded-For $$remote_addr;
       proxy_set_header X-Forwarded-Proto $$scheme;

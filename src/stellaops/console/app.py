@@ -1,0 +1,156 @@
+"""The console as an ASGI application before the API: `/console` is answered here, everything else there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import PurePosixPath
+from urllib.parse import quote, urlsplit
+
+from jinja2 import TemplateError
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from stellaops.console.inside import Inside, Refused
+from stellaops.console.pages import PAGES
+from stellaops.console.pages.login import Doors
+from stellaops.console.pages.page import Page
+from stellaops.console.rendering import HEADERS, plain
+from stellaops.console.session import Session, forget, session_of
+from stellaops.console.visit import Visit, texts
+
+_LOG = logging.getLogger("stellaops.console")
+_LARGEST = 1 << 20  # bytes of a form
+_KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_FOR_EVER = {"cache-control": "public, max-age=31536000, immutable", "x-content-type-options": "nosniff"}
+
+
+@dataclass(frozen=True, slots=True)
+class FormRefused(Exception):
+    """A form that was not made for this session, or not on a page of ours."""
+
+    why: str
+
+
+class Console:
+    """Pages at `/console`, before an application that has the API.
+
+    Args:
+        api: answers every other path, and whatever the pages ask.
+        doors: how people log in.
+    """
+
+    def __init__(self, api: ASGIApp, doors: Doors) -> None:
+        self._api, self._inside, self._doors = api, Inside(api), doors
+        routes = [
+            Route("/console/assets/{name}", _asset),
+            *doors.routes(self._inside),
+            *(Route(f"/console{page.path}", self._answering(page), methods=page.methods) for page in PAGES),
+        ]
+        self._router = Router(routes, redirect_slashes=False, default=_nowhere)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        path = scope.get("path", "")
+        if scope["type"] != "http" or not (path == "/console" or path.startswith("/console/")):
+            await self._api(scope, receive, send)
+        elif path == "/console":
+            await RedirectResponse("/console/", 308)(scope, receive, send)
+        else:
+            await self._router({**scope, "app": self}, receive, send)
+
+    def _answering(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
+        async def answering(request: Request) -> Response:
+            session = session_of(request)
+            if session is None:
+                return _to_login(request)
+            try:
+                visit = Visit(request, self._inside, session, await _form(request, session))
+                await visit.look_around()
+                found = await page.handler(visit)
+            except FormRefused as refused:
+                return plain(
+                    "problem.html", 403, _problem("ERR_CONSOLE_FORM", refused.why, "Load the page anew.")
+                )
+            except Refused as refused:
+                return _refusal(request, session, self._inside, refused)
+            except TemplateError:
+                _LOG.exception("a page cannot be made", extra={"event": "console.broken", "path": page.path})
+                problem = _problem("ERR_INTERNAL", "This page cannot be made.", "Tell the operator.")
+                return plain("problem.html", 500, problem)
+            for name, value in HEADERS.items():
+                found.headers.setdefault(name, value)
+            return found
+
+        return answering
+
+
+async def _form(request: Request, session: Session) -> dict[str, str]:
+    """What a form says, if it is one of ours.
+
+    Raises:
+        FormRefused: see there.
+    """
+    if request.method != "POST":
+        return {}
+    demand_same_origin(request)
+    if int(request.headers.get("content-length") or 0) > _LARGEST:
+        raise FormRefused("The form is too large.")
+    async with request.form(max_files=0, max_fields=200, max_part_size=_LARGEST) as sent:
+        form = texts(sent)
+    if not session.is_form_of(form.pop("check", "")):
+        raise FormRefused("The form was made for another session.")
+    return form
+
+
+def demand_same_origin(request: Request) -> None:
+    """Refuse what another site's page sends.
+
+    Raises:
+        FormRefused: see there.
+    """
+    told = request.headers.get("origin")
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise FormRefused("The form comes from another site.")
+    if told is not None and urlsplit(told).netloc != request.headers.get("host", ""):
+        raise FormRefused("The form comes from another site.")
+
+
+def _to_login(request: Request) -> Response:
+    if request.headers.get("accept", "").startswith("text/event-stream"):
+        return Response(None, 204)  # an event source that is told so does not come again
+    here = request.url.path.removeprefix("/console")
+    there = here + (f"?{request.url.query}" if request.url.query else "")
+    return RedirectResponse(f"/console/login?next={quote(there if request.method == 'GET' else here)}", 303)
+
+
+def _refusal(request: Request, session: Session, inside: Inside, refused: Refused) -> Response:
+    if refused.status == 401:
+        response = _to_login(request)
+        forget(response, secure=request.url.scheme == "https")
+        return response
+    visit = Visit(request, inside, session)
+    problem = _problem(refused.code, refused.what, refused.hint, refused.details)
+    return visit.page("problem.html", refused.status, **problem)
+
+
+def _problem(code: str, what: str, hint: str, details: tuple[str, ...] = ()) -> dict[str, object]:
+    return {"code": code, "what": what, "hint": hint, "details": details}
+
+
+async def _asset(request: Request) -> Response:
+    name = PurePosixPath(request.path_params["name"])
+    found = files("stellaops.console") / "assets" / name.name
+    kind = _KINDS.get(name.suffix)
+    if kind is None or not found.is_file():
+        return Response("not found", 404)
+    return Response(found.read_bytes(), 200, _FOR_EVER, kind)
+
+
+async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
+    problem = _problem("ERR_ROUTE_NOT_FOUND", "There is no such page.", "Begin at the overview.")
+    await plain("problem.html", 404, problem)(scope, receive, send)

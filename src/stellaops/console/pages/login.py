@@ -1,0 +1,133 @@
+"""Log in with a client's credentials, out again, and choose the tenant."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from stellaops.console.inside import Asker, Inside, Refused
+from stellaops.console.rendering import plain
+from stellaops.console.session import Session, begun, forget, keep, session_of
+from stellaops.console.visit import texts
+
+_FORM = "application/x-www-form-urlencoded"
+_NEXT = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
+
+
+class Door(Protocol):
+    """Another way to log in, such as an identity provider."""
+
+    @property
+    def name(self) -> str:
+        """What its button says."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """Where that leads, below `/console/login/`."""
+        ...
+
+    def routes(self, inside: Inside) -> Sequence[Route]:
+        """Its own paths."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """How people log in.
+
+    Attributes:
+        others: beside a client's credentials.
+    """
+
+    others: tuple[Door, ...] = ()
+
+    def routes(self, inside: Inside) -> list[Route]:
+        """Their paths."""
+        own = [
+            Route("/console/login", partial(_show, self), methods=["GET"]),
+            Route("/console/login", partial(_log_in, self, inside), methods=["POST"]),
+            Route("/console/logout", _log_out, methods=["POST"]),
+            Route("/console/tenant", _choose_tenant, methods=["POST"]),
+        ]
+        return [*own, *(route for door in self.others for route in door.routes(inside))]
+
+
+async def _show(doors: Doors, request: Request) -> Response:
+    return _login_page(doors, destination(request.query_params.get("next", "")))
+
+
+async def _log_in(doors: Doors, inside: Inside, request: Request) -> Response:
+    from stellaops.console.app import FormRefused, demand_same_origin  # noqa: PLC0415 - it has this module's routes
+
+    async with request.form(max_files=0, max_fields=10, max_part_size=4096) as sent:
+        form = texts(sent)
+    client, there = form.get("client", "").strip(), destination(form.get("next", ""))
+    try:
+        demand_same_origin(request)
+        token = await token_of(inside, request, client, form.get("secret", "").strip())
+    except FormRefused as refused:
+        return _login_page(doors, there, client, refused.why, 403)
+    except Refused as refused:
+        wrong = refused.status in (400, 401)
+        why = "This client is not known, or its secret does not hold." if wrong else refused.what
+        return _login_page(doors, there, client, why, refused.status)
+    return entered(request, begun(token, client), there)
+
+
+async def token_of(inside: Inside, request: Request, client: str, secret: str) -> str:
+    """An access token for a client's credentials.
+
+    Raises:
+        Refused: they do not hold.
+    """
+    told = {"grant_type": "client_credentials", "client_id": client, "client_secret": secret}
+    asker, body = Asker("", "", request.scope), urlencode(told).encode("ascii")
+    reply = await inside.ask(asker, "POST", "/authority/token", body=body, headers={"content-type": _FORM})
+    return str(reply.json()["access_token"])
+
+
+def entered(request: Request, session: Session, there: str) -> Response:
+    """The browser with a session, on the page that was wanted."""
+    response = RedirectResponse(f"/console{there}", 303, {"cache-control": "no-store"})
+    left = max(1, session.expires_at - int(time.time()))
+    keep(response, session, secure=request.url.scheme == "https", seconds=left)
+    return response
+
+
+def destination(told: str) -> str:
+    """A page of the console to go to after the login; the overview where anything else is named."""
+    good = _NEXT.fullmatch(told) and not told.startswith("//") and ".." not in told
+    return told if good else "/"
+
+
+async def _log_out(request: Request) -> Response:
+    response = RedirectResponse("/console/login", 303, {"cache-control": "no-store"})
+    session = session_of(request)
+    async with request.form(max_files=0, max_fields=10) as sent:
+        if session is not None and session.is_form_of(texts(sent).get("check", "")):
+            forget(response, secure=request.url.scheme == "https")
+    return response
+
+
+async def _choose_tenant(request: Request) -> Response:
+    session = session_of(request)
+    async with request.form(max_files=0, max_fields=10) as sent:
+        form = texts(sent)
+    if session is None or not session.is_form_of(form.get("check", "")):
+        return RedirectResponse("/console/login", 303, {"cache-control": "no-store"})
+    return entered(request, session.of_tenant(form.get("tenant", "").strip()), "/")
+
+
+def _login_page(doors: Doors, there: str, client: str = "", why: str = "", status: int = 200) -> Response:
+    links = [(door.name, f"/console/login/{door.path}?{urlencode({'next': there})}") for door in doors.others]
+    return plain("login.html", status, {"next": there, "client": client, "why": why, "doors": links})

@@ -1,0 +1,148 @@
+"""Profiles: what they say, who changed them, and how they are changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+from starlette.responses import Response
+
+from stellaops.console.inside import Refused
+from stellaops.console.pages.page import Page, form
+from stellaops.console.visit import Visit
+
+_FIRST = """\
+apiVersion: stellaops.io/export.v1
+kind: ExportProfile
+metadata:
+  name: nightly
+spec:
+  kind: trivy
+  variant: db
+"""
+
+
+async def profiles(visit: Visit) -> Response:
+    """All of them."""
+    found = await visit.get("/api/export/profiles")
+    return visit.page("profiles.html", profiles=found["items"])
+
+
+async def profile(visit: Visit) -> Response:
+    """One, with its revisions and its newest runs."""
+    name = visit.part("name")
+    found = await visit.get(f"/api/export/profiles/{name}")
+    history = await visit.maybe(f"/api/export/profiles/{name}/history")
+    runs = await visit.get("/api/export/runs", profile=name, limit=10)
+    return visit.page(
+        "profile.html", profile=found, text=_text(found), history=_history(history), runs=runs["items"]
+    )
+
+
+def _history(found: Any) -> list[dict[str, Any]]:
+    """Revisions with what each says, newest first."""
+    items = found["items"] if found else []
+    return [{**each, "text": _text(each["profile"])} for each in items]
+
+
+def _text(document: Any) -> str:
+    return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100))
+
+
+async def edit(visit: Visit) -> Response:
+    """The form of a change."""
+    found = await visit.get(f"/api/export/profiles/{visit.part('name')}")
+    shown = {key: value for key, value in found.items() if key != "metadata"}
+    labels = found["metadata"].get("labels") or {}
+    metadata = {"name": found["metadata"]["name"], **({"labels": labels} if labels else {})}
+    document = {
+        "apiVersion": shown.pop("apiVersion"),
+        "kind": shown.pop("kind"),
+        "metadata": metadata,
+        **shown,
+    }
+    return visit.page("edit.html", name=visit.part("name"), text=_text(document), refused=None, reason="")
+
+
+async def begin(visit: Visit) -> Response:
+    """The form of a profile that there is not yet."""
+    return visit.page("edit.html", name="", text=_FIRST, refused=None, reason="")
+
+
+async def store(visit: Visit) -> Response:
+    """Make a profile, or its next revision."""
+    name, text, reason = (visit.form.get(each, "") for each in ("name", "text", "reason"))
+    try:
+        document = parsed(text)
+        if name:
+            body = {"changeReason": reason, "profile": document}
+            found = await visit.change("PATCH", f"/api/export/profiles/{name}", body)
+        else:
+            found = await visit.change("POST", "/api/export/profiles", document)
+    except Refused as refused:
+        if refused.status in (401, 403):
+            raise
+        return visit.page("edit.html", refused.status, name=name, text=text, refused=refused, reason=reason)
+    return visit.go(f"/profiles/{found['metadata']['name']}")
+
+
+def parsed(text: str) -> Any:
+    """A document as YAML or JSON.
+
+    Raises:
+        Refused: it is neither.
+    """
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise _unreadable(f"this is no YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise _unreadable("this is nested too deeply") from None
+    if not isinstance(found, dict):
+        raise _unreadable("a profile is a mapping: apiVersion, kind, metadata, spec")
+    return found
+
+
+def _unreadable(what: str) -> Refused:
+    hint = "docs/use/profiles.md describes profiles."
+    return Refused(400, {"detail": what, "code": "ERR_EXPORT_INVALID_PROFILE", "hint": hint})
+
+
+async def check(visit: Visit) -> Response:
+    """What is wrong with a profile that is being written, and how much it would select."""
+    refused, plan = None, None
+    try:
+        checked = await visit.ask(
+            "/api/export/profile-check", "POST", body=parsed(visit.form.get("text", ""))
+        )
+        plan = checked.json()
+    except Refused as found:
+        if found.status == 401:
+            raise
+        refused = found
+    return visit.page("check.html", refused=refused, plan=plan)
+
+
+async def clone(visit: Visit) -> Response:
+    """Copy a profile."""
+    path = f"/api/export/profiles/{visit.part('name')}/clone"
+    found = await visit.change("POST", path, {"name": visit.form.get("target", "").strip()})
+    return visit.go(f"/profiles/{found['metadata']['name']}")
+
+
+async def remove(visit: Visit) -> Response:
+    """Remove a profile."""
+    await visit.change("DELETE", f"/api/export/profiles/{visit.part('name')}")
+    return visit.go("/profiles")
+
+
+PAGES = (
+    Page("/profiles", profiles),
+    form("/profiles", store),
+    Page("/profiles/new", begin),
+    form("/profiles/check", check),
+    Page("/profiles/{name}", profile),
+    Page("/profiles/{name}/edit", edit),
+    form("/profiles/{name}/clone", clone),
+    form("/profiles/{name}/remove", remove),
+)

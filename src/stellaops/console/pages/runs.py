@@ -1,0 +1,228 @@
+"""Runs: the list, one run with what happens to it, what can be done with it, and what differs between two."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from stellaops.console.inside import Refused
+from stellaops.console.pages.page import Page, form
+from stellaops.console.rendering import instant, size
+from stellaops.console.visit import Visit
+
+_ENDED = frozenset({"succeeded", "failed", "cancelled", "expired"})
+_STATES = ("pending", "running", "held", "succeeded", "failed", "cancelled", "expired")
+_STEPS = ("plan", "build", "sign", "verify", "publish", "distribute")
+
+
+async def runs(visit: Visit) -> Response:
+    """Runs, newest first."""
+    query = visit.query
+    found = await visit.get(
+        "/api/export/runs", limit=50, profile=query.get("profile"), status=query.get("status"),
+        cursor=query.get("cursor"),
+    )  # fmt: skip
+    profiles = await visit.get("/api/export/profiles")
+    names = sorted(each["metadata"]["name"] for each in profiles["items"])
+    return visit.page(
+        "runs.html", runs=found["items"], next=found["next"], profiles=names, states=_STATES, query=query
+    )
+
+
+async def submit(visit: Visit) -> Response:
+    """Ask for a run."""
+    selectors = _selectors(visit.form.get("selectors", ""))
+    wanted = {
+        "profile": visit.form.get("profile", ""),
+        "priority": visit.form.get("priority") or "normal",
+        "allowEmpty": "allowEmpty" in visit.form,
+        "selectors": selectors,
+    }
+    made = await visit.change("POST", "/api/export/runs", wanted)
+    return visit.go(f"/runs/{made['runId']}")
+
+
+def _selectors(text: str) -> Any:
+    """Selectors as JSON.
+
+    Raises:
+        Refused: they are none.
+    """
+    if not text.strip():
+        return {}
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise _unreadable(f"the selectors are no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise _unreadable("the selectors are no JSON object")
+    return found
+
+
+def _unreadable(what: str) -> Refused:
+    hint = 'Write them as {"ecosystems": ["PyPI"]}.'
+    return Refused(400, {"detail": what, "code": "ERR_EXPORT_INVALID_SELECTOR", "hint": hint})
+
+
+async def run(visit: Visit) -> Response:
+    """One run."""
+    found = await visit.get(f"/api/export/runs/{visit.part('id')}")
+    files = await visit.maybe(f"/api/export/runs/{found['runId']}/artifacts") if _has_bundle(found) else None
+    provenance = await visit.maybe(f"/api/export/runs/{found['runId']}/provenance") if files else None
+    earlier = await visit.get("/api/export/runs", profile=found["profile"], status="succeeded", limit=20)
+    return visit.page(
+        "run.html",
+        run=found,
+        ended=found["status"] in _ENDED,
+        files=files["items"] if files else (),
+        signed=[each for each in (files["items"] if files else ()) if each["path"].startswith("signatures/")],
+        earlier=[each for each in earlier["items"] if each["runId"] != found["runId"]],
+        columns=flow_of(found, provenance),
+        steps=_STEPS,
+        report=None,
+        message=visit.query.get("message", ""),
+    )
+
+
+def _has_bundle(found: Mapping[str, Any]) -> bool:
+    return found["status"] in ("succeeded", "failed") and bool(found["artifacts"]) and not found["removedAt"]
+
+
+def flow_of(found: Mapping[str, Any], provenance: Any) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Where a bundle came from and where it went: sources → snapshot → artefacts → targets."""
+    snapshot = found["snapshot"]
+    cut = (f"sequence {snapshot['sequence']}", str(snapshot["digest"] or "")[:23])
+    content = sorted(
+        (each for each in found["artifacts"] if "/" in each["path"]), key=lambda each: -each["bytes"]
+    )
+    artefacts = [(each["path"], size(each["bytes"])) for each in (*content, *_manifests(found))]
+    targets = [(str(each.get("target")), str(each.get("status"))) for each in found["targets"]]
+    columns = [("Sources", _few(_sources(provenance))), ("Snapshot", [cut]), ("Artefacts", _few(artefacts))]
+    return [*columns, ("Targets", _few(targets))] if targets else columns
+
+
+def _manifests(found: Mapping[str, Any]) -> list[Any]:
+    return [each for each in found["artifacts"] if each["path"] in ("export.json", "files.json")]
+
+
+def _few(boxes: Sequence[tuple[str, str]], most: int = 6) -> list[tuple[str, str]]:
+    if len(boxes) <= most:
+        return list(boxes)
+    return [*boxes[: most - 1], (f"{len(boxes) - most + 1} more", "")]
+
+
+def _sources(provenance: Any) -> list[tuple[str, str]]:
+    """Names of sources and the time of their newest document, as the provenance says."""
+    if not isinstance(provenance, dict):
+        return []
+    told = provenance["predicate"]["buildDefinition"].get("resolvedDependencies") or ()
+    return [
+        (
+            each["name"].removeprefix("source/"),
+            f"newest {instant(each.get('annotations', {}).get('updatedAt'))[:16]}",
+        )
+        for each in told
+        if each.get("name", "").startswith("source/")
+    ]
+
+
+async def cancel(visit: Visit) -> Response:
+    """End a run."""
+    return await _done(visit, "cancel", {"reason": visit.form.get("reason", "")})
+
+
+async def approve(visit: Visit) -> Response:
+    """Let a held run go on."""
+    return await _done(visit, "approve", {"reason": visit.form.get("reason", "")})
+
+
+async def distribute(visit: Visit) -> Response:
+    """Bring what is missing to its targets."""
+    return await _done(visit, "distribute", {})
+
+
+async def pin(visit: Visit) -> Response:
+    """Let a bundle stay."""
+    return await _done(visit, "pin", {"reason": visit.form.get("reason", "")})
+
+
+async def _done(visit: Visit, what: str, body: Mapping[str, Any]) -> Response:
+    run_id = visit.part("id")
+    await visit.change("POST", f"/api/export/runs/{run_id}/{what}", body)
+    return visit.go(f"/runs/{run_id}")
+
+
+async def replay(visit: Visit) -> Response:
+    """Ask for the same again."""
+    wanted = {"latest": "latest" in visit.form, "allowEmpty": "allowEmpty" in visit.form}
+    made = await visit.change("POST", f"/api/export/runs/{visit.part('id')}/replay", wanted)
+    return visit.go(f"/runs/{made['runId']}")
+
+
+async def verify(visit: Visit) -> Response:
+    """Verify a bundle, and show what was found."""
+    run_id = visit.part("id")
+    report = (await visit.ask(f"/api/export/runs/{run_id}/verify", "POST")).json()
+    return visit.page("verification.html", run=await visit.get(f"/api/export/runs/{run_id}"), report=report)
+
+
+async def diff(visit: Visit) -> Response:
+    """What changed between two runs."""
+    query = visit.query
+    old, new = query.get("old", ""), query.get("new", "")
+    found = await visit.get("/api/export/diff", old=old, new=new) if old and new else None
+    listed = await visit.get("/api/export/runs", status="succeeded", limit=50)
+    return visit.page("diff.html", old=old, new=new, found=found, runs=listed["items"])
+
+
+class _PassedOn(Response):
+    """What the API answers, as it comes."""
+
+    def __init__(self, visit: Visit, path: str, headers: Mapping[str, str]) -> None:
+        super().__init__()
+        self._visit, self._path, self._told = visit, path, headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        visit = self._visit
+        await visit.inside.pass_on(visit.asker, self._path, send, receive, headers=self._told)
+
+
+async def download(visit: Visit) -> Response:
+    """A file of a bundle."""
+    return _PassedOn(
+        visit,
+        f"/api/export/runs/{visit.part('id')}/artifacts/{visit.part('path')}",
+        _of(visit, "range", "if-range"),
+    )
+
+
+async def events(visit: Visit) -> Response:
+    """The events of a run, as they come."""
+    headers = _of(visit, "last-event-id") | {"accept": "text/event-stream"}
+    return _PassedOn(visit, f"/api/export/runs/{visit.part('id')}/events", headers)
+
+
+def _of(visit: Visit, *names: str) -> dict[str, str]:
+    told = visit.request.headers
+    return {name: told[name] for name in names if name in told}
+
+
+PAGES = (
+    Page("/runs", runs),
+    form("/runs", submit),
+    Page("/runs/{id}", run),
+    Page("/runs/{id}/events", events),
+    Page("/runs/{id}/files/{path:path}", download),
+    form("/runs/{id}/cancel", cancel),
+    form("/runs/{id}/approve", approve),
+    form("/runs/{id}/replay", replay),
+    form("/runs/{id}/distribute", distribute),
+    form("/runs/{id}/pin", pin),
+    form("/runs/{id}/verify", verify),
+    Page("/diff", diff),
+)

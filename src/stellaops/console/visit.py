@@ -1,0 +1,105 @@
+"""One look at a page: who looks, what the API tells them, and the page that comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from stellaops.console.inside import Asker, Inside, Refused, Reply
+from stellaops.console.rendering import rendered
+from stellaops.console.session import Session
+
+if TYPE_CHECKING:
+    from starlette.datastructures import FormData
+
+
+@dataclass(slots=True)
+class Visit:
+    """A request by someone who is logged in.
+
+    Attributes:
+        form: what was sent, empty for a look.
+        tenants: whose pages the header offers.
+    """
+
+    request: Request
+    inside: Inside
+    session: Session
+    form: Mapping[str, str] = field(default_factory=dict)
+    tenants: tuple[str, ...] = ()
+
+    async def look_around(self) -> None:
+        """Find out whose pages can be chosen: for operators, those of every tenant."""
+        told = self.session.claims.get("tenants")
+        self.tenants = tuple(str(each) for each in told) if isinstance(told, list) else ()
+        if "*" in self.tenants:
+            found = await self.maybe("/api/authority/tenants")
+            names = tuple(str(each["tenant"]) for each in found["items"]) if found else ()
+            self.tenants = names or ("default",)
+
+    @property
+    def asker(self) -> Asker:
+        """Who looks."""
+        return Asker(self.session.token, self.session.tenant, self.request.scope)
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """The parameters of the page, without empty ones."""
+        return {name: value.strip() for name, value in self.request.query_params.items() if value.strip()}
+
+    def part(self, name: str) -> str:
+        """A part of the path."""
+        return str(self.request.path_params[name])
+
+    def may(self, scope: str) -> bool:
+        """Whether a control is worth showing; the API decides when it is used."""
+        return scope in self.session.scopes
+
+    async def ask(self, path: str, method: str = "GET", **more: Any) -> Reply:
+        """What the API answers; see `Inside.ask`."""
+        return await self.inside.ask(self.asker, method, path, **more)
+
+    async def get(self, path: str, **query: Any) -> Any:
+        """JSON of the API; the parameters may also stand in the path."""
+        plain, _, told = path.partition("?")
+        return (await self.ask(plain, query={**dict(parse_qsl(told)), **query})).json()
+
+    async def maybe(self, path: str, **query: Any) -> Any:
+        """The same; None where the caller may not see it or it is not there."""
+        try:
+            return await self.get(path, **query)
+        except Refused as refused:
+            if refused.status in (403, 404, 410):
+                return None
+            raise
+
+    async def all(self, *paths: str) -> list[Any]:
+        """Several of these at once."""
+        return list(await asyncio.gather(*(self.maybe(path) for path in paths)))
+
+    async def change(self, method: str, path: str, body: object = None, **query: Any) -> Any:
+        """Have the API change something, once however often the form is sent."""
+        key = self.form.get("once") or secrets.token_hex(16)
+        reply = await self.ask(path, method, query=query, body=body, headers={"idempotency-key": key})
+        return reply.json()
+
+    def page(self, template: str, status: int = 200, **values: Any) -> Response:
+        """A page for whoever looks."""
+        return rendered(template, self, status, values)
+
+    def go(self, path: str, **query: str | None) -> Response:
+        """To another page, after a change."""
+        told = urlencode({name: value for name, value in query.items() if value})
+        return RedirectResponse(f"/console{path}{'?' + told if told else ''}", 303)
+
+
+def texts(form: FormData) -> dict[str, str]:
+    """The fields of a form that are texts; of several with one name the last."""
+    return {name: value for name, value in form.items() if isinstance(value, str)}

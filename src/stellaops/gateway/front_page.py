@@ -1,0 +1,177 @@
+"""What a mirror shows to those who come with a browser: what it offers, how to verify it, how to use it.
+
+The page is made of what this very gateway answers to the same caller, so that it shows nobody more than that.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.types import Message, Scope
+
+from stellaops.gateway.requests import Request
+
+Headers = list[tuple[bytes, bytes]]
+Answering = Callable[
+    [Scope, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
+]
+PATHS = (b"/", b"/login")
+_UNITS = ("bytes", "KiB", "MiB", "GiB")
+
+
+def wants_page(request: Request) -> bool:
+    """Whether a request comes from a browser that wants a page, and not from a program."""
+    return (
+        request.path in PATHS
+        and request.method in ("GET", "HEAD")
+        and b"text/html" in request.headers.get(b"accept", b"")
+    )
+
+
+class FrontPage:
+    """The page of a host.
+
+    Args:
+        answering: the gateway itself.
+        domains: every domain of this host, by id: what it is called, and whether it asks for credentials.
+    """
+
+    def __init__(
+        self, answering: Answering, domains: Callable[[str], Mapping[str, tuple[str, bool]]]
+    ) -> None:
+        self._answering, self._domains = answering, domains
+
+    async def page(self, request: Request, scope: Scope) -> tuple[int, Headers, bytes]:
+        """Status, headers and body."""
+        known = b"authorization" in request.headers
+        status, index = await self._ask(scope, "/concelier/exports/index.json")
+        if request.path == b"/login":
+            return (303, [(b"location", b"/"), *_plain()], b"") if known and status != 401 else _challenge()
+        if known and status == 401:
+            return _challenge()
+        domains = self._domains(request.host)
+        listed = {each["id"]: each for each in index.get("domains", ()) if each.get("id") in domains}
+        offered = [
+            await self._offered(scope, name, title, listed.get(name)) for name, (title, _) in domains.items()
+        ]
+        values = {
+            "domains": [each for each in offered if each["concelier"] or each["excititor"]],
+            "closed": any(closed for _, closed in domains.values()) and not known,
+            "hasty": status == 429,
+            "base": f"{scope.get('scheme', 'http')}://{request.host}",
+            "host": request.host,
+            "caller": known,
+        }
+        body = _environment().get_template("front.html").render(values).encode()
+        return (
+            200,
+            [*_plain(), (b"content-type", b"text/html; charset=utf-8"), (b"vary", b"Authorization, Accept")],
+            body,
+        )
+
+    async def _offered(
+        self, scope: Scope, name: str, title: str, entry: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        status, index = await self._ask(scope, f"/excititor/mirror/{name}/index")
+        exports = index.get("exports", []) if status == 200 else []
+        tags, found = await self._ask(scope, f"/v2/{name}/trivy-db/tags/list")
+        return {
+            "id": name,
+            "title": title,
+            "concelier": entry,
+            "excititor": exports,
+            "trivy": found.get("tags", []) if tags == 200 else [],
+        }
+
+    async def _ask(self, scope: Scope, path: str) -> tuple[int, dict[str, Any]]:
+        """What the gateway answers to the same caller: status, and the object of the body."""
+        kept = [(name, value) for name, value in scope["headers"] if name not in _OWN]
+        asked = {
+            **scope,
+            "method": "GET",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": kept,
+        }
+        status, parts = 500, []
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            else:
+                parts.append(message.get("body", b""))
+
+        await self._answering(asked, receive, send)
+        try:
+            found = json.loads(b"".join(parts)) if status == 200 else {}
+        except ValueError:
+            found = {}
+        return status, found if isinstance(found, dict) else {}
+
+
+_HTML = (b"content-type", b"text/html; charset=utf-8")
+_OWN = frozenset(
+    {b"accept", b"accept-encoding", b"if-none-match", b"if-modified-since", b"range", b"if-range"}
+)
+
+
+def _challenge() -> tuple[int, Headers, bytes]:
+    body = b"<!doctype html><title>Credentials are needed</title><p>Credentials are needed."
+    challenge = (b"www-authenticate", b'Basic realm="mirror", charset="UTF-8"')
+    return 401, [challenge, *_plain(), _HTML], body
+
+
+def _plain() -> Headers:
+    policy = (
+        f"default-src 'none'; style-src '{_style_digest()}'; img-src data:; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
+    )
+    return [
+        (b"cache-control", b"no-store"),
+        (b"content-security-policy", policy.encode()),
+        (b"referrer-policy", b"no-referrer"),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+
+
+@cache
+def _style() -> str:
+    return (files("stellaops.gateway") / "templates" / "front.css").read_text(encoding="utf-8")
+
+
+@cache
+def _style_digest() -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()}"
+
+
+@cache
+def _environment() -> Environment:
+    found = Environment(
+        loader=PackageLoader("stellaops.gateway"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters["bytes"] = _size
+    found.globals["style"] = _style
+    return found
+
+
+def _size(value: float) -> str:
+    left, unit = float(value), 0
+    while left >= 1024 and unit < len(_UNITS) - 1:
+        left, unit = left / 1024, unit + 1
+    return f"{left:.0f} {_UNITS[unit]}" if unit == 0 else f"{left:.1f} {_UNITS[unit]}"
