@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import PurePosixPath
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from jinja2 import TemplateError
 from starlette.requests import Request
@@ -15,25 +14,18 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from stellaops.console.forms import FormRefused, fields_of
 from stellaops.console.inside import Inside, Refused
 from stellaops.console.pages import PAGES
 from stellaops.console.pages.login import Doors
 from stellaops.console.pages.page import Page
 from stellaops.console.rendering import HEADERS, plain
 from stellaops.console.session import Session, forget, session_of
-from stellaops.console.visit import Visit, texts
+from stellaops.console.visit import Visit
 
 _LOG = logging.getLogger("stellaops.console")
-_LARGEST = 1 << 20  # bytes of a form
 _KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _FOR_EVER = {"cache-control": "public, max-age=31536000, immutable", "x-content-type-options": "nosniff"}
-
-
-@dataclass(frozen=True, slots=True)
-class FormRefused(Exception):
-    """A form that was not made for this session, or not on a page of ours."""
-
-    why: str
 
 
 class Console:
@@ -69,7 +61,8 @@ class Console:
             if session is None:
                 return _to_login(request)
             try:
-                visit = Visit(request, self._inside, session, await _form(request, session))
+                sent = await fields_of(request, session) if request.method == "POST" else {}
+                visit = Visit(request, self._inside, session, sent)
                 await visit.look_around()
                 found = await page.handler(visit)
             except FormRefused as refused:
@@ -87,37 +80,6 @@ class Console:
             return found
 
         return answering
-
-
-async def _form(request: Request, session: Session) -> dict[str, str]:
-    """What a form says, if it is one of ours.
-
-    Raises:
-        FormRefused: see there.
-    """
-    if request.method != "POST":
-        return {}
-    demand_same_origin(request)
-    if int(request.headers.get("content-length") or 0) > _LARGEST:
-        raise FormRefused("The form is too large.")
-    async with request.form(max_files=0, max_fields=200, max_part_size=_LARGEST) as sent:
-        form = texts(sent)
-    if not session.is_form_of(form.pop("check", "")):
-        raise FormRefused("The form was made for another session.")
-    return form
-
-
-def demand_same_origin(request: Request) -> None:
-    """Refuse what another site's page sends.
-
-    Raises:
-        FormRefused: see there.
-    """
-    told = request.headers.get("origin")
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise FormRefused("The form comes from another site.")
-    if told is not None and urlsplit(told).netloc != request.headers.get("host", ""):
-        raise FormRefused("The form comes from another site.")
 
 
 def _to_login(request: Request) -> Response:

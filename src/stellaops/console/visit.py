@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import Request
@@ -15,9 +15,6 @@ from starlette.responses import RedirectResponse, Response
 from stellaops.console.inside import Asker, Inside, Refused, Reply
 from stellaops.console.rendering import rendered
 from stellaops.console.session import Session
-
-if TYPE_CHECKING:
-    from starlette.datastructures import FormData
 
 
 @dataclass(slots=True)
@@ -98,8 +95,3 @@ class Visit:
         """To another page, after a change."""
         told = urlencode({name: value for name, value in query.items() if value})
         return RedirectResponse(f"/console{path}{'?' + told if told else ''}", 303)
-
-
-def texts(form: FormData) -> dict[str, str]:
-    """The fields of a form that are texts; of several with one name the last."""
-    return {name: value for name, value in form.items() if isinstance(value, str)}

@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from stellaops.console.forms import FormRefused, fields, fields_of
 from stellaops.console.inside import Asker, Inside, Refused
 from stellaops.console.rendering import plain
 from stellaops.console.session import Session, begun, forget, keep, session_of
-from stellaops.console.visit import texts
 
 _FORM = "application/x-www-form-urlencoded"
 _NEXT = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
@@ -67,13 +67,10 @@ async def _show(doors: Doors, request: Request) -> Response:
 
 
 async def _log_in(doors: Doors, inside: Inside, request: Request) -> Response:
-    from stellaops.console.app import FormRefused, demand_same_origin  # noqa: PLC0415 - it has this module's routes
-
-    async with request.form(max_files=0, max_fields=10, max_part_size=4096) as sent:
-        form = texts(sent)
-    client, there = form.get("client", "").strip(), destination(form.get("next", ""))
+    there, client = "/", ""
     try:
-        demand_same_origin(request)
+        form = await fields(request, largest=4096)
+        client, there = form.get("client", "").strip(), destination(form.get("next", ""))
         token = await token_of(inside, request, client, form.get("secret", "").strip())
     except FormRefused as refused:
         return _login_page(doors, there, client, refused.why, 403)
@@ -113,18 +110,23 @@ def destination(told: str) -> str:
 async def _log_out(request: Request) -> Response:
     response = RedirectResponse("/console/login", 303, {"cache-control": "no-store"})
     session = session_of(request)
-    async with request.form(max_files=0, max_fields=10) as sent:
-        if session is not None and session.is_form_of(texts(sent).get("check", "")):
-            forget(response, secure=request.url.scheme == "https")
+    if session is not None:
+        try:
+            await fields_of(request, session)
+        except FormRefused:
+            return RedirectResponse("/console/", 303, {"cache-control": "no-store"})
+    forget(response, secure=request.url.scheme == "https")
     return response
 
 
 async def _choose_tenant(request: Request) -> Response:
     session = session_of(request)
-    async with request.form(max_files=0, max_fields=10) as sent:
-        form = texts(sent)
-    if session is None or not session.is_form_of(form.get("check", "")):
+    if session is None:
         return RedirectResponse("/console/login", 303, {"cache-control": "no-store"})
+    try:
+        form = await fields_of(request, session)
+    except FormRefused:
+        return RedirectResponse("/console/", 303, {"cache-control": "no-store"})
     return entered(request, session.of_tenant(form.get("tenant", "").strip()), "/")
 
 

@@ -1,0 +1,276 @@
+"""The console without a browser: who gets in, what a form needs, what no page says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from starlette.testclient import TestClient
+
+from stellaops.authority.access import SCOPES
+from stellaops.authority.actors import OPERATOR
+from stellaops.authority.manage_clients import ClientTools, Wanted, create_client
+from stellaops.bootstrap import now
+from stellaops.console.app import Console
+from stellaops.console.pages import PAGES
+from stellaops.console.pages.login import Doors
+from stellaops.console.session import COOKIE
+from stellaops.exports.run import Run
+from tests.support.api import OTHER, Api, api
+
+OURS = "https://console.example"
+
+
+@dataclass
+class House:
+    """An installation with a console, a run of its own and one of another tenant."""
+
+    api: Api
+    run: Run
+    foreign: Run
+
+    def browser(self) -> TestClient:
+        console = Console(self.api.app, Doors())
+        return TestClient(console, base_url=OURS, follow_redirects=False, raise_server_exceptions=True)
+
+    def client(self, *scopes: str, tenants: tuple[str, ...] = ("default",)) -> tuple[str, str]:
+        tools = ClientTools(self.api.local.clients, self.api.local.tenants)
+        wanted = Wanted(tenants=tenants, scopes=scopes or tuple(SCOPES))
+        made = create_client(tools, OPERATOR, wanted, now=now())
+        return made.client.id, made.secret or ""
+
+    def logged_in(self, *scopes: str, tenants: tuple[str, ...] = ("default",)) -> TestClient:
+        client, secret = self.client(*scopes, tenants=tenants)
+        browser = self.browser()
+        answer = browser.post("/console/login", data={"client": client, "secret": secret})
+        assert (answer.status_code, answer.headers["location"]) == (303, "/console/")
+        return browser
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with api(tmp_path_factory.mktemp("console")) as found:
+        found.service.fill(20)
+        found.tenant(OTHER)
+        found.service.profile("secret-profile", OTHER)
+        yield House(found, found.finished_run(), found.finished_run("secret-profile", OTHER))
+
+
+@pytest.fixture(scope="module")
+def visitor(house: House) -> TestClient:
+    return house.logged_in()
+
+
+def check_of(page: str) -> str:
+    """The hidden field of the forms of a page."""
+    found = re.search(r'name="check" value="([0-9a-f]{64})"', page)
+    assert found is not None, page
+    return found[1]
+
+
+def places(house: House) -> list[str]:
+    """A page for every path that is looked at."""
+    known = {"id": house.run.id, "name": "trivy:db", "path": "export.json"}
+    found = []
+    for page in PAGES:
+        if page.methods == ("GET",) and not page.path.endswith("/events"):
+            path = re.sub(r"\{(\w+)(:path)?\}", lambda match: known[match[1]], page.path)
+            found.append(f"/console{path}")
+    return [
+        *found,
+        "/console/evidence?id=CVE-2021-44228",
+        f"/console/diff?old={house.run.id}&new={house.run.id}",
+    ]
+
+
+def test_whoever_is_not_logged_in_is_led_to_the_login_and_back(house: House) -> None:
+    browser = house.browser()
+    for path in places(house):
+        answer = browser.get(path)
+        assert answer.status_code == 303, path
+        assert answer.headers["location"].startswith("/console/login?next=/"), path
+    client, secret = house.client()
+    wanted = f"/runs/{house.run.id}"
+    answer = browser.post("/console/login", data={"client": client, "secret": secret, "next": wanted})
+    assert answer.headers["location"] == f"/console{wanted}"
+
+
+def test_every_page_can_be_seen_and_forbids_what_does_not_come_from_here(
+    house: House, visitor: TestClient
+) -> None:
+    for path in places(house):
+        answer = visitor.get(path)
+        assert answer.status_code == 200, (path, answer.text[:2000])
+        policy = answer.headers["content-security-policy"] if "/files/" not in path else "default-src 'none'"
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        if "/files/" not in path:
+            assert answer.headers["cache-control"] == "no-store"
+            assert "style=" not in answer.text
+            assert "<script>" not in answer.text
+            assert "onclick" not in answer.text
+
+
+@pytest.mark.parametrize("wrong", [("nobody", "secret"), ("", ""), ("admin", "x" * 5000)])
+def test_wrong_credentials_get_no_session(house: House, wrong: tuple[str, str]) -> None:
+    answer = house.browser().post("/console/login", data={"client": wrong[0], "secret": wrong[1]})
+    assert answer.status_code in (400, 401, 403)
+    assert COOKIE not in answer.headers.get("set-cookie", "")
+
+
+@pytest.mark.parametrize(
+    "there", ["//evil.example/", "https://evil.example/", "/..//evil", "javascript:alert(1)", "/\\evil"]
+)
+def test_a_login_leads_to_pages_of_the_console_only(house: House, there: str) -> None:
+    client, secret = house.client()
+    answer = house.browser().post("/console/login", data={"client": client, "secret": secret, "next": there})
+    assert answer.headers["location"] == "/console/"
+
+
+def test_the_cookie_is_for_no_script_and_no_other_site(house: House) -> None:
+    client, secret = house.client()
+    answer = house.browser().post("/console/login", data={"client": client, "secret": secret})
+    told = answer.headers["set-cookie"].lower()
+    assert "httponly" in told
+    assert "secure" in told
+    assert "samesite=lax" in told
+    assert "path=/console" in told
+    assert 0 < int(re.findall(r"max-age=(\d+)", told)[0]) <= 900
+
+
+def test_a_form_without_the_sessions_field_or_from_elsewhere_changes_nothing(
+    house: House, visitor: TestClient
+) -> None:
+    before = [each.id for each in house.api.local.runs.list("default")]
+    check = check_of(visitor.get("/console/runs").text)
+    wanted = {"profile": "trivy:db"}
+    other = check_of(house.logged_in().get("/console/runs").text)
+    for form, headers in [
+        (wanted, {}),
+        (wanted | {"check": other}, {}),
+        (wanted | {"check": check}, {"origin": "https://evil.example"}),
+        (wanted | {"check": check}, {"sec-fetch-site": "cross-site"}),
+    ]:
+        answer = visitor.post("/console/runs", data=form, headers=headers)
+        assert answer.status_code == 403
+        assert "ERR_CONSOLE_FORM" in answer.text
+    assert [each.id for each in house.api.local.runs.list("default")] == before
+
+
+def test_a_form_that_is_sent_twice_submits_one_run(house: House, visitor: TestClient) -> None:
+    page = visitor.get("/console/runs").text
+    once = re.findall(r'name="once" value="([0-9a-f]{32})"', page)[0]
+    form = {"profile": "json:raw", "check": check_of(page), "once": once}
+    first, second = (visitor.post("/console/runs", data=form) for _ in range(2))
+    assert first.status_code == second.status_code == 303
+    assert first.headers["location"] == second.headers["location"]
+
+
+def test_controls_that_the_scopes_do_not_allow_are_not_there_and_do_not_work(house: House) -> None:
+    reader = house.logged_in("export:read")
+    page = reader.get(f"/console/runs/{house.run.id}").text
+    assert "Replay" not in page
+    assert "/console/notifications" not in page
+    answer = reader.post(f"/console/runs/{house.run.id}/replay", data={"check": check_of(page)})
+    assert answer.status_code == 403
+    assert "ERR_SCOPE_MISSING" in answer.text
+
+
+def test_runs_and_profiles_of_another_tenant_are_not_there(house: House, visitor: TestClient) -> None:
+    assert visitor.get(f"/console/runs/{house.foreign.id}").status_code == 404
+    assert visitor.get("/console/profiles/secret-profile").status_code == 404
+    for path in ("/console/", "/console/runs", "/console/profiles", "/console/audit"):
+        text = visitor.get(path).text
+        assert house.foreign.id not in text
+        assert "secret-profile" not in text
+
+
+def test_who_acts_for_two_tenants_chooses_between_them(house: House) -> None:
+    browser = house.logged_in(tenants=("default", OTHER))
+    page = browser.get("/console/").text
+    assert house.foreign.id not in page
+    answer = browser.post("/console/tenant", data={"tenant": OTHER, "check": check_of(page)})
+    assert answer.status_code == 303
+    page = browser.get("/console/").text
+    assert house.foreign.id in page
+    assert house.run.id not in page
+
+
+def test_after_the_log_out_the_session_is_over(house: House) -> None:
+    browser = house.logged_in()
+    check = check_of(browser.get("/console/").text)
+    assert browser.post("/console/logout").status_code == 303
+    assert browser.get("/console/").status_code == 200, "a log out without the form's field is none"
+    browser.post("/console/logout", data={"check": check})
+    assert browser.get("/console/").status_code == 303
+
+
+def test_a_revoked_clients_session_ends(house: House) -> None:
+    client, secret = house.client()
+    browser = house.browser()
+    browser.post("/console/login", data={"client": client, "secret": secret})
+    assert browser.get("/console/").status_code == 200
+    house.api.post(f"/api/authority/clients/{client}/revoke", {"reason": "left"}, tenants=("*",))
+    house.api.local.access.forget()
+    house.api.app._dispatcher._tokens._known.clear()
+    assert browser.get("/console/").status_code == 303
+
+
+def test_what_people_write_is_shown_as_text(house: House, visitor: TestClient) -> None:
+    attack = "<script>alert(1)</script>"
+    document = {"apiVersion": "stellaops.io/export.v1", "kind": "ExportProfile",
+                "metadata": {"name": "attacked", "labels": {"note": attack}},
+                "spec": {"kind": "json", "variant": "raw"}}  # fmt: skip
+    house.api.post("/api/export/profiles", document)
+    for path in ("/console/profiles/attacked", f"/console/evidence?id={attack}", f"/console/audit?actor={attack}",
+                 f"/console/login?next={attack}", f"/console/quarantine?again={attack}"):  # fmt: skip
+        answer = visitor.get(path)
+        assert attack not in answer.text, path
+    assert "&lt;script&gt;" in visitor.get("/console/profiles/attacked").text
+
+
+def test_a_profile_is_checked_as_it_is_written_and_stored_when_it_is_good(
+    house: House, visitor: TestClient
+) -> None:
+    check = check_of(visitor.get("/console/profiles/new").text)
+    head = "apiVersion: stellaops.io/export.v1\nkind: ExportProfile\nmetadata: {name: mine}\n"
+    bad = f"{head}spec: {{kind: nonsense, variant: raw}}\n"
+    answer = visitor.post("/console/profiles/check", data={"text": bad, "check": check})
+    assert "ERR_EXPORT_INVALID_PROFILE" in answer.text
+    answer = visitor.post("/console/profiles", data={"text": bad, "check": check})
+    assert answer.status_code == 400
+    assert "nonsense" in answer.text, "what was written is not lost"
+    answer = visitor.post("/console/profiles/check", data={"text": "a: [", "check": check})
+    assert "this is no YAML" in answer.text
+    good = bad.replace("nonsense", "json")
+    assert (
+        "It can be stored"
+        in visitor.post("/console/profiles/check", data={"text": good, "check": check}).text
+    )
+    answer = visitor.post("/console/profiles", data={"text": good, "check": check})
+    assert answer.headers["location"] == "/console/profiles/mine"
+    changed = good.replace("spec: {", 'spec: {schedule: "0 3 * * *", ')
+    form = {"name": "mine", "text": changed, "reason": "every night", "check": check}
+    assert visitor.post("/console/profiles", data=form).status_code == 303
+    page = visitor.get("/console/profiles/mine").text
+    assert "every night" in page
+    assert "0 3 * * *" in visitor.get("/console/profiles").text
+
+
+def test_assets_are_kept_for_ever_and_nothing_else_is_given(visitor: TestClient) -> None:
+    page = visitor.get("/console/login").text
+    for name in re.findall(r'"(/console/assets/[^"]+)"', page):
+        answer = visitor.get(name)
+        assert answer.status_code == 200
+        assert "immutable" in answer.headers["cache-control"]
+    for name in ("../app.py", "..%2fapp.py", "nothing.css", "console.css/../../app.py", "app.py"):
+        assert visitor.get(f"/console/assets/{name}").status_code == 404
+
+
+def test_other_paths_are_the_apis(visitor: TestClient) -> None:
+    assert visitor.get("/healthz").json()["status"] == "ok"
+    assert visitor.get("/api/export/runs").status_code == 401, "the cookie opens no API"
+    assert visitor.get("/consoles").status_code == 404
+    assert visitor.get("/console").headers["location"] == "/console/"
