@@ -372,7 +372,8 @@ class Host:
         is_near = any(side.upstream is None for side in self.sides.values())
         domains = self.domains if is_near else ()
         return {
-            label_text(domain=domain): sync_state.lag(domain, sides, _now(), self._begun) for domain in domains
+            label_text(domain=domain): sync_state.lag(domain, sides, _now(), self._begun)
+            for domain in domains
         }
 
     def policy(self, domains: Sequence[str]) -> dict[str, Any]:

@@ -188,11 +188,20 @@ def _tree(work: _Work, plans: Sequence[Plan], before: Publication | None) -> tup
             work.told(f"{side} {each.domain.id}")
             parts.append(make_tree.build(each, tree, work.tools.exports))
         export_id = make_tree.identify(side, parts, tree)
-        if not root.has(side, export_id):
+        if not _has_all(root, work, export_id):
             work.told(f"{side} signing")
             make_tree.finish(side, export_id, parts, tree, work.signers)
+            root.remove(side, export_id)
             root.keep(side, export_id, staging)
     return export_id, tuple(remark for part in parts for remark in part.remarks)
+
+
+def _has_all(root: DirectoryRoot, work: _Work, export_id: str) -> bool:
+    """Whether the tree of an id is there with every domain: a sync of some domains may have left it without others."""
+    tree = root.tree(work.side, export_id)
+    return tree is not None and all(
+        (tree / forms.place(each.id) / forms.TREE).is_file() for each in work.domains
+    )
 
 
 def _issue(work: _Work, plan: Plan, export_id: str) -> Freshness | None:

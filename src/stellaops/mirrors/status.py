@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from stellaops.bundles import freshness
-from stellaops.bundles.freshness import Freshness
-from stellaops.mirrors import forms
+from stellaops.bundles.freshness import BadFreshness, Freshness
+from stellaops.mirrors import forms, sync_state
 from stellaops.mirrors.domain import SIDES, Domain, Side
 from stellaops.mirrors.ports import Publication, Root
 from stellaops.mirrors.publish import PublishTools
+from stellaops.mirrors.sync_ports import Destination
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +54,44 @@ def _statement(domain: Domain, side: Side, tools: PublishTools) -> Freshness | N
     name = forms.freshness_profile(side, domain.id)
     signed = tools.exports.freshness.statements.newest(domain.tenant, name)
     return None if signed is None else freshness.parse(signed.statement)
+
+
+@dataclass(frozen=True, slots=True)
+class Hosted:
+    """One side of a domain on a host that syncs it.
+
+    Attributes:
+        synced_at: when a sync of it went through last.
+        statement: the freshness statement that came with it; nobody has verified it since.
+    """
+
+    side: Side
+    domain: str
+    export_id: str
+    synced_at: datetime
+    statement: Freshness | None
+
+    def lag(self, now: datetime) -> int:
+        """Seconds since it was synced last."""
+        return max(0, int((now - self.synced_at).total_seconds()))
+
+    def age(self, now: datetime) -> int | None:
+        """Seconds since its publisher last said that it is the newest; None where that was never said."""
+        return None if self.statement is None else max(0, int((now - self.statement.issued).total_seconds()))
+
+
+def hosted(root: Destination) -> Iterator[Hosted]:
+    """What a directory holds that is synced; nothing where trees are published into it."""
+    for side in SIDES:
+        latest = root.latest(side)
+        for domain in sorted(root.domains(side, latest)) if latest is not None else ():
+            state = sync_state.decode(root.synced(side, domain))
+            if latest is not None and state is not None:
+                yield Hosted(side, domain, latest, state.synced_at, _held(root.freshness(side, domain)))
+
+
+def _held(data: bytes | None) -> Freshness | None:
+    try:
+        return None if data is None else freshness.parse(data)
+    except BadFreshness:
+        return None

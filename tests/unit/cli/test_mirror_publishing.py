@@ -50,6 +50,28 @@ def test_a_mirror_is_defined_published_and_looked_at(stella: Stella, tmp_path: P
     assert {(each["exportId"], each["inForce"]) for each in elsewhere} == {(None, False)}
 
 
+def test_a_host_that_syncs_tells_when_it_did_and_how_old_what_it_holds_is(
+    stella: Stella, tmp_path: Path
+) -> None:
+    stella("mirror", "init", "primary", "--formats", "osv,json")
+    stella("mirror", "publish")
+    key, host, published = tmp_path / "key.pub", tmp_path / "host", tmp_path / "data" / "mirrors"
+    key.write_text(stella.ask("authority", "key", "export-public").out, encoding="utf-8")
+    command = ("mirror", "sync", str(published), str(host), "--key", str(key))
+    (dry, *_) = stella(*command, "--dry-run")
+    assert (dry["syncedAt"], dry["lagSeconds"], dry["dryRun"]) == (None, None, True)
+    done = stella(*command)
+    assert {(each["side"], each["changed"], each["lagSeconds"]) for each in done} == {
+        ("concelier", True, 0),
+        ("excititor", True, 0),
+    }
+    told = stella("mirror", "status", "--to", str(host))
+    for each, synced in zip(told, done, strict=True):
+        assert (each["domain"], each["exportId"]) == ("primary", synced["exportId"])
+        assert each["syncedAt"] == synced["syncedAt"]
+        assert 0 <= each["lagSeconds"] <= each["bundleAgeSeconds"] < 600
+
+
 def test_domains_are_shown_as_they_are_applied(stella: Stella, tmp_path: Path) -> None:
     stella("mirror", "init", "primary")
     shown = stella.ask("mirror", "domains", "show", "primary", "--format", "yaml")

@@ -72,6 +72,7 @@ def test_only_files_under_an_id_that_are_no_signatures_never_change() -> None:
     for path, immutable in (
         (f"/concelier/exports/{ID}/mirror/primary/bundle.json", True),
         (f"/concelier/exports/{ID}/mirror/primary/bundle.json.sig", False),
+        (f"/concelier/exports/{ID}/index.json", False),
         ("/concelier/exports/mirror/primary/bundle.json", False),
         ("/v2/primary/trivy-db/blobs/sha256:" + "0" * 64, True),
         ("/v2/primary/trivy-db/manifests/latest", False),

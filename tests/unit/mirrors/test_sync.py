@@ -17,6 +17,8 @@ from stellaops.bundles.freshness import Freshness, encode
 from stellaops.mirrors import forms
 from stellaops.mirrors.domain import SIDES, Side
 from stellaops.mirrors.errors import BadTree, SourceUnreachable, StaleTree, SyncRuns
+from stellaops.mirrors.publish import publish
+from stellaops.mirrors.status import hosted
 from stellaops.mirrors.sync import Synced, SyncTools, Trusted, Wish, sync
 from stellaops.signing import cosign_blob, ecdsa_p256
 from stellaops.signing.ecdsa_p256 import BadSignature
@@ -108,7 +110,7 @@ def test_the_copy_is_the_tree_and_a_second_sync_fetches_nothing(host: Host, publ
     again = host.sync()
     assert {(each.changed, each.files, each.bytes) for each in again} == {(False, 0, 0)}
     assert host.source.fetched == []
-    assert all(each.lag(datetime.now(UTC)) is not None for each in again)
+    assert all(each.age(datetime.now(UTC)) is not None for each in again)
 
 
 def test_after_a_change_only_what_differs_is_fetched_and_the_rest_is_linked(
@@ -271,7 +273,8 @@ def test_some_domains_may_be_synced_and_others_later(host: Host, publisher: Publ
     assert [each["id"] for each in index["domains"]] == ["community"]
     assert not (tree / "mirror/primary").exists()
     follow(host.root.root, "community", publisher.key())
-    host.sync()
+    later = host.sync()
+    assert {(each.domain, each.changed) for each in later} == {("community", False), ("primary", True)}
     assert host.files("concelier") == snapshot(publisher.tree())
     host.sync(domains=("primary",))
     assert not (tree / "mirror/community").exists()
@@ -349,3 +352,31 @@ def test_a_source_without_a_mirror_is_told(host: Host, tmp_path: Path) -> None:
         host.sync()
     with pytest.raises(SourceUnreachable, match="has no domain primary"):
         host.sync(domains=("primary",))
+
+
+def test_when_a_domain_was_synced_is_noted_beside_the_tree_and_forgotten_by_who_publishes_there(
+    host: Host, publisher: Publisher
+) -> None:
+    (dry, *_) = host.sync(dry_run=True)
+    assert dry.synced_at is None
+    host.sync()
+    host.clock = timedelta(minutes=7)
+    (dry, *_) = host.sync(dry_run=True)
+    lag = dry.lag(datetime.now(UTC) + host.clock)
+    assert lag is not None
+    assert 420 <= lag < 480
+    assert {
+        (each.side, each.domain, each.lag(datetime.now(UTC) + host.clock)) for each in hosted(host.root)
+    } == {(side, domain, lag) for side in SIDES for domain in ("community", "primary")}
+    again = host.sync()
+    assert {each.lag(datetime.now(UTC) + host.clock) for each in again} == {0}
+    host.sync(domains=("primary",))
+    assert {each.domain for each in hosted(host.root)} == {"primary"}
+    before = {each.synced_at for each in hosted(host.root)}
+    host.source.breaks_after = 0
+    change(publisher)
+    with pytest.raises(SourceUnreachable):
+        host.sync()
+    assert {each.synced_at for each in hosted(host.root)} == before
+    publish(host.root, publisher.local.publish_tools)
+    assert list(hosted(host.root)) == []

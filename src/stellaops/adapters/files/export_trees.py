@@ -3,6 +3,7 @@
     <root>/latest -> <exportId>      or latest.json, {"exportId": …}, where a copy came from an object store
     <root>/<exportId>/…              never changes
     <root>/freshness/<domain>.json   renewed
+    <root>/.synced/<domain>.json     written by each sync that fills the root
 
 A root that is itself one export (a copy of `…/latest` and nothing beside) is read as that.
 """
@@ -16,9 +17,13 @@ import os
 import stat
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from stellaops.mirrors import sync_state
+from stellaops.mirrors.sync_state import SideState
 
 _LOOK = 0.5  # seconds for which `latest` is taken as it was
 _SMALL = 512 << 10  # bytes of the largest file that is kept in memory
@@ -168,6 +173,17 @@ class ExportTree:
     def freshness(self, domain: str) -> dict[str, Any] | None:
         """What a domain's freshness statement says, unverified; None where there is none."""
         return _json(self.root / "freshness" / f"{domain}.json")
+
+    def syncs(self, now: float) -> SideState:
+        """When each domain was synced last."""
+        folder = self.root / sync_state.FOLDER
+        found = {}
+        for path in folder.glob(f"*{sync_state.SUFFIX}"):
+            with suppress(OSError):
+                state = sync_state.decode(path.read_bytes())
+                if state is not None:
+                    found[path.name.removesuffix(sync_state.SUFFIX)] = state.synced_at
+        return SideState(found, folder.is_dir(), self.active_export(now) is not None)
 
     def _look(self) -> str | None:
         self._alone = False

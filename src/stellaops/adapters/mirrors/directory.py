@@ -3,6 +3,7 @@
 <root>/<side>/<exportId>/…                    never changes; it appears by one rename
 <root>/<side>/latest -> <exportId>            a symbolic link, replaced in one step
 <root>/<side>/freshness/<domain>.json[.sig]   each replaced in one step
+<root>/<side>/.synced/<domain>.json           when it was synced last; none where trees are published
 <root>/<side>/.staging/…                      what grows, and what is being removed
 <root>/.lock                                  held by the one process that works on the root
 """
@@ -23,7 +24,7 @@ from stellaops.adapters.files.workspace import GRAVE, FileStaging, held_place
 from stellaops.bundles import layout
 from stellaops.exports.ports import Staging
 from stellaops.kit.disk import disk_errors, put_in_place, sync
-from stellaops.mirrors import forms
+from stellaops.mirrors import forms, sync_state
 from stellaops.mirrors.domain import Side
 from stellaops.mirrors.errors import SyncRuns
 from stellaops.mirrors.ports import Publication
@@ -143,7 +144,8 @@ class MirrorDirectory:
         return named if layout.is_content_id(named) else None
 
     def point(self, publication: Publication) -> None:
-        """See the port."""
+        """See the port. Who publishes here is not behind anybody: what syncs have noted is no longer so."""
+        shutil.rmtree(self.root / publication.side / sync_state.FOLDER, ignore_errors=True)
         self.switch(publication.side, publication.export_id)
 
     def switch(self, side: Side, export_id: str) -> None:
@@ -167,10 +169,26 @@ class MirrorDirectory:
 
     def drop_freshness(self, side: Side, kept: Sequence[str]) -> None:
         """See the port."""
-        folder = self.root / side / forms.FRESHNESS
-        for file in folder.iterdir() if folder.is_dir() else ():
-            if file.name.partition(".")[0] not in kept:
-                file.unlink(missing_ok=True)
+        _keep_alone(self.root / side / forms.FRESHNESS, kept)
+
+    def note_synced(self, side: Side, domain: str, state: bytes) -> None:
+        """See `mirrors.sync_ports.Destination`."""
+        with replacing(self._note(side, domain)) as out:
+            out.write(state)
+
+    def synced(self, side: Side, domain: str) -> bytes | None:
+        """See `mirrors.sync_ports.Destination`."""
+        try:
+            return self._note(side, domain).read_bytes()
+        except OSError:
+            return None
+
+    def drop_synced(self, side: Side, kept: Sequence[str]) -> None:
+        """See `mirrors.sync_ports.Destination`."""
+        _keep_alone(self.root / side / sync_state.FOLDER, kept)
+
+    def _note(self, side: Side, domain: str) -> Path:
+        return self.root / side / sync_state.FOLDER / f"{domain}{sync_state.SUFFIX}"
 
     def ids(self, side: Side) -> Sequence[str]:
         """Export ids of the trees that are there, sorted."""
@@ -189,6 +207,13 @@ class MirrorDirectory:
             grave.parent.mkdir(parents=True, exist_ok=True)
             tree.rename(grave)
             shutil.rmtree(grave, ignore_errors=True)
+
+
+def _keep_alone(folder: Path, kept: Sequence[str]) -> None:
+    """Remove the files of a folder that are not some domains'."""
+    for file in folder.iterdir() if folder.is_dir() else ():
+        if file.name.partition(".")[0] not in kept:
+            file.unlink(missing_ok=True)
 
 
 def _settle(tree: Path) -> None:
