@@ -118,6 +118,7 @@ FULL: dict[str, Any] = {
     "targets": ({"target": "http"},), "plan_digest": "sha256:4", "worker": "w-1", "shared_from": "run-2",
     "done": ("plan",), "chain": Chain("mirror:full", "r0", 2, Archive("e", "a"), "run-3"), "counts": {"ghsa": 2},
     "expired": "too old", "abandoned": (Archive("e", "b"),), "removed_at": NOON,
+    "traceparent": f"00-{1:032x}-{2:016x}-01",
 }  # fmt: skip
 
 
