@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 
 from stellaops.cli.main import stella as root_command
 from stellaops.cli.mirror import mirror as mirror_command
@@ -398,41 +399,28 @@ def simple_commands(text: str) -> Iterator[list[str]]:
 
 
 _PLAIN = frozenset(
-    {"base64", "cat", "cd", "chmod", "cp", "curl", "echo", "export", "htpasswd", "install", "jq", "ls", "mkdir",
-     "openssl", "printf", "rm", "sleep", "tar", "test"}
+    {"base64", "cat", "cd", "chmod", "cp", "curl", "cut", "echo", "export", "grep", "htpasswd", "install", "jq", "ls",
+     "mkdir", "openssl", "printf", "rm", "sleep", "tar", "test"}
 )  # fmt: skip
 _UNITS = re.compile(r"^(stella|mirror)[a-z-]*(@[\w%]*)?(\.(service|timer))?$")
 
 
-def judge(command: Command) -> list[str]:
+def judge(command: Command) -> None:
     """Judge a command that is not executed: its programs, what they name of `deploy/`, commands of ours inside.
-
-    Returns:
-        the programs that it would have needed.
 
     Raises:
         Unknown: something in it is not there.
     """
-    programs = []
     for given in simple_commands(command.text):
         words = given[1:] if given[0] == "sudo" else given
-        name = words[0]
-        if name in COMMANDS:
+        if words[0] in COMMANDS:
             judge_words(words)
-        elif name == "docker":
-            _judge_docker(words)
-        elif name == "kubectl":
-            _judge_kubectl(words)
-        elif name == "helm":
+        elif words[0] in _JUDGES:
+            _JUDGES[words[0]](words)
+        elif words[0].startswith(("deploy/", "./deploy/")):
             _judge_files(words)
-        elif name in {"systemctl", "journalctl"}:
-            _judge_systemd(words)
-        elif name.startswith(("deploy/", "./deploy/")):
-            _judge_files(words)
-        elif name not in _PLAIN:
-            raise Unknown(f"{name!r} is no program that a page may leave unexecuted")
-        programs.append(name)
-    return programs
+        elif words[0] not in _PLAIN:
+            raise Unknown(f"{words[0]!r} is no program that a page may leave unexecuted")
 
 
 def _judge_inside(words: Sequence[str]) -> None:
@@ -496,12 +484,18 @@ def services(words: Sequence[str]) -> list[str]:
 
 def compose_services() -> set[str]:
     """Services of all Compose files."""
-    import yaml  # noqa: PLC0415 - only pages that name services need it
-
     found: set[str] = set()
     for file in sorted((ROOT / "deploy" / "compose").glob("*.yaml")):
-        found |= set((yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("services", {}))
+        document = yaml.load(file.read_text(encoding="utf-8"), _ComposeLoader)  # noqa: S506 - derived from the safe one
+        found |= set((document or {}).get("services", {}))
     return found
+
+
+class _ComposeLoader(yaml.SafeLoader):
+    """Takes Compose's own tags (`!override`, `!reset`) for what stands behind them."""
+
+
+_ComposeLoader.add_multi_constructor("!", lambda _loader, _tag, _node: None)
 
 
 _KINDS = re.compile(
@@ -532,13 +526,25 @@ def _judge_systemd(words: Sequence[str]) -> None:
             raise Unknown(f"there is no unit {word}")
 
 
+_JUDGES: Mapping[str, Callable[[Sequence[str]], None]] = {
+    "docker": _judge_docker,
+    "helm": _judge_files,
+    "journalctl": _judge_systemd,
+    "kubectl": _judge_kubectl,
+    "systemctl": _judge_systemd,
+}
+
+
 def table_of_unexecuted(page: Page) -> str:
-    """The list of what is not executed, as the page itself has to have it: section, first line, why."""
+    """The list of what is not executed, as the page itself has to have it: section, first line, what it needs."""
     rows = ["| section | begins | needs |", "|---|---|---|"]
     for command in page.judged():
-        first = command.text.splitlines()[0].removesuffix("\\").split("#")[0].strip().replace("|", "\\|")
-        needs = ", ".join(
-            dict.fromkeys(each for each in judge(command) if each not in _PLAIN | set(COMMANDS))
-        )
-        rows.append(f"| {command.section} | `{first}` | {needs or 'what stands before it'} |")
+        first = command.text.splitlines()[0].removesuffix("\\").split(" #")[0].split(" | ")[0].strip()
+        rows.append(f"| {command.section} | `{first}` | {_needs(command)} |")
     return "\n".join(rows)
+
+
+def _needs(command: Command) -> str:
+    names = [words[1] if words[0] == "sudo" else words[0] for words in simple_commands(command.text)]
+    found = dict.fromkeys(name for name in names if name not in _PLAIN and name not in COMMANDS)
+    return ", ".join(f"`{name}`" for name in found) or "what stands before it"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stellaops.adapters.sql.chores import Last
-from stellaops.cli.doctor import check_chores
+from stellaops.center.doctor.upkeep import check_chores
 from stellaops.ingest.doctor import Verdict
 from tests.unit.cli.running import Stella, osv, package, until
 
@@ -66,8 +66,9 @@ def test_the_doctor_tells_what_targets_and_chores_are_like(stella: Stella) -> No
         answer = stella.ask("doctor", "--max-age", "9999d", "--format", "json")
         return {each["name"]: each["verdict"] for each in answer.value}
 
-    assert verdicts().items() >= {"targets": "ok", "chores": "ok"}.items()
+    assert not verdicts().keys() & {"targets", "chores"}  # there is no service store yet
     run = stella.submit("json:raw")
+    assert verdicts().items() >= {"targets": "ok", "chores": "ok"}.items()
     (stella.bundle(run) / "README.md").write_text("other", encoding="utf-8")
     assert stella.ask("export", "target", "verify").code == 6
     assert verdicts()["targets"] == "failed"
