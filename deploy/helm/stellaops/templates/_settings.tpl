@@ -1,6 +1,30 @@
 {{/* Settings, by the names of docs/reference/settings.md: what each part finds in its environment. */}}
 
-{{/* Both sides' rules of every domain. The gateway counts budgets; back ends behind it do not. */}}
+{{/* The data of a ConfigMap: settings as text, and over them those that the values give by name. */}}
+{{- define "stellaops.data" -}}
+{{- $data := .text | fromYaml }}
+{{- range $name, $value := .own }}{{ $_ := set $data $name (toString $value) }}{{ end }}
+{{- toYaml $data }}
+{{- end }}
+
+{{- define "stellaops.gatewayData" -}}
+{{ include "stellaops.data" (dict "text" (include "stellaops.gatewaySettings" .) "own" .Values.gateway.settings) }}
+{{- end }}
+
+{{- define "stellaops.backEndData" -}}
+{{ include "stellaops.data" (dict "text" (include "stellaops.backEndSettings" .) "own" (index .root.Values (lower .side)).settings) }}
+{{- end }}
+
+{{- define "stellaops.syncData" -}}
+{{ include "stellaops.data" (dict "text" (include "stellaops.syncSettings" .) "own" .Values.sync.settings) }}
+{{- end }}
+
+{{- define "stellaops.serviceData" -}}
+{{ include "stellaops.data" (dict "text" (include "stellaops.serviceSettings" .) "own" .Values.api.settings) }}
+{{- end }}
+
+{{/* One side's rules of every domain. Each part is told both sides' rules: whether a domain has users hangs on both. The
+     gateway counts budgets; back ends behind it do not. */}}
 {{- define "stellaops.sideSettings" -}}
 {{- $side := .side }}
 {{- $part := index .root.Values (lower $side) }}
@@ -85,21 +109,18 @@ GATEWAY__DOMAINS__{{ $number }}__HOSTS: {{ join "," . | quote }}
 {{- end }}
 {{- end }}
 {{- include "stellaops.authoritySettings" (dict "root" $ "side" "GATEWAY" "client" $.Values.mirror.authority.concelierClientId "secretFile" "concelier-authority-client") }}
-{{- range $name, $value := .settings }}
-{{ $name }}: {{ $value | quote }}
-{{- end }}
 {{- end }}
 {{- end }}
 
 {{- define "stellaops.backEndSettings" -}}
 STELLA_DATA_DIR: /var/lib/stellaops
-{{- $part := index .root.Values (lower .side) }}
 {{- if eq .side "CONCELIER" }}
 CONCELIER__MIRROR__EXPORTROOT: /exports/json
 {{- else }}
 EXCITITOR__ARTIFACTS__FILESYSTEM__ROOT: /exports
 {{- end }}
-{{- include "stellaops.sideSettings" (dict "root" .root "side" .side "budgets" false) }}
+{{- include "stellaops.sideSettings" (dict "root" .root "side" "CONCELIER" "budgets" false) }}
+{{- include "stellaops.sideSettings" (dict "root" .root "side" "EXCITITOR" "budgets" false) }}
 GATEWAY__SECRETSDIR: /run/htpasswd
 GATEWAY__STATEFILE: /var/lib/stellaops/gateway.db
 {{- with .root.Values.podNetworks }}
@@ -111,9 +132,6 @@ GATEWAY__PUBLICBASEURL: {{ . | quote }}
 {{- end }}
 {{- $client := index .root.Values.mirror.authority (printf "%sClientId" (lower .side)) }}
 {{- include "stellaops.authoritySettings" (dict "root" .root "side" .side "client" $client "secretFile" (printf "%s-authority-client" (lower .side))) }}
-{{- range $name, $value := $part.settings }}
-{{ $name }}: {{ $value | quote }}
-{{- end }}
 {{- end }}
 
 {{/* How the network may be used: API, workers, publisher, sync. */}}
@@ -152,8 +170,8 @@ STELLA_MIRROR_REGION: {{ . | quote }}
 {{- if and (hasPrefix "s3://" .source) (eq .awsSecretForm "file") }}
 STELLA_MIRROR_KEY_FILE: /run/secrets/mirror-objects-key
 {{- end }}
-{{- range $name, $value := .settings }}
-{{ $name }}: {{ $value | quote }}
+{{- if and (hasPrefix "oci://" .source) .credentialsSecret.name }}
+STELLA_MIRROR_DOCKER_CONFIG_FILE: /run/secrets/mirror-credentials
 {{- end }}
 {{- end }}
 {{- end }}
@@ -212,9 +230,6 @@ STELLA_MIRROR_REGION: {{ . | quote }}
 STELLA_MIRROR_KEY_FILE: /run/secrets/mirror-objects-key
 {{- end }}
 {{- end }}
-{{- end }}
-{{- range $name, $value := .Values.api.settings }}
-{{ $name }}: {{ $value | quote }}
 {{- end }}
 {{- end }}
 
