@@ -94,7 +94,7 @@ class QuietForm(Asking, frozen=True):
     from_: Text = msgspec.field(name="from")
     to: Text
     zone: Text = "UTC"
-    days: list[Day] = []
+    days: list[Day] = msgspec.field(default_factory=list)
 
 
 class RuleForm(Form, frozen=True):
@@ -119,10 +119,10 @@ class RuleChange(Asking, frozen=True):
     channel: Text
     events: list[Text]
     severity_at_least: Severity = Severity.INFO
-    topics: list[Text] = []
+    topics: list[Text] = msgspec.field(default_factory=list)
     every_tenant: bool = False
     throttle: Text | None = None
-    quiet_hours: list[QuietForm] = []
+    quiet_hours: list[QuietForm] = msgspec.field(default_factory=list)
     quiet_below: Severity = Severity.CRITICAL
     name: Text | None = None
     enabled: bool = True
@@ -336,8 +336,8 @@ OPERATIONS = (
         mutating=True, action="notify.channel.deleted",
     ),
     Operation(
-        "testChannel", "POST", f"{_CHANNELS}/{{id}}/test", "Show what a channel would be sent, or send it", test_channel,
-        MANAGE, body=TestAsked, required=False, tag="notify",
+        "testChannel", "POST", f"{_CHANNELS}/{{id}}/test", "Show what a channel would be sent, or send it",
+        test_channel, MANAGE, body=TestAsked, required=False, tag="notify",
         answers={200: Answer("What it was sent, and what came of it", TestForm)},
         errors=(ChannelNotFound, InvalidChannel, NotifyRateExceeded), mutating=True, action="notify.channel.tested",
     ),

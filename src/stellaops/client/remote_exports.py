@@ -16,6 +16,7 @@ from stellaops.client.connection import WORK, Connection, mapping, path_of
 from stellaops.client.remote_authority import RemoteAuthority, RemoteKeys
 from stellaops.client.remote_downloads import RemoteDownloads
 from stellaops.client.remote_ingest import RemoteConcelier, RemoteEvidence, RemoteExcititor, RemotePolicies
+from stellaops.client.remote_notify import RemoteNotify
 from stellaops.client.remote_retention import RemoteRetention
 from stellaops.client.remote_upkeep import RemoteUpkeep
 from stellaops.core.errors import NotFound
@@ -239,6 +240,11 @@ class RemoteCenter:
     def downloads(self) -> RemoteDownloads:
         """Download tokens and links."""
         return RemoteDownloads(self.connection)
+
+    @property
+    def notify(self) -> RemoteNotify:
+        """Who is told of what."""
+        return RemoteNotify(self.connection)
 
     @property
     def queue(self) -> RemoteQueue:
