@@ -2,8 +2,7 @@
 // Everything works without this file; with it, runs are watched as they go on and profiles are checked as they are written.
 
 function watchRun(list) {
-  const after = 0;
-  const source = new EventSource(`${list.dataset.events}?after=${after}`);
+  const source = new EventSource(list.dataset.events);
   const kinds = ["pending", "started", "progress", "artifact_ready", "held", "distributed", "verified", "succeeded", "failed", "cancelled"];
   const last = new Set(["run.succeeded", "run.failed", "run.cancelled"]);
   const ended = list.hasAttribute("data-ended");
@@ -18,7 +17,7 @@ function watchRun(list) {
     line.append(time, ` ${what.join(" ")}`);
     list.append(line);
     list.scrollTop = list.scrollHeight;
-    if (data.type === "run.progress" && data.step) markStep(data.step);
+    if (!ended && data.type === "run.progress" && data.step) markStep(data.step);
     if (last.has(data.type)) {
       source.close();
       if (!ended) location.reload();
