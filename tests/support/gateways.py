@@ -51,10 +51,17 @@ class GatewayProcess:
     port: int
     place: Path
     tls: ssl.SSLContext | None = None
+    names: Mapping[str, str] | None = None
+    """Host names of domains, where TLS has a certificate for each."""
 
     @property
     def url(self) -> str:
-        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
+        return self.url_of("")
+
+    def url_of(self, domain: str) -> str:
+        """The address under which readers of a domain know it."""
+        host = (self.names or {}).get(domain, "127.0.0.1")
+        return f"http{'s' if self.tls else ''}://{host}:{self.port}"
 
     def ask(
         self,
@@ -70,9 +77,11 @@ class GatewayProcess:
         told = dict(headers or {})
         if user is not None:
             told["Authorization"] = basic(user, password)
+        name = self._name(path, told)
+        if self.names:
+            told.setdefault("Host", f"{name}:{self.port}")
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        if self.tls is not None:
-            connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=30, context=self.tls)
+        connection.sock = self._connected(name, 30)
         try:
             connection.request(method, path, body, told)
             response = connection.getresponse()
@@ -85,15 +94,27 @@ class GatewayProcess:
 
     def raw(self, data: bytes, seconds: float = 5.0) -> bytes:
         """Bytes sent as they are; everything that comes back until the other side closes, or is silent."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as connection:
+        with self._connected(self._name("", {}), seconds) as connection:
             connection.sendall(data)
             found = b""
             try:
                 while piece := connection.recv(65536):
                     found += piece
-            except (TimeoutError, ConnectionResetError):
+            except (TimeoutError, ConnectionResetError, ssl.SSLError):
                 pass
             return found
+
+    def _name(self, path: str, headers: Mapping[str, str]) -> str:
+        """The host name to ask: that of the domain in a path, else that of the first domain."""
+        if not self.names:
+            return "127.0.0.1"
+        told = headers.get("Host", "").partition(":")[0].lower()
+        named = next((host for domain, host in self.names.items() if f"/{domain}" in path), None)
+        return told if told in self.names.values() else named or next(iter(self.names.values()))
+
+    def _connected(self, name: str, seconds: float) -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=seconds)
+        return connection if self.tls is None else self.tls.wrap_socket(connection, server_hostname=name)
 
     def log(self) -> str:
         """Standard error: what the process logs."""
@@ -169,11 +190,13 @@ def serving(
     *options: str,
     before: Sequence[str] = (),
     tls: ssl.SSLContext | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> Iterator[GatewayProcess]:
     """`stella serve PART` until it answers; stopped by its pid at the end.
 
     Args:
         before: a command that starts it, such as `unshare`.
+        tls, names: how to ask it, see `GatewayProcess`.
     """
     port = free_port()
     setup.place.mkdir(parents=True, exist_ok=True)
@@ -183,7 +206,7 @@ def serving(
             [*before, sys.executable, "-c", command, "serve", part, "--port", str(port), *options],
             env=setup.environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=err,
         )  # fmt: skip
-    found = GatewayProcess(process, port, setup.place, tls)
+    found = GatewayProcess(process, port, setup.place, tls, names)
     try:
         until(lambda: _answers(found), 60)
         yield found

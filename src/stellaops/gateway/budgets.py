@@ -146,22 +146,26 @@ class Budgets:
                 await self._take(held)
         return self.at_once(name, limit) or await self.spend(name, limit)
 
-    async def lend(self, name: str, limit: int) -> tuple[int, int, int]:
-        """Take a block for a proxy that counts by itself.
+    async def lend(self, name: str, limit: int, *, nothing: bool = False) -> tuple[int, int, int]:
+        """Take a block for a proxy that counts by itself; a small part of what is left, as always.
+
+        Args:
+            nothing: only tell what is left.
 
         Returns:
-            the hour, how many it may give, and how many more are given to nobody, as far as this process knows.
+            the hour, how many the proxy may give, and how many more there are, at least as far as this process knows.
         """
         hour = int(self._now()) // HOUR
         held = self._held.get((name, limit))
-        known = held.elsewhere if held is not None and held.hour == hour else 0
-        wanted = min(_LARGEST_BLOCK, known // _SHARE)
-        if held is None or not wanted:
-            return hour, 0, known
-        given, held.elsewhere = await self._asked(
-            lambda: self._store.lease(name, hour, wanted, limit), (0, known)
-        )
-        return hour, given, held.elsewhere + held.left
+        if held is None or held.hour != hour:
+            return hour, 0, 0
+        given, wanted = 0, 0 if nothing else min(_LARGEST_BLOCK, held.elsewhere // _SHARE)
+        if wanted:
+            own = 0, held.elsewhere
+            given, held.elsewhere = await self._asked(
+                lambda: self._store.lease(name, hour, wanted, limit), own
+            )
+        return hour, given, held.left + held.elsewhere
 
     async def take_back(self, name: str, hour: int, number: int) -> None:
         """What a proxy has not used of what it was lent."""

@@ -137,12 +137,12 @@ class Proxies:
         name = budget_name(plan, caller)
         if name is None:
             return [(b"x-stella-ticket", b"%d" % seconds)]
-        lend = asked == b"1" and b"range" not in request.headers
-        hour, block, elsewhere = await self._host.budgets.lend(name, plan.limit) if lend else (0, 0, 0)
+        lends = asked == b"1" and b"range" not in request.headers
+        told = await self._host.budgets.lend(name, plan.limit, nothing=not lends)
         return [
             (b"x-stella-ticket", b"%d" % seconds),
             (b"x-stella-budget", quote(name, safe="").encode()),
-            (b"x-stella-block", b"%d %d %d" % (hour, block, elsewhere)),
+            (b"x-stella-block", b"%d %d %d" % told),
         ]
 
     def _seconds(self, request: Request, plan: Plan, readable: Sequence[str]) -> int:

@@ -111,3 +111,35 @@ def test_parts_of_one_file_count_once_an_hour_in_all_processes() -> None:
 def test_where_the_store_is_away_a_process_counts_for_itself() -> None:
     budgets = Budgets(Away(), Clock())
     assert _spend(budgets, 30, 10) == 10
+
+
+@given(st.integers(1, 3000), st.integers(0, 2**32))
+@settings(max_examples=60, deadline=None)
+def test_what_a_proxy_is_lent_is_a_part_of_the_limit(limit: int, seed: int) -> None:
+    clock, store, chance = Clock(), MemoryStore(), random.Random(seed)
+    lenders = [Budgets(store, clock) for _ in range(2)]
+
+    async def run() -> tuple[int, int]:
+        allowed, held = 0, 0
+        while True:
+            spent = await chance.choice(lenders).spend("a", limit)
+            if not spent.allowed:
+                for each in lenders:
+                    await each.close()
+                return allowed, held
+            allowed += 1
+            hour, block, left = await chance.choice(lenders).lend("a", limit, nothing=chance.random() < 0.3)
+            assert block <= max(0, limit - allowed - held) // 16
+            assert left <= limit
+            held += block
+            if chance.random() < 0.5 and held:
+                given = chance.randint(1, held)
+                held -= given
+                if chance.random() < 0.5:  # used, by the proxy's own count
+                    allowed += given
+                else:
+                    await lenders[0].take_back("a", hour, given)
+
+    allowed, held = asyncio.run(run())
+    left, _ = store.lease("a", int(clock.now) // 3600, limit, limit)
+    assert allowed + held + left == limit

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
 from stellaops.adapters.settings.mirrors import Domain, MirrorHost, read_mirror_host
-from stellaops.gateway.nginx.rendering import BadProxySettings, Proxy, render
+from stellaops.gateway.nginx.rendering import BadProxySettings, Lua, Proxy, render
 
 PROXY = Proxy(
     "http://127.0.0.1:8080", "http://concelier:8080", "http://excititor", "0.0.0.0:443", Path("/c"), Path("/run/n")
@@ -54,6 +55,10 @@ def test_the_port_is_that_of_https_only_where_there_are_certificates() -> None:
         ([_secured("a")], {}),
         ([_secured("a", "a.example.org"), Domain("b", "B")], {}),
         ([Domain("a", "A")], {"concelier": "https://concelier"}),
+        ([Domain("a", "A")], {"lua": Lua("/a b")}),
+        ([Domain("a", "A")], {"lua": Lua(""), "gateway": "http://127.0.0.1"}),
+        ([Domain("a", "A")], {"lua": Lua(resolver="1.2.3.4;")}),
+        ([Domain("a", "A")], {"lua": Lua(), "gateway": "http://gateway:8080"}),
         ([Domain("a", "A")], {"gateway": "http://x/path"}),
         ([Domain("a", "A")], {"cache": Path("/a b")}),
         ([Domain("a", "A")], {"place": Path("run")}),
@@ -65,3 +70,30 @@ def test_what_nginx_would_read_otherwise_is_refused(
 ) -> None:
     with pytest.raises(BadProxySettings):
         render(_host(*domains), replace(PROXY, **changes))  # type: ignore[arg-type]
+
+
+def test_with_lua_nobody_is_asked_about_each_request() -> None:
+    text = render(_host(Domain("a", "A")), replace(PROXY, lua=Lua()))
+    assert "load_module modules/ngx_http_lua_module.so;" in text
+    assert "auth_request" not in text
+    assert text.count('require("stella_door").enter()') == text.count("proxy_pass http://") - 1
+    assert 'start("127.0.0.1", 8080)' in text
+    assert "resolver" not in text
+
+
+def test_lua_may_be_built_in_and_look_up_names() -> None:
+    named = replace(PROXY, gateway="http://gateway:8080", lua=Lua(None, "127.0.0.11"))
+    text = render(_host(Domain("a", "A")), named)
+    assert "load_module" not in text
+    assert "resolver 127.0.0.11;" in text
+    assert 'start("gateway", 8080)' in text
+
+
+def test_proxies_before_nginx_are_those_that_the_gateway_believes() -> None:
+    host = replace(
+        _host(Domain("a", "A")), trusted_proxies=(ip_network("10.1.0.0/16"), ip_network("2001:db8::/32"))
+    )
+    text = render(host, PROXY)
+    assert "set_real_ip_from 10.1.0.0/16;" in text
+    assert "set_real_ip_from 2001:db8::/32;" in text
+    assert "real_ip_header" not in render(_host(Domain("a", "A")), PROXY)

@@ -41,9 +41,9 @@ local function ticket_of(id)
   return found
 end
 
--- The name under which a budget's units of an hour are kept.
-local function counter_of(budget, hour)
-  return "b " .. hour .. " " .. budget
+-- The names under which stands what the workers have of a budget in an hour, and what is left of it elsewhere.
+local function names_of(budget, hour)
+  return "b " .. hour .. " " .. budget, "e " .. hour .. " " .. budget
 end
 
 -- Whether the request is counted; a caller without a budget always is.
@@ -54,7 +54,8 @@ local function spend(ticket, var)
   local now = ngx.time()
   local hour = floor(now / HOUR)
   if ticket.hour ~= hour then
-    ticket.hour, ticket.counter, ticket.elsewhere = hour, counter_of(ticket.budget, hour), 0
+    ticket.hour = hour
+    ticket.counter, ticket.elsewhere = names_of(ticket.budget, hour)
   end
   local left = shared:incr(ticket.counter, -1)
   if not left then
@@ -65,7 +66,7 @@ local function spend(ticket, var)
     return false
   end
   var.stella_limit = ticket.limit
-  var.stella_remaining = left + ticket.elsewhere
+  var.stella_remaining = left + (shared:get(ticket.elsewhere) or 0)
   var.stella_reset = HOUR - now % HOUR
   return true
 end
@@ -106,18 +107,19 @@ local function refuse(status, told)
   return ngx.exit(status)
 end
 
--- Blocks of a budget that came with an answer; they may be of an hour that is over here, and are then never used.
-local function store(told, ticket)
-  local hour, block, elsewhere = text_of(told["x-stella-block"]):match("^(%d+) (%d+) (%d+)$")
+-- What an answer says of a budget: a block of it, perhaps, and what is left elsewhere. A block may be of an hour that
+-- is over here; it is then never used.
+local function store(told, budget)
+  local hour, block, left = text_of(told["x-stella-block"]):match("^(%d+) (%d+) (%d+)$")
   if not hour then
     return
   end
-  ticket.elsewhere = tonumber(elsewhere)
+  local counter, elsewhere = names_of(budget, hour)
   if tonumber(block) > 0 then
-    local counter = counter_of(ticket.budget, hour)
     shared:incr(counter, tonumber(block), 0, 2 * HOUR)
-    ticket.hour, ticket.counter = tonumber(hour), counter
   end
+  shared:set(elsewhere, tonumber(left), 2 * HOUR)
+  return (shared:get(counter) or 0) + tonumber(left)
 end
 
 local function written(told)
@@ -131,7 +133,6 @@ local function written(told)
     budget = budget ~= "" and budget or nil,
     limit = text_of(told["ratelimit-limit"]),
     ends = ngx.now() + (tonumber(told["x-stella-ticket"]) or 0),
-    elsewhere = 0,
   }
 end
 
@@ -167,12 +168,10 @@ function door.enter()
     return ngx.exit(500)
   end
   local fresh = written(told)
-  if fresh.budget then
-    store(told, fresh)
-  end
+  local left = fresh.budget and store(told, fresh.budget)
   admit(fresh, var)
   var.stella_limit = fresh.limit
-  var.stella_remaining = text_of(told["ratelimit-remaining"])
+  var.stella_remaining = left or text_of(told["ratelimit-remaining"])
   var.stella_reset = text_of(told["ratelimit-reset"])
   if id and var.stella_plain == "1" then
     shared:set("state", fresh.state)
