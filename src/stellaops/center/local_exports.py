@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+from stellaops.adapters.telemetry.run_events import say_end
 from stellaops.authority.audit import Change, digest_of
 from stellaops.bootstrap import Local, new_run_id, now
 from stellaops.center import wire
@@ -184,6 +185,7 @@ class LocalExports:
         if is_local(run):
             with self._recorded(run.id):
                 approved = go_on(approved, self._local.export_tools, progress)
+                say_end(approved)
         return self._shown(approved)
 
     def delete(self, run_id: str, *, dry_run: bool = False) -> Wire:
@@ -231,7 +233,7 @@ class LocalExports:
 
     def targets(self) -> list[Wire]:
         """See the interface."""
-        return [each.to_wire() for each in manage_targets.list_targets(self._tenant, self._local.delivery)]
+        return [each.to_wire() for each in manage_targets.list_targets(self._tenant, self._local.verify_tools)]
 
     def test_target(self, name: str) -> Wire:
         """See the interface."""
@@ -256,7 +258,9 @@ class LocalExports:
         local = self._local
         manage_runs.close_interrupted(self._tenant, local.runs, local.workspace, now())
         with self._recorded(request.run_id):
-            return self._shown(run_export(request, local.export_tools, progress, by=self._by))
+            done = run_export(request, local.export_tools, progress, by=self._by)
+            say_end(done)
+            return self._shown(done)
 
     @contextmanager
     def _recorded(self, run_id: str) -> Iterator[None]:
@@ -271,6 +275,7 @@ class LocalExports:
             with suppress(StellaError):
                 run = self._local.runs.get(self._tenant, run_id)
                 if run is not None and run.status in ENDED:  # a full disk may keep its end out of the record
+                    say_end(run)
                     raise RunFailed(self._shown(run), error) from error
             raise
 

@@ -13,6 +13,7 @@ import click
 
 from stellaops.adapters.settings import load as settings
 from stellaops.adapters.settings.load import Settings
+from stellaops.adapters.telemetry import logs
 from stellaops.bootstrap import Local
 from stellaops.center.interface import Center
 from stellaops.center.local_exports import LocalCenter
@@ -183,6 +184,7 @@ pass_app = click.make_pass_decorator(App, ensure=True)
 def run(command: click.Command, arguments: list[str] | None = None, name: str = "stella") -> NoReturn:
     """Run a command line to its exit code; errors end here and nowhere else."""
     app = App()
+    logs.configure_commands(lambda: app.settings.get("log.file"))
     try:
         # Out of standalone mode click returns the code of an early exit instead of raising it.
         stopped = command.main(arguments, prog_name=name, standalone_mode=False, obj=app)

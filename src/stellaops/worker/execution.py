@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 from stellaops.adapters.engine.dbos_worker import AGAIN, OVER, EngineWorker
 from stellaops.adapters.telemetry import tracing
+from stellaops.adapters.telemetry.run_events import say, say_end
 from stellaops.core.errors import DependencyFailed, StellaError
 from stellaops.exports import execute_run
 from stellaops.exports.errors import RunChanged, RunNotFound, RunState, RunTimeout
@@ -112,7 +113,7 @@ class Executor:
         except RunChanged as error:
             self.losses.hand_back(run.id)
             raise _Meanwhile(run.id) from error
-        _say("run.started", begun)
+        say("run.started", begun)
         return begun
 
     def _traced(self, run: Run) -> None:
@@ -192,7 +193,7 @@ class Executor:
 
     def _died(self, run: Run, words: str) -> None:
         """The child is dead and has written no outcome."""
-        _say("run.child_died", run, logging.WARNING, words)
+        say("run.child_died", run, logging.WARNING, words)
         found = self._ours(run)
         if found is None:
             return
@@ -210,7 +211,7 @@ class Executor:
         )
         self._change(lambda: execute_run.fail(run, error, self.tools))
         self.losses.end(run.id)
-        _say("run.set_aside", run, logging.ERROR)
+        say("run.set_aside", run, logging.ERROR)
 
     def _out_of_time(self, run: Run) -> None:
         error = RunTimeout(f"run {run.id} took longer than {self.limit(run):.0f} s")
@@ -244,13 +245,8 @@ class Executor:
 
     def _tell_end(self, run: Run) -> None:
         found = self.tools.runs.get(run.tenant, run.id)
-        if found is None:
-            return
-        _say(f"run.{found.status.value}", found)
-        for target in found.targets:
-            if target.get("status") == "failed":
-                words = f"target {target['target']}: {target.get('error')}"
-                _say("run.target_failed", found, logging.WARNING, words)
+        if found is not None:
+            say_end(found)
 
 
 class _Meanwhile(DependencyFailed):
@@ -268,15 +264,3 @@ def insist(call: Callable[[], T]) -> T:
                 _LOG.warning("waiting for the store: %s", error.what)
             time.sleep(wait)
             wait = min(2.0, wait * 2)
-
-
-def _say(event: str, run: Run, level: int = logging.INFO, more: str = "") -> None:
-    extra = {
-        "event": event,
-        "runId": run.id,
-        "profile": run.profile,
-        "tenant": run.tenant,
-        "errorCode": run.error_code,
-        "traceId": tracing.trace_of(run.traceparent),
-    }
-    _LOG.log(level, "%s %s%s", event, run.id, f": {more}" if more else "", extra=extra)

@@ -15,6 +15,8 @@ import pytest
 import yaml
 
 from stellaops.cli.main import stella
+from stellaops.exports.run import RunStatus
+from stellaops.notify.delivery import Status as DeliveryStatus
 from tests.support import tools
 from tests.support.metrics import Told, told_metrics
 from tests.support.tools import ROOT
@@ -195,6 +197,35 @@ def test_the_judge_of_expressions_finds_what_is_wrong(told: dict[str, Told]) -> 
             judge(wrong, told)
     with pytest.raises(ValueError, match=r"."):
         judge("sum(", told)
+
+
+def test_the_page_names_every_metric_with_its_labels_and_no_other(told: dict[str, Told]) -> None:
+    _, _, rest = PAGE.read_text("utf-8").partition("<!-- metrics -->")
+    rows = [line.split("|")[1:4] for line in rest.partition("<!-- end -->")[0].strip().splitlines()[2:]]
+    written = {name.strip(" `"): frozenset(labels.strip(" `").split()) for name, labels, _ in rows}
+    ours = {name: each for name, each in told.items() if name not in ("up", "ALERTS")}
+    assert set(written) == set(ours)
+    assert len(written) == len(rows)
+    for name, each in ours.items():
+        assert each.labels is None or written[name] == each.labels, name
+
+
+def test_every_event_that_the_page_names_is_one_that_the_code_writes() -> None:
+    _, _, rest = PAGE.read_text("utf-8").partition("<!-- events -->")
+    named = re.findall(r"^\| `([a-z_.]+)`", rest.partition("<!-- end -->")[0], re.MULTILINE)
+    assert {
+        "adapter.trivy.unsupported_schema_version", "mirror.bundle.created", "mirror.delta.applied", "run.submitted",
+        "mirror.delta.apply_failed", "mirror.encryption.enabled", "profile.changed", "run.cancelled", "run.approved",
+        "key.rotated", "client.rotated",
+    } <= set(named)  # fmt: skip
+    code = "".join(path.read_text("utf-8") for path in (ROOT / "src").rglob("*.py"))
+    made = {f"run.{each.value}" for each in RunStatus} | {f"notify.{each.value}" for each in DeliveryStatus}
+    assert [name for name in named if f'"{name}"' not in code and name not in made] == []
+
+
+def test_the_page_names_every_dashboard() -> None:
+    text = PAGE.read_text("utf-8")
+    assert [title for title in PANELS if f"| {title} |" not in text] == []
 
 
 def test_every_expression_of_an_alert_uses_what_the_product_tells(told: dict[str, Told]) -> None:

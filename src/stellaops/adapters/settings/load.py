@@ -138,7 +138,10 @@ _FIELDS = {
         "URL of the identity provider that people log in to the console by; none where nothing is said",
     ),
     "console.oidc.name": ("STELLA_CONSOLE_OIDC_NAME", "what the button to it says"),
-    "console.oidc.clientId": ("STELLA_CONSOLE_OIDC_CLIENT_ID", "as which client the provider knows the console"),
+    "console.oidc.clientId": (
+        "STELLA_CONSOLE_OIDC_CLIENT_ID",
+        "as which client the provider knows the console",
+    ),
     "console.oidc.clientSecretFile": (
         "STELLA_CONSOLE_OIDC_CLIENT_SECRET_FILE",
         "file with the secret that the provider gave that client, of mode 0600",
@@ -150,6 +153,10 @@ _FIELDS = {
         "which client of Authority a group acts as, `GROUP=CLIENT`, the most first; a list",
     ),
     "log.level": ("STELLA_LOG_LEVEL", "`debug`, `info`, `warning` or `error`: what services log"),
+    "log.file": (
+        "STELLA_LOG_FILE",
+        "file that commands add their events to, as lines of JSON; services log to standard error",
+    ),
     "worker.slots": (
         "STELLA_WORKER_SLOTS",
         "weight of what a worker works on at once; else 6 for every 4 CPUs",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Connection, Engine, insert, select
 from sqlalchemy.sql import ColumnElement
 
 from stellaops.adapters.sql.authority_schema import audit_t
@@ -31,6 +31,21 @@ class _Record(msgspec.Struct, omit_defaults=True):
     outcome: str = "ok"
 
 
+def write(connection: Connection, record: AuditRecord) -> AuditRecord:
+    """Add a record in the transaction of what it tells of; the record as it is stored."""
+    at, change = microseconds(record.at), record.change
+    stored = replace(record, id=f"{at:016x}-{secrets.token_hex(6)}")
+    rest = _Record(
+        change.before, change.after, change.reason, dict(change.details), record.trace_id, record.outcome
+    )
+    values = {
+        "id": stored.id, "at": at, "tenant": record.tenant, "actor": record.actor, "origin": record.origin,
+        "action": change.action, "target": change.target, "record": msgspec.json.encode(rest),
+    }  # fmt: skip
+    connection.execute(insert(audit_t).values(values))
+    return stored
+
+
 class SqlAudit:
     """`authority.ports.AuditLog`."""
 
@@ -40,18 +55,8 @@ class SqlAudit:
     @retried
     def add(self, record: AuditRecord) -> AuditRecord:
         """See the port."""
-        at, change = microseconds(record.at), record.change
-        stored = replace(record, id=f"{at:016x}-{secrets.token_hex(6)}")
-        rest = _Record(
-            change.before, change.after, change.reason, dict(change.details), record.trace_id, record.outcome
-        )
-        values = {
-            "id": stored.id, "at": at, "tenant": record.tenant, "actor": record.actor, "origin": record.origin,
-            "action": change.action, "target": change.target, "record": msgspec.json.encode(rest),
-        }  # fmt: skip
         with writing(self._engine) as connection:
-            connection.execute(insert(audit_t).values(values))
-        return stored
+            return write(connection, record)
 
     def list(
         self,

@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import Connection, Engine, Select, and_, delete, func, insert, or_, select, update
 from sqlalchemy.sql import ColumnElement
 
+from stellaops.adapters.sql.audited import note_bundle, note_encryption
 from stellaops.adapters.sql.engine import reading, retried, writing
 from stellaops.adapters.sql.metering import count_end
 from stellaops.adapters.sql.notify_outbox import note_run
@@ -59,6 +60,7 @@ class SqlRuns:
                 raise RunChanged(f"run {run.id} is not as it was at version {run.version}")
             _append(connection, run.id, total - len(events) + 1, events)
             count_end(connection, run, events)
+            note_bundle(connection, run, events)
             note_run(connection, run, events)
         return replace(run, version=run.version + 1, events=total)
 
@@ -198,6 +200,7 @@ class SqlProfiles:
     def add(self, profile: Profile) -> None:
         """See the port; the revision names its number (`r3`)."""
         with writing(self._engine) as connection:
+            newest = self._newest(connection, profile.tenant, profile.name)
             connection.execute(
                 insert(profile_t).values(
                     tenant=profile.tenant,
@@ -211,6 +214,12 @@ class SqlProfiles:
                     deleted=False,
                 )
             )
+            note_encryption(connection, newest, profile)
+
+    def _newest(self, connection: Connection, tenant: str, name: str) -> Profile | None:
+        own = select(profile_t).where(_live(tenant), profile_t.c.name == name)
+        row = connection.execute(own.order_by(profile_t.c.number.desc()).limit(1)).first()
+        return _profile(row) if row else None
 
     def history(self, tenant: str, name: str) -> Sequence[Profile]:
         """See the port."""

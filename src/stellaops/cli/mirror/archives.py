@@ -14,6 +14,7 @@ from stellaops.bundles.freshness import parse
 from stellaops.cli.export import BundleMissing, print_report
 from stellaops.cli.frame import App, StellaCommand, pass_app
 from stellaops.cli.identities import IDENTITY, openers
+from stellaops.cli.mirror.telling import applying
 from stellaops.cli.trust import key_remarks, trusted_keys
 from stellaops.core import timestamps
 from stellaops.exports import issue_freshness
@@ -139,8 +140,9 @@ def apply(app: App, /, *, delta: Path, into: Path, **trusting: Any) -> None:
     what was applied last, or is not as it was signed, is refused with exit code 6, and nothing changes. After a crash
     the next command goes on.
     """
-    with app.out.progress("applying") as steps:
+    with app.out.progress("applying") as steps, applying(app, into) as told:
         done = apply_delta(_existing(delta), into, _trust(app, **trusting), steps.show)
+        told(done)
     _print_applied(app, done, into)
 
 
@@ -160,10 +162,11 @@ def restore(app: App, /, *, archives: tuple[Path, ...], into: Path, **trusting: 
     The archives are given in their order and checked before anything changes. A restore that was interrupted goes on
     where it was when it is asked for again.
     """
-    with app.out.progress("restoring") as steps:
+    with app.out.progress("restoring") as steps, applying(app, into) as told:
         done = restore_chain(
             [_existing(each) for each in archives], into, _trust(app, **trusting), steps.show
         )
+        told(done)
     _print_applied(app, done, into)
 
 
