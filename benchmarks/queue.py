@@ -176,7 +176,6 @@ def measure(directory: Path, given: argparse.Namespace) -> dict[str, Any]:
     tenants = [f"tenant{number}" for number in range(given.tenants)]
     for tenant in tenants:
         local.tenants.add(Tenant(tenant, max_active_runs=20, max_queued_runs=10_000))
-        local.queue.limit(tenant, 20)
     bare, ours = Waits(), Waits()
     for _ in range(given.runs):
         with _workers(work_bare, directory, given):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from stellaops.adapters.engine.rows import TENANT_QUEUE
+from stellaops.adapters.engine.rows import queue_of
 from stellaops.adapters.sql.errors import StoreNotMigrated
 from stellaops.authority.tenants import Tenant
 from stellaops.bootstrap import now
@@ -90,7 +90,7 @@ def test_enqueuing_twice_is_once(queue_service: Service) -> None:
 
 
 def test_the_most_urgent_run_is_started_first(on_sqlite: Service) -> None:
-    on_sqlite.local.queue.limit("default", 1)
+    _limit(on_sqlite, 1)
     on_sqlite.local.tenants.add(Tenant("other", max_active_runs=1))
     wanted = [Priority.BULK, Priority.NORMAL, Priority.INTERACTIVE, Priority.CATCH_UP]
     runs = [on_sqlite.submit(priority=priority) for priority in wanted]
@@ -323,10 +323,10 @@ def test_a_schedule_submits_one_run_for_each_of_its_times(on_sqlite: Service) ->
     wait_for(lambda: not queue.client.list_schedules(), 10)
 
 
-def test_a_tenant_without_a_queue_gets_one_with_its_limit(on_sqlite: Service) -> None:
+def test_a_run_waits_in_the_queue_for_its_tenants_limit(on_sqlite: Service) -> None:
     on_sqlite.local.tenants.add(Tenant("fresh", max_active_runs=5))
     on_sqlite.submit(tenant="fresh")
-    assert on_sqlite.local.queue.rows.limit_of(f"{TENANT_QUEUE}fresh") == 5
+    assert on_sqlite.local.queue.rows.waiting_in(["fresh"]) == {("fresh", queue_of(5))}
 
 
 def test_workers_say_what_they_work_on(on_sqlite: Service) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, delete, func, select
 
 from stellaops.adapters.engine import opening
 from stellaops.adapters.engine.leases import Leases
-from stellaops.adapters.engine.rows import LIVE, TENANT_QUEUE, EngineRows
+from stellaops.adapters.engine.rows import CLOSED, LIVE, EngineRows, queue_of
 from stellaops.adapters.sql.address import Address
 from stellaops.adapters.sql.engine import reading, translated, writing
 from stellaops.adapters.sql.errors import StoreConflict
@@ -40,6 +40,8 @@ WEIGHTS: Mapping[str, int] = {
 """How many of a worker's slots a run of a kind takes."""
 HEAVIEST = 3
 
+WIDE = 1000
+"""The engine's own bound of work in one process, out of which ours is made; more than any machine has slots."""
 _POLL = 0.2
 _MOST_ROUNDS = 100
 """Rounds of one attempt; more than one is made only where the engine lost what it knew."""
@@ -48,8 +50,8 @@ _MOST_ROUNDS = 100
 class DbosQueue:
     """`exports.ports.Queue` on DBOS.
 
-    An enqueued run is a workflow in a queue of its tenant, whose concurrency is the tenant's limit. It holds its
-    place there until it has ended, and has its work done through one more queue, which all tenants share.
+    An enqueued run is a workflow in its tenant's part of the queue for the tenant's limit. It holds its place there
+    until it has ended, and has its work done through one more queue, which all tenants share.
     """
 
     def __init__(self, address: Address, service: Engine, limits: Limits) -> None:
@@ -69,13 +71,14 @@ class DbosQueue:
     def later(self, run: Run, seconds: float) -> None:
         """The same for a run that is to wait some seconds first."""
         with self._translated():
-            self._demand_queue(run.tenant)
+            queue = self._queue_for(self._limits.limits(run.tenant).max_active_runs)
             name = self._free_name(run)
             if name is None:
                 return
             options: EnqueueOptions = {
                 "workflow_name": "run",
-                "queue_name": TENANT_QUEUE + run.tenant,
+                "queue_name": queue,
+                "queue_partition_key": run.tenant,
                 "workflow_id": name,
                 "priority": PRIORITIES[run.priority],
             }
@@ -104,14 +107,7 @@ class DbosQueue:
     def limit(self, tenant: str, max_active_runs: int) -> None:
         """See the port."""
         with self._translated():
-            self._client.register_queue(
-                TENANT_QUEUE + tenant,
-                global_concurrency=max_active_runs,
-                worker_concurrency=max_active_runs,
-                polling_interval_sec=_POLL,
-                on_conflict="always_update",
-            )
-            self._known.add(tenant)
+            self.rows.move(tenant, self._queue_for(max_active_runs))
 
     def pause(self) -> None:
         """See the port."""
@@ -161,15 +157,20 @@ class DbosQueue:
     def keep_limits(self, tenants: Sequence[str]) -> None:
         """Bring the limits of some tenants to what is set, where something was changed past `limit`."""
         with self._translated():
-            found = self.rows.tenant_limits()
-        for tenant in tenants:
-            wanted = self._limits.limits(tenant).max_active_runs
-            if found.get(tenant) != wanted:
-                self.limit(tenant, wanted)
+            found = self.rows.waiting_in(tenants)
+        wanted = {tenant: self._limits.limits(tenant).max_active_runs for tenant, _ in found}
+        for tenant, queue in found:
+            if queue != queue_of(wanted[tenant]):
+                self.limit(tenant, wanted[tenant])
+
+    def limit_of(self, tenant: str) -> int:
+        """How many runs of a tenant may be under way."""
+        return self._limits.limits(tenant).max_active_runs
 
     def forget(self, before: datetime, most: int = 500) -> int:
         """Remove what the engine still knows of work that ended before an instant."""
         with self._translated():
+            self.rows.forget_queues_of_earlier_releases()
             names = self.rows.ended_before(int(before.timestamp() * 1000), most)
             if names:
                 self._client.delete_workflows(names)
@@ -185,12 +186,19 @@ class DbosQueue:
         self._client.destroy()
         self.engine.dispose()
 
-    def _demand_queue(self, tenant: str) -> None:
-        if tenant in self._known:
-            return
-        if self.rows.limit_of(TENANT_QUEUE + tenant) is None:
-            self.limit(tenant, self._limits.limits(tenant).max_active_runs)
-        self._known.add(tenant)
+    def _queue_for(self, limit: int) -> str:
+        """The queue for a limit, made where it is absent."""
+        name = queue_of(limit)
+        if name not in self._known and name != CLOSED:
+            self._client.register_queue(
+                name,
+                worker_concurrency=WIDE,
+                partition_concurrency=limit,
+                polling_interval_sec=_POLL,
+                on_conflict="always_update",
+            )
+            self._known.add(name)
+        return name
 
     def _translated(self) -> AbstractContextManager[None]:
         return translated(self._address)

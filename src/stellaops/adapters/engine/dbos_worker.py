@@ -22,8 +22,8 @@ from dbos._core import ActiveWorkflowById
 from sqlalchemy import Engine
 
 from stellaops.adapters.engine import leases, opening
-from stellaops.adapters.engine.dbos_queue import DbosQueue
-from stellaops.adapters.engine.rows import TENANT_QUEUE, WORK_QUEUE, EngineRows, WorkId
+from stellaops.adapters.engine.dbos_queue import WIDE, DbosQueue
+from stellaops.adapters.engine.rows import WORK_QUEUE, EngineRows, WorkId, is_of_rounds
 from stellaops.adapters.sql.engine import dialect_of
 from stellaops.core.errors import StellaError
 
@@ -31,8 +31,6 @@ OVER, AGAIN = "over", "again"
 """What became of a piece of work: it is over, as the run's record says; or its run may not begin yet."""
 
 _LOG = logging.getLogger("stellaops.engine")
-_WIDE = 1000
-"""The engine's own bound of work in one process, out of which ours is made; more than any machine has slots."""
 _POLL = 0.1
 _LOCK_SECONDS = 3.0
 
@@ -68,9 +66,9 @@ class Slots:
 class _Gate(ActiveWorkflowById):
     """What the engine asks for the number of workflows under way in this process before it takes more of a queue.
 
-    The queues' bounds for one process stand far above it or at the tenant's own limit, so that the answer decides:
-    work is taken as far as its weights fit into the slots, in order, and nothing at all once the gate is closed. A
-    queue in which nothing waits is not even tried: each try takes the lock of the database.
+    The queues' bounds for one process stand far above it, so that the answer decides: work is taken as far as its
+    weights fit into the slots, in order, and nothing at all once the gate is closed. A queue in which nothing waits is
+    not even tried: each try takes the lock of the database.
     """
 
     def __init__(
@@ -90,9 +88,9 @@ class _Gate(ActiveWorkflowById):
     def count_for_queue(self, queue_name: str) -> int:
         """See the engine."""
         if queue_name == WORK_QUEUE:
-            return _WIDE - self._room(self._on_its_way()) if self._is_open() else _WIDE
-        if queue_name.startswith(TENANT_QUEUE) and not (self._is_open() and self._waits(queue_name)):
-            return _WIDE
+            return WIDE - self._room(self._on_its_way()) if self._is_open() else WIDE
+        if is_of_rounds(queue_name) and not (self._is_open() and self._waits(queue_name)):
+            return WIDE
         return super().count_for_queue(queue_name)
 
     def _on_its_way(self) -> int:
@@ -184,7 +182,7 @@ class EngineWorker:
         self._steady_since = self._since_beat = time.monotonic()
         DBOS.launch()
         DBOS.register_queue(
-            WORK_QUEUE, worker_concurrency=_WIDE, polling_interval_sec=_POLL, on_conflict="always_update"
+            WORK_QUEUE, worker_concurrency=WIDE, polling_interval_sec=_POLL, on_conflict="always_update"
         )
         threading.Thread(target=self._live, name="leases", daemon=True).start()
         threading.Thread(target=self._look_for_ends, name="ends", daemon=True).start()
@@ -222,8 +220,7 @@ class EngineWorker:
         return paused
 
     def _has_place(self, tenant: str, run_id: str) -> bool:
-        limit = self._queue.rows.limit_of(TENANT_QUEUE + tenant)
-        return limit is None or self._tasks.running(tenant, run_id) < limit
+        return self._tasks.running(tenant, run_id) < self._queue.limit_of(tenant)
 
     @contextmanager
     def _tenant_lock(self, tenant: str) -> Iterator[None]:
@@ -252,7 +249,7 @@ class EngineWorker:
         return number
 
     def _waits(self, queue: str) -> bool:
-        """Whether something waits in a tenant's queue, as of a moment ago."""
+        """Whether something waits in a queue, as of a moment ago."""
         with self._looking:
             asked, numbers = self._numbers
             if time.monotonic() - asked > _POLL / 2:

@@ -20,7 +20,7 @@ from stellaops.adapters.sql.errors import StoreLogin, StoreNotMigrated
 from stellaops.adapters.sql.turns import Turns
 
 APPLICATION = "stella-export"
-FLOW = "1"
+FLOW = "2"
 """Version of the workflows: another one when their steps change in a way that runs under way would not survive."""
 SCHEMA = "dbos"
 READ_ONLY = "stella_read_only"

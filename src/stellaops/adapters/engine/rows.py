@@ -13,7 +13,9 @@ from sqlalchemy import (
     Integer,
     Text,
     column,
+    delete,
     func,
+    or_,
     select,
     table,
     text,
@@ -22,7 +24,10 @@ from sqlalchemy import (
 
 from stellaops.adapters.engine import opening
 
-TENANT_QUEUE, WORK_QUEUE = "tenant:", "work"
+WORK_QUEUE = "work"
+_ROUNDS, CLOSED = "rounds:", "closed"
+_OF_EARLIER = "tenant:"
+"""How queues of rounds are called, and were in earlier releases, when each tenant had one."""
 _PIECE = 500
 LIVE = ("ENQUEUED", "PENDING", "DELAYED")
 FIRST = 0
@@ -36,14 +41,31 @@ _workflow = table(
     column("executor_id", Text),
     column("application_version", Text),
     column("priority", Integer),
+    column("queue_partition_key", Text),
     column("created_at", BigInteger),
     column("completed_at", BigInteger),
 )
 # Written out, so that the indexes of the library, which hold for these words, are found.
 _IN_FLIGHT = text("status IN ('ENQUEUED', 'PENDING')")
 _PENDING = text("status = 'PENDING'")
+_WAITING = text("status = 'ENQUEUED'")
 _DELAYED = text("status = 'DELAYED'")
-_queue = table("queues", column("name", Text), column("concurrency", Integer))
+_queue = table("queues", column("name", Text))
+_is_round = or_(_workflow.c.queue_name.startswith(_ROUNDS), _workflow.c.queue_name == CLOSED)
+
+
+def queue_of(limit: int) -> str:
+    """The queue of the rounds of all tenants with a limit; nobody takes anything from that of those without a place.
+
+    One queue for each limit, in which each tenant has a part of its own: what a worker has to look at does not grow
+    with the tenants that there are.
+    """
+    return f"{_ROUNDS}{limit}" if limit > 0 else CLOSED
+
+
+def is_of_rounds(queue: str) -> bool:
+    """Whether a queue holds rounds, and no work."""
+    return queue.startswith((_ROUNDS, _OF_EARLIER))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,18 +165,33 @@ class EngineRows:
                 found[row.executor_id] = (*found.get(row.executor_id, ()), run)
         return found
 
-    def limit_of(self, queue: str) -> int | None:
-        """How much of a queue may be under way at once; None where there is no such queue."""
-        statement = select(_queue.c.concurrency).where(_queue.c.name == queue)
+    def waiting_in(self, tenants: Collection[str]) -> set[tuple[str, str]]:
+        """Tenant and queue, wherever rounds of some tenants wait."""
+        found: set[tuple[str, str]] = set()
+        place = _workflow.c.queue_partition_key, _workflow.c.queue_name
+        names = list(tenants)
         with self._reading() as connection:
-            return connection.execute(statement).scalar()
+            for begin in range(0, len(names), _PIECE):
+                own = _workflow.c.queue_partition_key.in_(names[begin : begin + _PIECE])
+                for state in (_WAITING, _DELAYED):
+                    statement = select(*place).where(state, _is_round, own).distinct()
+                    found.update((row[0], row[1]) for row in connection.execute(statement))
+        return found
 
-    def tenant_limits(self) -> dict[str, int]:
-        """The limit of every tenant that has a queue."""
-        statement = select(_queue.c.name, _queue.c.concurrency).where(_queue.c.name.startswith(TENANT_QUEUE))
-        with self._reading() as connection:
-            rows = connection.execute(statement).all()
-        return {row.name.removeprefix(TENANT_QUEUE): row.concurrency for row in rows}
+    def move(self, tenant: str, queue: str) -> int:
+        """Let the waiting rounds of a tenant wait in another queue; how many there were."""
+        elsewhere = _is_round, _workflow.c.queue_name != queue, _workflow.c.queue_partition_key == tenant
+        moved = update(_workflow).values(queue_name=queue)
+        return sum(self._change(moved.where(state, *elsewhere)) for state in (_WAITING, _DELAYED))
+
+    def forget_queues_of_earlier_releases(self) -> int:
+        """Remove the queue that a tenant had for itself, where nothing waits in it any more."""
+        used = select(_workflow.c.queue_name).where(
+            or_(_IN_FLIGHT, _DELAYED), _workflow.c.queue_name.is_not(None)
+        )
+        return self._change(
+            delete(_queue).where(_queue.c.name.startswith(_OF_EARLIER), _queue.c.name.not_in(used))
+        )
 
     def put_first(self, executor: str) -> None:
         """What a process leaves is taken before anything new, so that it keeps its place within every limit."""
