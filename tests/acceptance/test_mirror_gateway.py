@@ -224,6 +224,17 @@ def test_nobody_gets_anything_without_the_domains_own_credentials(world: Front, 
         assert "etag" not in reply.headers, who
 
 
+def test_the_key_of_no_domain_in_particular_says_where_those_of_domains_are(world: Front) -> None:
+    if world.form.tls:
+        return  # there each name stands for a domain
+    nowhere = world.outside.ask("/mirror-key.pub", "edge")
+    assert (nowhere.status, nowhere.json["code"]) == (404, "ERR_MIRROR_NOT_FOUND")
+    path = "/concelier/exports/mirror/<domain>/mirror-key.pub"
+    assert path in nowhere.json["hint"]
+    key = world.outside.ask(path.replace("<domain>", "primary"), "edge")
+    assert key.body == world.tree.key.public_key_pem()
+
+
 def test_a_host_name_serves_its_own_domain_alone(world: Front) -> None:
     here = {"Host": "mirror-community.example.org"}
     own = world.outside.ask("/concelier/exports/mirror/community/manifest.json", "comm", headers=here)

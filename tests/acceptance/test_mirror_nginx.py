@@ -281,3 +281,35 @@ def test_a_renewed_certificate_is_shown_after_a_reload_and_downloads_under_way_g
     assert len(came.partition(b"\r\n\r\n")[2]) == 3_000_000
     secured.outside.tls = renewed
     assert secured.outside.ask(STABLE, "edge").status == 200
+
+
+# A domain that is open to all
+
+
+def test_an_open_domain_is_closed_for_everybody_soon_after_its_settings_say_so(tmp_path: Path) -> None:
+    """The gateway is not asked about each request then, and what it has said is forgotten within seconds."""
+    program()
+    tree = MirrorTree(tmp_path / "mirror")
+    tree.publish()
+    with front(FORMS["nginx"], tmp_path, tree) as world:
+        config = world.gateway.place / "config.yaml"
+        rules = "{side}: {{Mirror: {{Domains: [{{Id: community, RequireAuthentication: {asks}}}]}}}}\n"
+        path = "/excititor/mirror/community/index"
+
+        def ask_for_credentials(asks: str) -> None:
+            for process in (world.gateway, *world.back_ends.values()):
+                text = "".join(rules.format(side=side, asks=asks) for side in ("Concelier", "Excititor"))
+                (process.place / "config.yaml").write_text(text)
+
+        assert not config.exists()
+        assert world.outside.ask(path).status == 401
+        ask_for_credentials("false")
+        until(lambda: world.outside.ask(path).status == 200, 5)
+        before = len(world.gateway.accesses())
+        assert [world.outside.ask(path).status for _ in range(20)] == [200] * 20
+        assert len(world.gateway.accesses()) == before
+        assert world.outside.ask(path, "comm", password="wrong").status == 200  # noqa: S106 - nobody looks at it
+        until(lambda: world.gateway.metric("mirror_requests_total", domain="community", status="200") >= 22)
+        ask_for_credentials("true")
+        until(lambda: world.outside.ask(path).status == 401, 8)
+        assert world.outside.ask(path, "comm").status == 200

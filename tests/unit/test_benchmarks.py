@@ -157,6 +157,8 @@ def _distribution_oci(result: dict[str, Any]) -> None:
 def _gateway(result: dict[str, Any]) -> None:
     for case in ("small", "not modified", "large"):
         assert min(result["cases"][case][name] for name in ("ours", "nginx", "ratioByCpu")) > 0
+    for case in ("small", "not modified"):
+        assert min(result["proxied"]["nginx"][case][name] for name in ("ours", "nginx", "ratioByCpu")) > 0
 
 
 _SAYS: dict[str, Callable[[dict[str, Any]], None]] = {

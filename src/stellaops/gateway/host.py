@@ -204,9 +204,14 @@ class Host:
         if not self._is_told_by_proxy(request):
             self._meter.rejection(domain)
 
+    @property
+    def follows_log(self) -> bool:
+        """Whether requests are counted from the log of a proxy."""
+        return self._proxy_log is not None
+
     def _is_told_by_proxy(self, request: Request) -> bool:
         """Whether the log of a proxy tells of a request, and better: it knows what its client got."""
-        return request.is_of_proxy and self._proxy_log is not None
+        return request.is_of_proxy and self.follows_log
 
     def failed(self, error: Exception) -> None:
         """A request could not be answered."""

@@ -12,6 +12,10 @@ from stellaops.gateway.requests import Request
 from stellaops.gateway.routes import STABLE_SECONDS, Budget, Kind, Wish, parse
 
 _MOST_PLANS = 8192
+_BY_DOMAIN = {
+    Kind.KEY: "Ask the domain's own host name, or for /concelier/exports/mirror/<domain>/mirror-key.pub.",
+    Kind.VEX_MANIFEST: "Ask the domain's own host name, or for /vex/<domain>/.well-known/vex-repository.json.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,8 @@ class Plans:
         if domain is not None and domain not in host.domains and not host.asks_anybody():
             return _refusing(404, MirrorNotFound("there is no such domain here"))
         if domain is None and wish.kind in (Kind.KEY, Kind.VEX_MANIFEST):
-            return _refusing(404, MirrorNotFound("this path is there under the host name of a domain"))
+            text = "this path is there under the host name of a domain"
+            return _refusing(404, MirrorNotFound(text, hint=_BY_DOMAIN[wish.kind]))
         if wish.domain is None and domain is not None and wish.kind in (Kind.KEY, Kind.VEX_MANIFEST):
             wish = replace(wish, domain=domain, side=wish.side or next(iter(host.sides), "concelier"))
         if domain is None or wish.kind in (Kind.INDEX, Kind.POLICY, Kind.OCI_BASE):

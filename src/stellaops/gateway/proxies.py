@@ -24,6 +24,8 @@ from stellaops.gateway.plans import Plan, Plans
 from stellaops.gateway.requests import AUTHORIZE, Request, is_within, respond
 from stellaops.gateway.routes import Budget, Kind
 
+OPEN_SECONDS = 5
+"""For which a proxy need not ask about what is open to all."""
 _FORWARDED = (b"x-forwarded-for", b"forwarded", b"via")
 _RETURN = re.compile(r"(\d{1,9}) (\d{1,7}) (\S{1,1024})", re.ASCII)
 
@@ -102,8 +104,9 @@ class Proxies:
         rates = await decisions.spend(request, plan, caller, tag)
         return [
             (b"x-stella-audience", "+".join(readable).encode()),
-            (b"x-stella-caller", caller.name.encode("ascii", "replace")),
+            (b"x-stella-caller", told_name(self._host, plan, caller)),
             *rates,
+            *lasting(self._host, plan),
             *await self._ticket(request, plan, caller, readable),
         ]
 
@@ -167,6 +170,18 @@ class Proxies:
                 await self._host.budgets.take_back(budget, hour, number)
         told = [(b"cache-control", b"no-store"), (b"x-stella-state", self._host.state.encode())]
         await respond(send, 204, told, b"", request)
+
+
+def lasting(host: Host, plan: Plan) -> Headers:
+    """For how long a proxy need not ask again: where everybody may have it, and who asks is counted by nobody here."""
+    if not host.follows_log or plan.domain is None or plan.closed or plan.limit:
+        return []
+    return [(b"x-accel-expires", b"%d" % OPEN_SECONDS)]
+
+
+def told_name(host: Host, plan: Plan, caller: Caller) -> bytes:
+    """Who asks, for the proxy's log; the address of somebody who is let in as anybody is it knows itself."""
+    return b"" if lasting(host, plan) else caller.name.encode("ascii", "replace")
 
 
 def _returned(value: bytes) -> tuple[int, int, str]:

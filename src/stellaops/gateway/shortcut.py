@@ -15,12 +15,14 @@ from stellaops.gateway.budgets import Spent
 from stellaops.gateway.doorman import Caller
 from stellaops.gateway.host import Host
 from stellaops.gateway.plans import Plan, Plans
+from stellaops.gateway.proxies import lasting, told_name
 from stellaops.gateway.requests import Request, has_form, place_of
 from stellaops.gateway.routes import Budget
 
 _MOST_BLOCKS = 8192
 _OK = b"HTTP/1.1 200 OK\r\n"
 _NO_CONTENT = b"HTTP/1.1 204 No Content\r\n"
+_NO_STORE = b"cache-control: no-store\r\n\r\n"
 _NOT_MODIFIED = b"HTTP/1.1 304 Not Modified\r\n"
 
 
@@ -81,11 +83,12 @@ class Shortcut:
             return None
         request.domain, request.kind, request.caller = plan.domain, plan.wish.budget.value, caller.name
         request.status, request.cache, request.is_of_proxy = 200, "PROXY", True
-        told = plan.domain.encode(), plan.domain.encode(), caller.name.encode("ascii", "replace")
+        told = plan.domain.encode(), plan.domain.encode(), told_name(self._host, plan, caller)
         about = b"x-stella-audience: %s\r\nx-stella-domain: %s\r\nx-stella-caller: %s\r\n" % told
         about += b"x-stella-class: %s\r\n" % request.kind.encode()
+        about += b"".join(b"%s: %s\r\n" % line for line in lasting(self._host, plan))
         self._host.note(request, time.perf_counter() - began)
-        return b"".join((_NO_CONTENT, date, about, _rates(spent), b"cache-control: no-store\r\n\r\n"))
+        return b"".join((_NO_CONTENT, date, about, _rates(spent), _NO_STORE))
 
     def _is_here(self, request: Request, plan: Plan) -> bool:
         """Whether what is asked for is known to be there, as far as this host has files."""

@@ -127,6 +127,7 @@ def _server(listen: str, domain: Domain | None, proxy: Proxy) -> str:
     return templates.SERVER.substitute(
         listen=listen, names=" ".join(domain.hosts) if domain else "_", tls=tls, authorize=AUTHORIZE.decode(),
         authorize_here=_HERE, locations="".join(locations), refusals="".join(refusals),
+        open=templates.OPEN if proxy.lua is None else "      proxy_cache off;\n",
         told=templates.TOLD if proxy.lua is None else "", lend='""' if proxy.lua is None else "$arg_lend",
     )  # fmt: skip
 

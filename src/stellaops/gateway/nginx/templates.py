@@ -99,8 +99,7 @@ $tls
       internal;
       proxy_pass http://stella_gateway$authorize;
       proxy_pass_request_body off;
-      proxy_cache off;
-      proxy_buffer_size 16k;
+$open      proxy_buffer_size 16k;
       proxy_buffers 4 16k;
       proxy_set_header Content-Length "";
       proxy_set_header Connection "";
@@ -138,6 +137,16 @@ $locations
     }
 $refusals  }
 """)
+
+# What is open to all the gateway need not be asked about each time; it says where that is so.
+OPEN = """\
+      proxy_cache stella;
+      proxy_cache_key "?|$host|$stella_path|$stella_coding|$request_method";
+      proxy_cache_bypass $http_authorization $http_range;
+      proxy_no_cache $http_authorization $http_range;
+      proxy_ignore_headers Cache-Control Expires Vary Set-Cookie;
+      proxy_cache_use_stale off;
+"""
 
 TOLD = """
     auth_request_set $stella_audience $upstream_http_x_stella_audience;
