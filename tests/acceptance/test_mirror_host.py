@@ -216,6 +216,7 @@ def test_wrong_settings_are_told_before_anything_listens(tree: MirrorTree, tmp_p
 # Nothing else in reach
 
 
+@pytest.mark.slow  # test_mirror_whole_host.py has the quick form
 @pytest.mark.parametrize(
     "part",
     [
