@@ -101,9 +101,8 @@ def _secret(each: aging.Aging, hint: str) -> Ending:
     client, secret = each.client, each.secret
     # Of an operator's client, which acts for all, the installation is told.
     tenant = "" if client.is_operator else client.tenants[0] if client.tenants else DEFAULT_TENANT
-    return Ending(
-        tenant, "client secret", f"{client.id}/{secret.number}", secret.expires_at, each.renew_by, hint
-    )
+    name = f"{client.id}/{secret.number}"
+    return Ending(tenant, "client secret", name, secret.expires_at, each.renew_by, hint, client.name)
 
 
 def _tokens(local: Local, now: datetime) -> Iterator[Ending]:
@@ -113,7 +112,7 @@ def _tokens(local: Local, now: datetime) -> Iterator[Ending]:
             ends = max((each.expires_at for each in token.valid(now)), default=None)
             if ends is not None:
                 hint = f"Rotate it: `stella export token rotate {token.id}`, and give its users the new one."
-                yield Ending(tenant, "download token", token.name or token.id, ends, None, hint)
+                yield Ending(tenant, "download token", token.id, ends, None, hint, token.name)
 
 
 def _tell(done: Delivery) -> None:

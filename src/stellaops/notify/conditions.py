@@ -60,6 +60,7 @@ class Ending:
         at: when it ends; None where it has no end.
         renew_by: when it gets too old; None where it may get as old as it likes.
         hint: what to do.
+        label: what people call it, beside its name.
     """
 
     tenant: str
@@ -68,6 +69,7 @@ class Ending:
     at: datetime | None
     renew_by: datetime | None
     hint: str
+    label: str = ""
 
 
 def stale_mirrors(trees: Sequence[Tree], now: datetime) -> Iterator[Condition]:
@@ -131,7 +133,8 @@ def ending_keys(endings: Sequence[Ending], notice: timedelta, now: datetime) -> 
         if told is None:
             continue
         level, severity, words = told
-        facts = {"what": each.what, "name": each.name}
+        shown = f"{each.name} ({each.label})" if each.label else each.name
+        facts = {"what": each.what, "name": shown}
         facts |= {"ends": _second(each.at)} if each.at else {}
         kind, topic = EventType.KEY_EXPIRING, f"{each.what.replace(' ', '-')}/{each.name}"
         event = Event(
@@ -141,8 +144,8 @@ def ending_keys(endings: Sequence[Ending], notice: timedelta, now: datetime) -> 
             tenant=each.tenant,
             severity=severity,
             topic=topic,
-            title=f"{each.what} {each.name} {words}",
-            text=f"The {each.what} {each.name} {words}.",
+            title=f"{each.what} {shown} {words}",
+            text=f"The {each.what} {shown} {words}.",
             hint=each.hint,
             facts=facts,
         )
