@@ -526,11 +526,19 @@ def _judge_systemd(words: Sequence[str]) -> None:
             raise Unknown(f"there is no unit {word}")
 
 
+def _judge_make(words: Sequence[str]) -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    for word in words[1:]:
+        if "=" not in word and word not in targets:
+            raise Unknown(f"the Makefile has no {word!r}")
+
+
 _JUDGES: Mapping[str, Callable[[Sequence[str]], None]] = {
     "docker": _judge_docker,
     "helm": _judge_files,
     "journalctl": _judge_systemd,
     "kubectl": _judge_kubectl,
+    "make": _judge_make,
     "systemctl": _judge_systemd,
 }
 
