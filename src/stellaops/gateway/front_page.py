@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from importlib.resources import files
@@ -23,6 +24,7 @@ Answering = Callable[
     [Scope, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
 ]
 PATHS = (b"/", b"/login")
+_ADDRESS = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 _UNITS = ("bytes", "KiB", "MiB", "GiB")
 
 
@@ -65,8 +67,8 @@ class FrontPage:
             "domains": [each for each in offered if each["concelier"] or each["excititor"]],
             "closed": any(closed for _, closed in domains.values()) and not known,
             "hasty": status == 429,
-            "base": f"{scope.get('scheme', 'http')}://{request.host}",
-            "host": request.host,
+            "base": f"{scope.get('scheme', 'http')}://{_address(request)}",
+            "host": _address(request),
             "caller": known,
         }
         body = _environment().get_template("front.html").render(values).encode()
@@ -125,6 +127,12 @@ _HTML = (b"content-type", b"text/html; charset=utf-8")
 _OWN = frozenset(
     {b"accept", b"accept-encoding", b"if-none-match", b"if-modified-since", b"range", b"if-range"}
 )
+
+
+def _address(request: Request) -> str:
+    """Host and port, as the reader named them."""
+    told = request.headers.get(b"host", b"").decode("latin-1")
+    return told if _ADDRESS.fullmatch(told) else request.host
 
 
 def _challenge() -> tuple[int, Headers, bytes]:
