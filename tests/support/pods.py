@@ -172,8 +172,8 @@ class Pods:
     def _config(self, name: str) -> Mapping[str, str]:
         if name in self.configs:
             return self.configs[name]
-        data: Mapping[str, str] = named(self.documents, "ConfigMap", name)["data"]
-        return data
+        data: Mapping[str, str] | None = named(self.documents, "ConfigMap", name)["data"]
+        return data or {}
 
     def _rooted(self, pod: str, container: Document) -> Path:
         root = self._made(self.place / "roots" / f"{pod}-{container['name']}")

@@ -25,7 +25,7 @@ READ, RUN = "export:read", "export:run"
 
 def targets(call: Call) -> Response:
     """Where bundles can be brought."""
-    found = manage_targets.list_targets(call.tenant, call.local.delivery)
+    found = manage_targets.list_targets(call.tenant, call.local.verify_tools)
     return answer(Page([each.to_wire() for each in found]))
 
 

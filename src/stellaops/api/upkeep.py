@@ -15,7 +15,7 @@ from stellaops.api.paging import Page
 from stellaops.authority.actors import OperatorOnly
 from stellaops.center import local_upkeep
 from stellaops.exports.distribution.verify_targets import verify_targets
-from stellaops.exports.errors import TargetNotFound
+from stellaops.exports.errors import ProfileNotFound, TargetNotFound
 
 READ, RUN = "export:read", "export:run"
 
@@ -125,7 +125,8 @@ OPERATIONS = (
     Operation(
         "verifyTargets", "POST", f"{_EXPORT}/verifications",
         "Fetch the newest bundles back from their targets and verify them", verify, RUN, body=VerificationAsked,
-        required=False, answers={200: Answer("What was found", Page[VerificationForm])}, errors=(TargetNotFound,),
+        required=False, answers={200: Answer("What was found", Page[VerificationForm])},
+        errors=(TargetNotFound, ProfileNotFound),
     ),
     Operation(
         "listChores", "GET", f"{_EXPORT}/chores", "What workers do by themselves, and what came of it (operators)",

@@ -104,6 +104,8 @@ class App:
         return Output(self.format, no_color=self.no_color, quiet=self.quiet)
 
 
+_SHOWN = 20
+"""Details of an error that are shown without being asked for."""
 _NAMES = {
     "data_dir": "data_dir", "server": "server_flag", "context": "context_flag", "tenant": "tenant_flag",
     "format": "format", "trace": "trace", "no_color": "no_color", "verbose": "verbose", "quiet": "quiet",
@@ -209,12 +211,24 @@ def run(command: click.Command, arguments: list[str] | None = None, name: str = 
 def _report(error: StellaError, app: App, cause: BaseException | None = None) -> int:
     if app.trace:
         traceback.print_exception(cause or error, file=sys.stderr)
-    click.echo(f"error {error.code}: {error.what}", err=True)
+    click.echo(f"error {error.code}: {_headline(error)}", err=True)
     if len(error.details) > 1:
-        for detail in error.details[: None if app.verbose else 20]:
+        shown = error.details if app.verbose else error.details[:_SHOWN]
+        for detail in shown:
             click.echo(f"  - {detail}", err=True)
+        if len(shown) < len(error.details):
+            click.echo(f"  - and {len(error.details) - len(shown)} more: -v shows them", err=True)
     click.echo(f"→ {error.advice}", err=True)
     return exit_code(error)
+
+
+def _headline(error: StellaError) -> str:
+    """What happened, in a line: without the details, where they stand below it all the same."""
+    told = "; ".join(str(each) for each in error.details)
+    if len(error.details) < 2 or not error.what.endswith(told):
+        return error.what
+    where = error.what.removesuffix(told)
+    return f"{where}{len(error.details)} things are wrong"
 
 
 def user() -> str:

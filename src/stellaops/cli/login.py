@@ -22,7 +22,11 @@ from stellaops.client.tokens import secret_of, write_secret
     help="File of mode 0600 with its secret; asked for on the terminal if left out.",
 )
 @click.option("--remember", is_flag=True, help="Keep a secret that was asked for, in a file of mode 0600.")
-@click.option("--save-as", metavar="NAME", help="Save the server under this name and ask it from now on.")
+@click.option(
+    "--save-as",
+    metavar="NAME",
+    help="Save the server under this name, not its host's, and ask it from now on.",
+)
 @pass_app
 def login(
     app: App, client: str | None, secret_file: Path | None, remember: bool, save_as: str | None
@@ -34,7 +38,8 @@ def login(
       stella authority login --context prod
 
     A token lives for minutes and is renewed by itself where the secret can be read from a file; a secret that was only
-    typed is needed again then. The secret is never taken from the command line.
+    typed is needed again then. The secret is never taken from the command line. Without --save-as the server is saved
+    under the name of its host, so that `--server URL` finds the login; it is not asked from now on.
     """
     if app.server is None:
         raise UsageError("name the server with --server URL or --context NAME")
@@ -48,17 +53,16 @@ def login(
     server = address(context.server, web)
     cache.forget(server, chosen)
     connect(context, Login(client=chosen, secret=lambda: secret), web, cache).tokens.token()
-    name = save_as or app.server.name
-    if name is not None:
-        kept = known
-        if known is None and remember:
-            kept = meant.secret_file(name)
-            write_secret(kept, secret)
-        file = str(kept.absolute()) if kept else None
-        tenant = app.settings.values["tenant"]
-        whom = tenant.value if tenant.origin != "default" else context.tenant
-        saved = structs.replace(context, server=server, tenant=whom, client=chosen, secret_file=file)
-        meant.contexts().save(name, saved, use=save_as is not None)
+    name = save_as or app.server.name or meant.host_name(server, meant.contexts().all())
+    kept = known
+    if known is None and remember:
+        kept = meant.secret_file(name)
+        write_secret(kept, secret)
+    file = str(kept.absolute()) if kept else None
+    tenant = app.settings.values["tenant"]
+    whom = tenant.value if tenant.origin != "default" else context.tenant
+    saved = structs.replace(context, server=server, tenant=whom, client=chosen, secret_file=file)
+    meant.contexts().save(name, saved, use=save_as is not None)
     app.out.value({"server": server, "client": chosen, "context": name})
 
 

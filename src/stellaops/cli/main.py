@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
@@ -11,7 +13,10 @@ from click.shell_completion import get_completion_class
 
 from stellaops import __version__
 from stellaops.adapters.settings import load as settings
+from stellaops.adapters.settings.checking import demand_sound
+from stellaops.adapters.settings.retention import retention_grace, retention_rules
 from stellaops.adapters.settings.targets import describe_targets
+from stellaops.adapters.sql.address import parse_address
 from stellaops.cli.authority import authority
 from stellaops.cli.concelier import concelier
 from stellaops.cli.contexts import context
@@ -76,10 +81,35 @@ def config_show(app: App) -> None:
 @config.command("check")
 @pass_app
 def config_check(app: App) -> None:
-    """Check the settings file and the environment; every problem is listed."""
+    """Check the settings file and the environment; every problem is listed.
+
+    Names, forms of values, and files that are named; also those of mirror hosts. Whether servers answer is for
+    `stella doctor`.
+    """
+    told = app.settings
+    demand_sound(told, *_readers(told))
+    file = settings.settings_file()
+    given = [name for name, _, origin in told.every() if origin != "default"]
+    wire = {"verdict": "ok", "file": str(file), "fileRead": file.is_file(), "given": given}
     app.out.value(
-        {"verdict": "ok", "file": str(settings.settings_file()), "settings": len(app.settings.every())}
+        wire,
+        [
+            ("verdict", "ok"),
+            ("file", f"{file}{'' if file.is_file() else ' (there is none)'}"),
+            ("given", ", ".join(given) or "nothing: every setting has its default"),
+        ],
     )
+
+
+def _readers(told: settings.Settings) -> list[Callable[[], object]]:
+    """What reads settings that belong together, as the parts that use them do."""
+    stores = [value for name in ("evidence", "service") if (value := told.get(f"store.{name}"))]
+    return [
+        partial(retention_rules, told),
+        partial(retention_grace, told),
+        settings.load_mirror_host,
+        *(partial(parse_address, each) for each in stores),
+    ]
 
 
 @stella.command()
@@ -107,7 +137,20 @@ def exit_codes(app: App) -> None:
     app.out.rows([{"code": code, "meaning": meaning} for code, meaning in rows], ("code", "meaning"), rows)
 
 
-for group in (concelier, excititor, export, mirror, trivy, notify, authority, db, doctor, evidence, policy, serve):
+for group in (
+    concelier,
+    excititor,
+    export,
+    mirror,
+    trivy,
+    notify,
+    authority,
+    db,
+    doctor,
+    evidence,
+    policy,
+    serve,
+):
     stella.add_command(group)
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from msgspec import structs
 
@@ -80,6 +84,23 @@ def _named(address: str | None, name: str | None, saved: Contexts) -> Meant | No
     if name is None or name == LOCAL:
         return None
     return Meant(saved.get(name), name)
+
+
+def host_name(address: str, saved: Mapping[str, Context]) -> str:
+    """The name under which a server is saved that is given none: its host, with the port where that is no usual one.
+
+    Args:
+        saved: what is saved already; the name of another server is not taken.
+    """
+    parts = urlsplit(address)
+    usual = {"http": 80, "https": 443}.get(parts.scheme)
+    port = "" if parts.port in (None, usual) else f"-{parts.port}"
+    host = re.sub(r"[^A-Za-z0-9.-]+", "-", parts.hostname or "").strip("-.") or "server"
+    base = f"{host[: 58 - len(port)]}{port}"
+    names = (base if number == 1 else f"{base}-{number}" for number in count(1))
+    return next(
+        each for each in names if each != LOCAL and (each not in saved or saved[each].server == address)
+    )
 
 
 def connection(wanted: Meant, settings: Settings, web: WebSettings) -> Connection:

@@ -282,11 +282,11 @@ def test_a_setting_that_nearly_has_a_name_is_an_error_that_says_which_is_meant(
     monkeypatch.setenv("STELLA_CONFIG", str(file))
     answer = call("config", "check")
     assert (answer.code, answer.out) == (2, "")
-    assert answer.err.startswith("error ERR_CONFIG_INVALID: ")
+    assert answer.err.splitlines()[0] == f"error ERR_CONFIG_INVALID: {file}: 4 things are wrong"
     for part in (
         "is tenant meant?",
         "is dataDir meant?",
-        "entirelyElse: not a setting; there are",
+        "entirelyElse: not a setting; `stella config show` lists",
         "trivy: a text",
     ):
         assert part in answer.err
@@ -296,8 +296,75 @@ def test_a_setting_that_nearly_has_a_name_is_an_error_that_says_which_is_meant(
 
 
 def test_sound_settings_are_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = tmp_path / "absent.yaml"
+    monkeypatch.setenv("STELLA_CONFIG", str(absent))
+    monkeypatch.setenv("STELLA_WORKER_SLOTS", "4")
+    told = call("config", "check", "--format", "json").value
+    assert (told["verdict"], told["file"], told["fileRead"]) == ("ok", str(absent), False)
+    assert "worker.slots" in told["given"]
+    assert "(there is none)" in call("config", "check", "--format", "table").out
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        (
+            "STELLA_WORKER_SLOTS",
+            "many",
+            "worker.slots (STELLA_WORKER_SLOTS): a whole number above zero is needed",
+        ),
+        (
+            "STELLA_WORKER_TIME_LIMIT",
+            "soon",
+            "worker.timeLimit (STELLA_WORKER_TIME_LIMIT): 'soon' is no duration",
+        ),
+        ("STELLA_CHORES_VERIFY_AT", "25:00", "a time as 02:30 (UTC) or `off` is needed"),
+        ("STELLA_API_METRICS_FROM", "10.1.0.1/16", "a network as 10.1.0.0/16 is needed"),
+        ("STELLA_ARTEFACTS_STORE", "bundles", "s3://BUCKET/PREFIX is needed"),
+        ("STELLA_ARTEFACTS_ENDPOINT", "objects:8333", "an address as https://host is needed"),
+        ("STELLA_OFFLINE", "perhaps", "true or false is needed"),
+        ("STELLA_LOG_LEVEL", "loud", "one of debug, info, warning, error is needed"),
+        (
+            "STELLA_KEY_PASSPHRASE_FILE",
+            "/nowhere/at/all",
+            "keyPassphraseFile (STELLA_KEY_PASSPHRASE_FILE): /nowhere",
+        ),
+        ("STELLA_TRIVY", "/nowhere/trivy", "no such program"),
+        (
+            "TARGETS__EDGE__KEYFILE",
+            "/nowhere/key",
+            "targets.edge.keyFile (TARGETS__EDGE__KEYFILE): /nowhere/key",
+        ),
+        ("STELLA_STORE_SERVICE", "mysql://db/x", "names no store"),
+        ("EXPORTCENTER__RETENTION__JSON__MODE", "weeks", "retention.json.mode: days or count is needed"),
+        ("CONCELIER__MIRROR__DOMAINS__0__ID", "NO", "lower-case letters"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_told_with_where_it_comes_from(
+    variable: str, value: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("STELLA_CONFIG", str(tmp_path / "absent.yaml"))
-    assert call("config", "check").value["verdict"] == "ok"
+    monkeypatch.setenv("TARGETS__EDGE__DRIVER", "object")
+    monkeypatch.setenv("TARGETS__EDGE__STORE", "s3://bundles/{tenant}")
+    monkeypatch.setenv("TARGETS__EDGE__REGION", "eu-central-1")
+    monkeypatch.setenv(variable, value)
+    answer = call("config", "check")
+    assert answer.code == 2
+    assert told in answer.err
+    assert answer.err.startswith("error ERR_CONFIG_INVALID: ")
+
+
+def test_all_values_that_cannot_be_used_are_told_at_once_and_none_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STELLA_CONFIG", str(tmp_path / "absent.yaml"))
+    monkeypatch.setenv("STELLA_WORKER_SLOTS", "many")
+    monkeypatch.setenv("STELLA_LOG_LEVEL", "loud")
+    monkeypatch.setenv("STELLA_EGRESS_PROXY", "http://user:secret@[nowhere")
+    answer = call("config", "check")
+    assert answer.err.splitlines()[0] == "error ERR_CONFIG_INVALID: 3 things are wrong"
+    assert all(answer.err.count(name) == 1 for name in ("worker.slots", "log.level", "egress.proxy"))
+    assert "secret" not in answer.err
 
 
 def test_environment_variables_choose_data_directory_and_tenant(

@@ -42,6 +42,29 @@ def test_a_run_is_pinned_shown_and_let_go(stella: Stella) -> None:
     stella("export", "run", "delete", run)
 
 
+def test_a_run_whose_bundle_went_shows_no_files_and_no_bundle_at_its_targets(
+    stella: Stella, tmp_path: Path
+) -> None:
+    file = tmp_path / "profile.yaml"
+    file.write_text(
+        "{apiVersion: stellaops.io/export.v1, kind: ExportProfile, metadata: {name: mine}, spec: {kind: json,"
+        " variant: raw, distribution: [http], retention: {mode: count, value: 1}}}"
+    )
+    stella("export", "profile", "create", str(file))
+    first = stella.submit("mine")
+    word = Path(first["artifacts"][0]["path"]).name
+    shown = stella.ask("export", "run", "show", first["runId"], "--format", "table").out
+    assert word in shown
+    assert "http: succeeded" in shown
+    stella.take(tmp_path / "feed", "ghsa", osv("GHSA-3333-3333-3333", package("PyPI", "q", *until("1.0"))))
+    stella.submit("mine")
+    assert [each["runId"] for each in stella("export", "retention", "run")["expired"]] == [first["runId"]]
+    shown = stella.ask("export", "run", "show", first["runId"], "--format", "table").out
+    assert word not in shown
+    assert "none any more; there were" in shown
+    assert "http: gone with the bundle" in shown
+
+
 def test_a_profile_says_how_long_its_bundles_are_kept(stella: Stella, tmp_path: Path) -> None:
     file = tmp_path / "profile.yaml"
     text = (

@@ -50,6 +50,27 @@ def test_targets_are_listed_and_tested(stella: Stella) -> None:
     assert table.splitlines()[0].split() == ["target", "driver", "settings", "profile", "latest", "at"]
 
 
+def test_the_store_of_artefacts_is_listed_with_the_newest_bundle_of_each_profile(
+    stella: Stella, tmp_path: Path
+) -> None:
+    stella.take(tmp_path / "in", "demo", osv("GHSA-aaaa-bbbb-cccc", package("PyPI", "demo")))
+    run = [stella.submit("json:raw")["runId"] for _ in range(2)][1]
+    http = stella("export", "target", "list")[0]
+    assert [(each["profile"], each["runId"]) for each in http["latest"]] == [("json:raw", run)]
+    table = stella.ask("export", "target", "list", "--format", "table").out
+    assert ["http", "http", "ok", "json:raw", run] in [line.split()[:5] for line in table.splitlines()]
+
+
+def test_a_verification_that_looks_at_nothing_says_so(stella: Stella) -> None:
+    asked = ("export", "target", "verify", "http", "--profile", "json:raw")
+    told = stella.ask(*asked, "--format", "table")
+    assert told.code == 0
+    assert "nothing was verified: no bundle of profile json:raw is at target http" in told.err
+    assert "was verified at target http yet" in stella.ask(*asked, "--last", "--format", "table").err
+    assert stella(*asked) == []
+    stella.refused(4, "ERR_EXPORT_PROFILE_NOT_FOUND", "export", "target", "verify", "--profile", "moon")
+
+
 def test_a_bundle_that_lacks_a_target_is_brought_there_again_until_the_profile_does_without(
     stella: Stella, tmp_path: Path
 ) -> None:

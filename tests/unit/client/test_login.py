@@ -297,6 +297,46 @@ def test_logging_in_keeps_the_server_and_later_commands_need_nothing_more(tmp_pa
     assert call("config", "context", "list", "--format", "json").value == []
 
 
+def test_logging_in_without_a_name_lets_later_commands_name_the_address_alone(tmp_path: Path) -> None:
+    file = tmp_path / "ci.secret"
+    file.write_text(SECRET)
+    file.chmod(0o600)
+
+    def answer(asked: Asked) -> Said:
+        return issuing(asked) if asked.path == "/authority/token" else Said(body=b'{"items": []}')
+
+    with serving(answer) as server:
+        words = ("--server", server.url, "--client", "ci", "--secret-file", str(file))
+        done = call("authority", "login", *words, "--format", "json")
+        assert done.code == 0, done.err
+        name = server.url.removeprefix("http://").replace(":", "-")
+        assert done.value == {"server": server.url, "client": "ci", "context": name}
+        assert call("export", "run", "list", "--server", server.url, "--format", "json").value == []
+        assert call("authority", "login", *words).code == 0  # again: the same name, not another one
+        (listed,) = call("config", "context", "list", "--format", "json").value
+        assert (listed["context"], listed["current"], listed["client"]) == (name, False, "ci")
+        assert call("authority", "logout", "--server", server.url).code == 0
+    assert call("config", "context", "remove", name).code == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("https://stella.example.org", "stella.example.org"),
+        ("https://stella.example.org:443/base", "stella.example.org"),
+        ("http://127.0.0.1:8080", "127.0.0.1-8080"),
+        ("http://[::1]:8080", "1-8080"),
+        ("https://local", "local-2"),
+        ("https://taken.example.org", "taken.example.org-2"),
+        (f"https://{'a' * 63}.{'b' * 63}.org:8443", "a" * 53 + "-8443"),
+    ],
+)
+def test_a_server_without_a_name_is_saved_by_its_host(address: str, name: str) -> None:
+    saved = {"taken.example.org": Context("https://taken.example.org/another")}
+    assert meant.host_name(address, saved) == name
+    assert meant.host_name(address, saved | {name: Context(address)}) == name
+
+
 def test_a_secret_is_never_taken_from_the_command_line_or_from_a_pipe() -> None:
     answer = call("authority", "login", "--server", "http://127.0.0.1:9", "--client", "ci")
     assert answer.code == 2

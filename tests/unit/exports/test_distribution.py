@@ -507,10 +507,14 @@ def test_targets_are_listed_with_what_is_the_latest_there(depot: Depot) -> None:
     depot.targets.add("edge")
     depot.profile(EDGE)
     run = depot.ended()
-    http, edge = (each.to_wire() for each in manage_targets.list_targets(TENANT, depot.tools.delivery))
-    assert (http["name"], http["driver"], http["latest"]) == ("http", "http", [])
-    (latest,) = edge["latest"]
-    assert (latest["runId"], latest["profile"], latest["sequence"]) == (run.id, "mine", 2)
+    delivery = depot.tools.delivery
+    tools = replace(depot.service.local.verify_tools, targets=delivery.targets, latest=delivery.latest)
+    http, edge = (each.to_wire() for each in manage_targets.list_targets(TENANT, tools))
+    assert (http["name"], http["driver"], edge["name"]) == ("http", "http", "edge")
+    for target in (http, edge):
+        (latest,) = target["latest"]
+        assert (latest["runId"], latest["profile"], latest["sequence"]) == (run.id, "mine", 2)
+    assert http["latest"][0]["reference"] == f"artefacts:{run.export_id}/{run.archive_id}"
 
 
 def test_a_target_is_tried_and_says_what_is_wrong(depot: Depot) -> None:

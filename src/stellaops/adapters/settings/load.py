@@ -471,7 +471,7 @@ def _read(file: Path) -> tuple[dict[str, str], object]:
     ):
         if name not in _FIELDS:
             near = difflib.get_close_matches(str(name), _FIELDS, 1)
-            meant = f" (is {near[0]} meant?)" if near else f"; there are {', '.join(_FIELDS)}"
+            meant = f" (is {near[0]} meant?)" if near else "; `stella config show` lists those that there are"
             problems.append(f"{name}: not a setting{meant}")
         elif (text := _as_text(value)) is None:
             problems.append(f"{name}: a text is needed, not {value!r}")

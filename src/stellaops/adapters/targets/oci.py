@@ -232,7 +232,7 @@ class OciTarget:
         return gone and (whole is None or registry.remove_manifest(whole))
 
     def probe(self) -> Mapping[str, Any]:
-        """See the port."""
+        """See the port. Its repository stays, without manifests: registries have no request that removes one."""
         began = time.monotonic()
         registry = self._open(self._place.repository.below(names.PROBE))
         content = _in_memory(secrets.token_bytes(64), "application/octet-stream")

@@ -37,10 +37,10 @@ def print_run(app: App, found: Wire) -> None:
             *((("shared with", found["sharedFrom"]),) if found.get("sharedFrom") else ()),
             *((("chain", _place(found["chain"])),) if found.get("chain") else ()),
             ("rerun hash", found["rerunHash"]),
-            *(("target", _reached(each)) for each in found["targets"]),
+            *(("target", _reached(each, gone=_is_gone(found))) for each in found["targets"]),
             *((("bundle", root),) if "bundle" in found else ()),
             ("seconds", " ".join(f"{name} {seconds:.2f}" for name, seconds in found["durations"].items())),
-            *((_inside(each["path"], root), f"{each['bytes']:,} bytes") for each in found["artifacts"]),
+            *_files(found, root),
         ],
     )
     warnings = found["warnings"]
@@ -51,8 +51,26 @@ def print_run(app: App, found: Wire) -> None:
         app.out.note(f"{len(warnings)} warnings: see them with -v, or in `--format json`")
 
 
-def _reached(target: Wire) -> str:
-    """A target, and what came of bringing the bundle there."""
+def _is_gone(found: Wire) -> bool:
+    """Whether a run had a bundle that is not kept any more."""
+    return bool(found.get("expired") or found.get("removedAt"))
+
+
+def _files(found: Wire, root: str | None) -> list[tuple[str, str]]:
+    """What lies in the bundle; of one that is gone, what did."""
+    artifacts = found["artifacts"]
+    if artifacts and _is_gone(found):
+        whole = sum(each["bytes"] for each in artifacts)
+        return [("files", f"none any more; there were {len(artifacts)} with {whole:,} bytes")]
+    return [(_inside(each["path"], root), f"{each['bytes']:,} bytes") for each in artifacts]
+
+
+def _reached(target: Wire, *, gone: bool = False) -> str:
+    """A target, and what came of bringing the bundle there; what was removed since is not said to be there."""
+    if target.get("removedAt"):
+        return f"{target['target']}: removed there {second(target['removedAt'])}"
+    if gone and target.get("driver") == "http":
+        return f"{target['target']}: gone with the bundle"
     known = (target.get("reference"), target.get("error"))
     required = " (required)" if target["required"] else ""
     told = ", ".join(str(each) for each in known if each)

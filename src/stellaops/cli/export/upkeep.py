@@ -97,7 +97,18 @@ def target_verify(app: App, *, target: str | None, profile: str | None, last: bo
         for each in found
     ]
     app.out.rows(found, ("profile", "target", "run", "status", "at", "detail"), rows)
+    if not found:
+        app.out.note(_nothing(target, profile, last=last))
     _demand_sound(found)
+
+
+def _nothing(target: str | None, profile: str | None, *, last: bool) -> str:
+    """Why nothing is listed: no verdict is not a good one."""
+    whose = f"of profile {profile}" if profile else "of any profile"
+    where = f"target {target}" if target else "any target"
+    if last:
+        return f"no bundle {whose} was verified at {where} yet: run this without --last"
+    return f"nothing was verified: no bundle {whose} is at {where}; `stella export target list` shows what is where"
 
 
 def _words(each: Wire) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,9 @@ from stellaops.core import timestamps
 from stellaops.core.errors import StellaError
 from stellaops.exports.distribution.deliver import DeliverTools, demand_fit
 from stellaops.exports.distribution.ports import Pointed, Targets
+from stellaops.exports.distribution.verify_targets import VerifyTools, newest_at
 from stellaops.exports.errors import InvalidProfile
+from stellaops.exports.manage_profiles import list_profiles
 from stellaops.exports.profile import HTTP, Spec, destinations
 
 
@@ -21,7 +23,7 @@ class Listed:
     Attributes:
         driver: `unknown` where the target cannot be opened.
         problem: why it cannot be; None where nothing is wrong with its settings.
-        latest: what its moving names were last told to stand for, by profile.
+        latest: what its moving names were last told to stand for, by profile; of `http` the newest bundles.
     """
 
     name: str
@@ -48,9 +50,9 @@ class Listed:
         }
 
 
-def list_targets(tenant: str, tools: DeliverTools) -> list[Listed]:
+def list_targets(tenant: str, tools: VerifyTools) -> list[Listed]:
     """The targets that a tenant's profiles may name."""
-    latest = tools.latest.all(tenant)
+    latest = [*tools.latest.all(tenant), *_newest_here(tenant, tools)]
     found = []
     for name in tools.targets.names(tenant):
         mine = tuple(each for each in latest if each.target == name)
@@ -59,6 +61,19 @@ def list_targets(tenant: str, tools: DeliverTools) -> list[Listed]:
         except StellaError as error:
             found.append(Listed(name, "unknown", error.what, mine))
     return found
+
+
+def _newest_here(tenant: str, tools: VerifyTools) -> Iterator[Pointed]:
+    """The newest bundle of each profile in the store of artefacts: no name moves there, the records of runs say it."""
+    for profile in list_profiles(tenant, tools.profiles):
+        found = newest_at(tenant, profile.name, HTTP.name, tools)
+        if found is not None:
+            run, entry = found
+            at = run.finished_at or run.submitted_at
+            reference = str(entry["reference"])
+            yield Pointed(
+                HTTP.name, tenant, profile.name, run.id, run.sequence or 0, run.submitted_at, reference, at
+            )
 
 
 def test_target(tenant: str, name: str, tools: DeliverTools) -> Mapping[str, Any]:

@@ -20,7 +20,7 @@ from stellaops.core.errors import DependencyFailed, MissingPrerequisite, NotTrus
 from stellaops.exports.distribution.ports import Kept, LatestNames, Target, Targets
 from stellaops.exports.distribution.unpack_trivy import unpack_trivy
 from stellaops.exports.errors import StagingTaken, VerifyFailed
-from stellaops.exports.manage_profiles import list_profiles
+from stellaops.exports.manage_profiles import find_profile, list_profiles
 from stellaops.exports.ports import (
     ArtefactStore,
     Keys,
@@ -160,7 +160,10 @@ def verify_targets(
 
     Raises:
         TargetNotFound: the tenant has no such target.
+        ProfileNotFound: nor such a profile.
     """
+    if profile is not None:
+        find_profile(tenant, profile, tools.profiles)
     names = list(tools.targets.names(tenant))
     if target is not None:
         tools.targets.target(tenant, target)
