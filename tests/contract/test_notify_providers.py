@@ -48,7 +48,7 @@ class World:
     context: NotifyContext
 
     def secret(self, name: str, text: str) -> None:
-        file = self.context.secrets.path("acme", name)
+        file = self.context.secrets.root / "acme" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
 
@@ -269,7 +269,7 @@ def test_a_channel_that_cannot_be_is_refused(here: World, kind: str, settings: d
 
 def test_a_secret_that_is_not_there_is_told_by_its_file(here: World) -> None:
     channel = here.channel("slack", urlRef="hook")
-    with pytest.raises(SecretMissing, match="secrets/acme/hook"):
+    with pytest.raises(SecretMissing, match="acme/hook below"):
         here.send(channel)
     here.secret("hook", "  \n")
     with pytest.raises(SecretMissing, match="empty"):

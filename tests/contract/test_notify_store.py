@@ -13,15 +13,18 @@ import pytest
 from sqlalchemy import Engine
 
 from stellaops.adapters.sql import migrations
+from stellaops.adapters.sql.engine import writing
 from stellaops.adapters.sql.metering import SqlMetering
 from stellaops.adapters.sql.notify_channels import SqlChannels, SqlRules
 from stellaops.adapters.sql.notify_conditions import TURN, SqlConditions, SqlNotifyTurn
 from stellaops.adapters.sql.notify_deliveries import DELIVERIES, SqlDeliveries
 from stellaops.adapters.sql.notify_outbox import SqlOutbox, prune_throttles
+from stellaops.adapters.sql.notify_schema import notify_outbox_t, notify_rule_t
 from stellaops.adapters.sql.service import SqlRuns
 from stellaops.adapters.sql.target_checks import SqlTargetChecks
 from stellaops.core.errors import NotPermitted
 from stellaops.exports.distribution.verify_targets import FAILED, TargetCheck
+from stellaops.exports.errors import RunChanged
 from stellaops.exports.events import Event as RunEvent
 from stellaops.exports.events import EventType as RunEventType
 from stellaops.exports.run import Run, RunStatus
@@ -171,6 +174,16 @@ def test_an_event_makes_each_delivery_once_whoever_expands_it(world: World) -> N
     assert world.tools.outbox.waiting() == (0, None)
 
 
+def test_what_a_later_release_has_written_silences_nothing_else(world: World) -> None:
+    world.rule()
+    with writing(world.engine) as connection:
+        odd = {"tenant": "acme", "id": "odd", "enabled": True, "record": b'{"id":"odd","later":1}'}
+        connection.execute(notify_rule_t.insert().values(odd))
+        connection.execute(notify_outbox_t.insert().values(id="evt-0", at=0, record=b'{"later":1}'))
+    assert [each.rule for each in world.happen(world.event())] == ["all"]
+    assert world.tools.outbox.waiting() == (0, None)
+
+
 def test_a_throttle_lets_one_through_in_a_time_and_counts_the_others(world: World) -> None:
     world.rule(throttle="1h")
     world.happen(world.event(), world.event(), world.event("profile/q"))
@@ -256,19 +269,25 @@ def test_what_fails_is_tried_less_and_less_often_and_then_given_up(world: World)
     assert world.counted()["delivered"] == 1
 
 
-@pytest.mark.parametrize("fault", ["refused", "gone", "off"])
-def test_what_can_never_arrive_is_given_up_at_once(world: World, fault: str) -> None:
+def test_what_can_never_arrive_is_given_up_at_once(world: World) -> None:
     world.rule()
-    (waiting,) = world.happen(world.event())
-    if fault == "refused":
+
+    def refused() -> None:
         world.sent.faults = [NotPermitted("not there")]
-    elif fault == "gone":
-        world.tools.channels.delete("acme", "ops")
-    else:
+
+    def switched_off() -> None:
         world.tools.channels.put(Channel("acme", "ops", "memory", {}, enabled=False), new=False)
-    done = attempt(waiting, world.tools)
-    assert done is not None
-    assert (done.status, done.attempts) == (Status.FAILED, 1)
+
+    def gone() -> None:
+        world.tools.channels.delete("acme", "ops")
+
+    for fault in (refused, switched_off, gone):
+        world.now += SECOND
+        waiting = world.happen(world.event())[-1]
+        fault()
+        done = attempt(waiting, world.tools)
+        assert done is not None
+        assert (done.status, done.attempts) == (Status.FAILED, 1), fault
     assert world.sent.messages == []
 
 
@@ -375,32 +394,33 @@ def run(code: str | None = None, **more: Any) -> Run:
     return Run("run-1", "acme", "mirror:delta", "r1", "mirror:delta", {}, status, NOON, **told)
 
 
-@pytest.mark.parametrize(
-    ("code", "types", "severity", "hint"),
-    [
-        ("base_missing", ("delta.base_missing", "run.failed"), "error", "--profile mirror:full"),
-        ("verify", ("verify.failed", "run.failed"), "critical", "Nothing was published"),
-        ("signing", ("run.failed",), "error", "authority key test"),
-        ("internal", ("run.failed",), "error", "run show"),
-    ],
+FAILURES = (
+    ("base_missing", ("delta.base_missing", "run.failed"), "error", "--profile mirror:full"),
+    ("verify", ("verify.failed", "run.failed"), "critical", "Nothing was published"),
+    ("signing", ("run.failed",), "error", "authority key test"),
+    ("internal", ("run.failed",), "error", "run show"),
 )
-def test_a_run_that_fails_is_told_in_the_same_transaction(
-    world: World, code: str, types: tuple[str, ...], severity: str, hint: str
-) -> None:
+
+
+def test_a_run_that_fails_is_told_in_the_same_transaction(world: World) -> None:
     world.rule()
     runs = SqlRuns(world.engine)
-    stored = runs.add(replace(run(code), status=RunStatus.RUNNING, error_code=None), [])
-    failed = replace(stored, status=RunStatus.FAILED, error_code=code)
-    runs.change(failed, [RunEvent(RunEventType.FAILED, NOON)])
-    with pytest.raises(Exception, match="is not as it was"):
+    for code, types, severity, hint in FAILURES:
+        run_id = f"run-{code}"
+        stored = runs.add(replace(run(code), id=run_id, status=RunStatus.RUNNING, error_code=None), [])
+        failed = replace(stored, status=RunStatus.FAILED, error_code=code)
         runs.change(failed, [RunEvent(RunEventType.FAILED, NOON)])
-    expand_events(world.tools)
-    (told,) = world.deliveries()
-    assert (told.event.types, told.event.severity.value) == (types, severity)
-    assert hint in told.event.hint
-    assert told.event.facts == {
-        "runId": "run-1", "profile": "mirror:delta", "kind": "mirror:delta", "errorCode": code,
-    }  # fmt: skip
+        with pytest.raises(RunChanged):
+            runs.change(failed, [RunEvent(RunEventType.FAILED, NOON)])
+        world.now += SECOND
+        expand_events(world.tools)
+        told = world.deliveries()[-1].event
+        assert (told.types, told.severity.value) == (types, severity)
+        assert hint in told.hint
+        assert told.facts == {
+            "runId": run_id, "profile": "mirror:delta", "kind": "mirror:delta", "errorCode": code,
+        }  # fmt: skip
+    assert len(world.deliveries()) == len(FAILURES)
 
 
 def test_a_run_that_waits_for_an_approval_and_a_target_that_has_something_wrong_are_told(

@@ -78,6 +78,7 @@ def create_app(local: Local, limits: Limits | None = None, table: Sequence[Opera
     """
     # Opened here once, not by the first requests, which come in several threads.
     _ = local.evidence, local.profiles, local.artefacts, local.tenants, local.queue, local.access
+    _ = local.notify_providers, local.notify_limits
     routes = Routes(operations() if table is None else table)
     mutations = Mutations(SqlIdempotency(local.service_engine), local.audit.add, now)
     return App(

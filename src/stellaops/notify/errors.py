@@ -81,7 +81,8 @@ class SecretMissing(MissingPrerequisite):
 
     code = "ERR_NOTIFY_SECRET_MISSING"
     hint = (
-        "Put the secret into the file that the message names, readable for the user that runs stella alone."
+        "Put it into the file that the message names, for the user that runs stella alone to read;"
+        " where notify.secretsDir is not set, that is notify/secrets in the data directory."
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,7 +14,7 @@ from stellaops.adapters.sql.notify_conditions import SqlNotifyTurn
 from stellaops.bootstrap import Local
 from stellaops.center import notifying
 from stellaops.core.errors import DependencyFailed, StellaError
-from stellaops.notify.delivery import Delivery
+from stellaops.notify.delivery import Delivery, Status
 
 _LOG = logging.getLogger("stellaops.notify")
 TICK = 2.0
@@ -34,6 +34,7 @@ class Notifier:
 
     def __init__(self, local: Local, name: str, now: Callable[[], datetime]) -> None:
         self._local, self._now = local, now
+        _ = local.notify_tools  # settings that cannot be are told before anything is begun
         self._turn = SqlNotifyTurn(local.service_engine, name)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._go, name="notifier", daemon=True)
@@ -60,8 +61,8 @@ class Notifier:
     def once(self) -> bool:
         """One pass, if it is this worker's turn; whether it was.
 
-        What is due is begun, not waited for; of one channel one message at a time, so that a receiver that does not
-        answer holds up its own messages alone.
+        What is due is begun, not waited for; of one channel one message after the other, so that a receiver that does
+        not answer holds up its own messages alone.
         """
         if not self._turn.take(self._now()):
             return False
@@ -81,14 +82,20 @@ class Notifier:
 
     def _begin(self) -> None:
         self._busy = {channel: each for channel, each in self._busy.items() if not each.done()}
+        waiting: dict[tuple[str, str], list[Delivery]] = {}
         for each in notifying.due(self._local):
-            channel = each.tenant, each.channel
+            waiting.setdefault((each.tenant, each.channel), []).append(each)
+        for channel, deliveries in waiting.items():
             if channel not in self._busy:
-                self._busy[channel] = self._pool.submit(self._deliver, each)
+                self._busy[channel] = self._pool.submit(self._deliver, deliveries)
 
-    def _deliver(self, delivery: Delivery) -> None:
-        with _patient():
-            notifying.deliver(self._local, delivery)
+    def _deliver(self, deliveries: Sequence[Delivery]) -> None:
+        """Messages of one channel; where one has to be tried again, the others wait for the next pass too."""
+        for each in deliveries:
+            with _patient():
+                done = notifying.deliver(self._local, each)
+                if self._stop.is_set() or (done is not None and done.status is Status.PENDING):
+                    return
 
     def _go(self) -> None:
         while not self._stop.wait(TICK):

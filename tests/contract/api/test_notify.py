@@ -9,9 +9,15 @@ from typing import Any
 import pytest
 
 from stellaops.adapters.settings import load as settings
-from stellaops.api import notify as module
+from stellaops.api.app import create_app
 from stellaops.bootstrap import Local, now
+from stellaops.center.interface import DeliveriesWanted
+from stellaops.center.local_notify import LocalNotify
 from stellaops.center.notifying import send
+from stellaops.client.connection import Connection
+from stellaops.client.errors import NotOverServer
+from stellaops.client.remote_notify import RemoteNotify
+from stellaops.core.errors import InvalidInput
 from stellaops.notify.event import Event, Severity
 from tests.support.api import OTHER, Api, api
 from tests.support.receivers import Receiver, receiving
@@ -203,9 +209,60 @@ def test_a_tenant_sees_nothing_of_another_and_scopes_are_held(fresh: Api, receiv
     assert len(fresh.get("/api/notify/events").json()["items"]) == 7
 
 
-def test_limits_that_are_no_rates_are_told_as_settings_are(tmp_path: Path) -> None:
-    variables = {"STELLA_CONFIG": str(tmp_path / "none"), "STELLA_NOTIFY_RATE_LIMITS_TEST_SEND": "often"}
-    local = Local(settings.load({"dataDir": str(tmp_path)}, variables))
-    with pytest.raises(Exception, match=r"notify\.rateLimits\.testSend"):
-        _ = local.notify_limits
-    assert {each.tag for each in module.OPERATIONS} == {"notify"}
+def test_settings_that_cannot_be_are_told_when_the_service_begins(tmp_path: Path) -> None:
+    for name, value in (
+        ("RATE_LIMITS_TEST_SEND", "often"),
+        ("SMTP_SECURITY", "perhaps"),
+        ("SMTP_FROM", "nobody"),
+    ):
+        variables = {"STELLA_CONFIG": str(tmp_path / "none"), f"STELLA_NOTIFY_{name}": value}
+        local = Local(settings.load({"dataDir": str(tmp_path)}, variables))
+        with pytest.raises(InvalidInput, match=r"notify\.(rateLimits|smtp)"):
+            create_app(local)
+        local.queue.close()
+
+
+class ByTestClient(Connection):
+    """A connection of the client to the API of a test, without a network."""
+
+    def __init__(self, asked: Api) -> None:
+        object.__setattr__(self, "_api", asked)
+
+    def _asked(
+        self, method: str, path: str, query: Any = None, body: Any = None, *, patience: float = 0,
+        key: str | None = None,
+    ) -> bytes:  # fmt: skip
+        del patience
+        asked: Api = object.__getattribute__(self, "_api")
+        told = {name: value for name, value in (query or {}).items() if value is not None}
+        headers = {"content-type": "application/json"} | ({"idempotency-key": key} if key else {})
+        answer = asked.ask(method, path, params=told, content=body, headers=headers)
+        assert answer.status_code < 400, answer.text
+        return bytes(answer.content)
+
+
+def test_a_server_and_a_data_directory_say_the_same(fresh: Api, receiver: Receiver) -> None:
+    remote, local = RemoteNotify(ByTestClient(fresh)), LocalNotify(fresh.local, "default")
+    assert remote.channel("hook") == local.channel("hook")
+    assert remote.create_channel(hook(receiver, id="second"))["id"] == "second"
+    assert remote.change_channel("second", hook(receiver, name="Second"))["name"] == "Second"
+    assert remote.channels() == local.channels()
+    made = remote.create_rule(RULE)
+    assert made == local.rule("failures")
+    assert remote.change_rule("failures", RULE | {"throttle": "1h"})["throttle"] == "1h"
+    assert remote.rules() == local.rules()
+    assert remote.rule("failures") == local.rule("failures")
+    assert remote.test_channel("hook", preview=True)["delivery"] is None
+    sent = remote.test_channel("hook", text="hello")["delivery"]
+    assert remote.delivery(sent["deliveryId"]) == local.delivery(sent["deliveryId"]) == sent
+    receiver.answers = [(400, {}, b"no")]
+    happen(fresh.local, 1)
+    (failed,) = local.send_due()
+    assert remote.deliveries(DeliveriesWanted(status="failed")) == [failed]
+    assert remote.deliveries(DeliveriesWanted(limit=1)) == local.deliveries(DeliveriesWanted(limit=1))
+    assert remote.retry(failed["deliveryId"])["status"] == "pending"
+    assert remote.events() == local.events()
+    assert remote.delete_rule("failures")["id"] == "failures"
+    assert remote.delete_channel("second")["id"] == "second"
+    with pytest.raises(NotOverServer):
+        remote.send_due()

@@ -17,7 +17,7 @@ from stellaops.notify.errors import SecretMissing
 
 _LARGEST = 16 << 10
 SECURITIES = ("starttls", "tls", "none")
-T = TypeVar("T")
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 class BadMailSettings(InvalidInput):
@@ -64,9 +64,10 @@ class Secrets:
 
     root: Path
 
-    def path(self, tenant: str, name: str) -> Path:
-        """The file of a secret."""
-        return self.root / tenant / name
+    @staticmethod
+    def where(tenant: str, name: str) -> str:
+        """What messages call the file of a secret: tenants read them, and where it lies is the operator's business."""
+        return f"the secret {name} ({tenant}/{name} below notify.secretsDir)"
 
     def read(self, tenant: str, name: str) -> str:
         """A secret, read whenever it is used: so it can be changed while services run.
@@ -74,16 +75,16 @@ class Secrets:
         Raises:
             SecretMissing: see there.
         """
-        file = self.path(tenant, name)
+        where = self.where(tenant, name)
         try:
-            with file.open("rb") as content:
+            with (self.root / tenant / name).open("rb") as content:
                 text = content.read(_LARGEST).decode("utf-8").strip()
         except OSError as error:
-            raise SecretMissing(f"{file}: {error.strerror}") from error
+            raise SecretMissing(f"{where}: {error.strerror}") from error
         except UnicodeDecodeError:
-            raise SecretMissing(f"{file} is no text") from None
+            raise SecretMissing(f"{where} is no text") from None
         if not text:
-            raise SecretMissing(f"{file} is empty")
+            raise SecretMissing(f"{where} is empty")
         return text
 
 
@@ -107,7 +108,8 @@ def settings_of(form: type[T], settings: Mapping[str, Any]) -> tuple[T | None, S
     try:
         return msgspec.convert(dict(settings), form), ()
     except msgspec.ValidationError as error:
-        return None, (f"settings: {error}",)
+        names = ", ".join(each.encode_name for each in msgspec.structs.fields(form))
+        return None, (f"settings: {error}; there are {names}",)
 
 
 def said(text: str, *secrets: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +14,8 @@ from stellaops.adapters.sql.notify_schema import notify_channel_t, notify_rule_t
 from stellaops.notify.channel import Channel
 from stellaops.notify.errors import ChannelExists, RuleExists
 from stellaops.notify.rule import Rule
+
+_LOG = logging.getLogger("stellaops.notify")
 
 
 class _Channel(msgspec.Struct):
@@ -86,10 +89,10 @@ class SqlRules:
     def enabled(self) -> Sequence[tuple[str, Rule]]:
         """See the port: by tenant and id."""
         table = notify_rule_t
-        statement = select(table.c.tenant, table.c.record).where(table.c.enabled)
+        statement = select(table).where(table.c.enabled)
         with reading(self._engine) as connection:
             rows = connection.execute(statement.order_by(table.c.tenant, table.c.id)).all()
-        return [(row.tenant, _rule(row.record)) for row in rows]
+        return list(_sound(rows))
 
     @retried
     def put(self, tenant: str, rule: Rule, *, new: bool) -> None:
@@ -125,6 +128,15 @@ def _put(
 def _forget_throttle(connection: Connection, tenant: str, rule: str) -> None:
     table = notify_throttle_t
     connection.execute(delete(table).where(table.c.tenant == tenant, table.c.rule == rule))
+
+
+def _sound(rows: Sequence[Any]) -> Iterator[tuple[str, Rule]]:
+    """Rules that this release understands: one that a later release has written must not silence all others."""
+    for row in rows:
+        try:
+            yield row.tenant, _rule(row.record)
+        except msgspec.MsgspecError as error:
+            _LOG.error("rule %s of tenant %s is left out: %s", row.id, row.tenant, error)
 
 
 def _channel(row: Any) -> Channel:

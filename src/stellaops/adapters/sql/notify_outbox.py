@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
@@ -28,6 +30,7 @@ from stellaops.notify.event import Event, EventType, Severity, event_id, shorten
 from stellaops.notify.ports import Expand
 from stellaops.notify.rule import Rule
 
+_LOG = logging.getLogger("stellaops.notify")
 _KINDS = {
     "base_missing": (EventType.BASE_MISSING, Severity.ERROR, errors.BaseMissing.hint),
     "verify": (EventType.VERIFY_FAILED, Severity.CRITICAL, errors.VerifyFailed.hint),
@@ -74,13 +77,8 @@ class SqlOutbox:
             for row in rows:
                 # Whose deletion counts is the one who expands it.
                 if connection.execute(delete(table).where(table.c.id == row.id)).rowcount:
-                    self._expanded(connection, msgspec.json.decode(row.record, type=Event), expand)
+                    _expanded(connection, row, expand)
         return len(rows)
-
-    def _expanded(self, connection: Connection, event: Event, expand: Expand) -> None:
-        made = expand(event, lambda tenant, rule, event: _throttled(connection, tenant, rule, event))
-        if made:
-            connection.execute(insert(notify_delivery_t), [row_of(each) for each in made])
 
     def waiting(self) -> tuple[int, datetime | None]:
         """See the port."""
@@ -90,6 +88,17 @@ class SqlOutbox:
                 select(func.count(), func.min(table.c.at)).select_from(table)
             ).one()
         return int(number), instant(oldest)
+
+
+def _expanded(connection: Connection, row: Any, expand: Expand) -> None:
+    try:
+        event = msgspec.json.decode(row.record, type=Event)
+    except msgspec.MsgspecError as error:
+        _LOG.error("event %s is left out: %s", row.id, error)
+        return
+    made = expand(event, lambda tenant, rule, event: _throttled(connection, tenant, rule, event))
+    if made:
+        connection.execute(insert(notify_delivery_t), [row_of(each) for each in made])
 
 
 def note(connection: Connection, events: Sequence[Event]) -> None:

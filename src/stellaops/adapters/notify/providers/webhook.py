@@ -110,10 +110,10 @@ def _keys(secrets: Secrets, tenant: str, name: str) -> list[bytes]:
     Raises:
         SecretMissing: one is no key.
     """
-    file = secrets.path(tenant, name)
     keys = [_key(line.strip()) for line in secrets.read(tenant, name).splitlines() if line.strip()]
     if any(len(key) < _LEAST for key in keys):
-        raise SecretMissing(f"{file} holds a key of less than {_LEAST} bytes, or no base64 after {_PREFIX}")
+        where = secrets.where(tenant, name)
+        raise SecretMissing(f"{where} holds a key of less than {_LEAST} bytes, or no base64 after {_PREFIX}")
     return keys
 
 
@@ -129,7 +129,7 @@ def _key(line: str) -> bytes:
 def _header(secrets: Secrets, tenant: str, name: str) -> str:
     value = secrets.read(tenant, name)
     if not (value.isascii() and value.isprintable()):
-        raise SecretMissing(f"{secrets.path(tenant, name)} holds no value of an Authorization header")
+        raise SecretMissing(f"{secrets.where(tenant, name)} holds no value of an Authorization header")
     return value
 
 
