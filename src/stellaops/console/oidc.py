@@ -18,7 +18,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import msgspec
 from anyio import to_thread
 from authlib.integrations.base_client.errors import OAuthError
@@ -110,7 +110,7 @@ class OidcDoor:
         back = str(request.url.replace(path="/console/login/oidc/callback", query=""))
         try:
             response: Response = await self._client.authorize_redirect(request, back)
-        except (httpx.HTTPError, OAuthError, KeyError, ValueError, StellaError) as error:
+        except (httpx2.HTTPError, OAuthError, KeyError, ValueError, StellaError) as error:
             return self._refused(f"{self.name} does not answer as it should ({type(error).__name__}).", 503)
         sealed = self._sealed(kept)
         secure = request.url.scheme == "https"
@@ -128,7 +128,7 @@ class OidcDoor:
             told: Mapping[str, Any] = (await self._client.authorize_access_token(request)).get(
                 "userinfo"
             ) or {}
-        except (httpx.HTTPError, OAuthError, JoseError, KeyError, ValueError) as error:
+        except (httpx2.HTTPError, OAuthError, JoseError, KeyError, ValueError) as error:
             _LOG.warning(
                 "a login by the identity provider did not hold: %s", type(error).__name__,
                 extra={"event": "console.login_refused", "remote": _remote(request)},
@@ -181,6 +181,6 @@ def _remote(request: Request) -> str:
 
 
 def _trusting(authorities: Path) -> Any:
-    context = httpx.create_ssl_context()
+    context = httpx2.create_ssl_context()
     context.load_verify_locations(authorities)
     return context
