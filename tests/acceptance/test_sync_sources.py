@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from stellaops.adapters.mirrors.bucket import MirrorBucket
 from stellaops.adapters.mirrors.registry import MirrorRegistry
 from stellaops.adapters.mirrors.rsync_source import RsyncSource, share_of
+from stellaops.adapters.mirrors.sources import BucketSource
+from stellaops.ingest.pull_model import Definition
 from stellaops.mirrors.domain import SIDES, Side
 from stellaops.mirrors.errors import BadTree, PublicationConflict, SourceUnreachable
 from stellaops.mirrors.publish import publish
+from stellaops.signing import ecdsa_p256
 from tests.contract.stores import sqlite_store
 from tests.support import mirror_sources, tools
 from tests.support.mirror_sources import DOMAINS, KINDS, Origin, brought
 from tests.support.publishing import RIGHT, Publisher, follow, snapshot
-from tests.support.pulling import Puller, bucket, ok
+from tests.support.pulling import Puller, ok
 
 NOBODY = {
     "directory": "/nowhere/at/all",
@@ -137,23 +140,48 @@ def test_who_may_not_read_and_who_does_not_answer_end_the_sync(
     demand_copied(host, publisher)
 
 
-def test_a_mirror_is_a_source_for_the_pulls_of_others(tmp_path: Path) -> None:
+def test_a_mirror_is_a_source_for_the_pulls_of_others_by_what_its_publisher_signed(tmp_path: Path) -> None:
     publisher = Publisher(tmp_path / "data").filled()
-    publisher.domain("primary", advisories={"formats": ["osv"]})
+    publisher.domain("primary", advisories={"formats": ["osv"]}, vex={"formats": ["repository"]})
     publisher.domain("community", advisories={"formats": []})
     with mirror_sources.origin("http", publisher, tmp_path / "origin") as served:
         store = sqlite_store(tmp_path / "store")
         puller = Puller(store, store.engine, tmp_path)
-        login = served.login_file()
-        definition = bucket(f"{served.address}/osv/primary/", "*", authentication=login)
+        definition = Definition(
+            name="upstream", layout="mirror", url=served.address, prune=True, authentication=served.login_file(),
+            options={"domain": "primary", "publicKey": publisher.key().pem().decode()},
+        )  # fmt: skip
         first = ok(puller.pull(definition))
         assert first.report is not None
-        assert (first.report.added, first.report.quarantined) == (2, 0)
-        puller.clock += timedelta(days=1)
-        again = ok(puller.pull(definition))
-        assert again.sequence == first.sequence
+        assert (first.full, first.report.added, first.report.quarantined) == (True, 2, 0)
+        assert ok(puller.pull(definition)).sequence == first.sequence
+        change(served, "a word for those who pull")
+        later = ok(puller.pull(definition))
+        assert later.report is not None
+        assert (later.full, later.report.added, later.report.changed) == (False, 0, 1)
+        vex = replace(
+            definition,
+            name="upstream-vex",
+            feed="openvex",
+            options={**definition.options, "side": "excititor"},
+        )
+        taken = ok(puller.pull(vex))
+        assert taken.report is not None
+        assert taken.report.added > 0
+        assert ok(puller.pull(vex)).sequence == taken.sequence
+        stranger = {**definition.options, "publicKey": ecdsa_p256.generate().public_key_pem().decode()}
+        refused = puller.pull(replace(definition, options=stranger), at_once=True)
+        assert (refused.state, refused.error_code) == ("failed", "ERR_PULL_MIRROR_UNTRUSTED")
+        change(served, "a word that somebody changes")
+        for file in publisher.tree().glob("osv/primary/*/GHSA-bbbb-bbbb-bbbb.json"):
+            data = file.read_bytes()
+            file.unlink()
+            file.write_bytes(data.replace(b"somebody", b"anybodys"))
+        tampered = puller.pull(definition, at_once=True)
+        assert (tampered.state, {each.code for each in tampered.failed}) == ("failed", {"ERR_PULL_DAMAGED"})
+        assert tampered.sequence == taken.sequence
         served.login_file("wrong")
-        assert puller.pull(definition, full=True).state == "failed"
+        assert puller.pull(definition, at_once=True).state == "failed"
         store.engine.dispose()
     publisher.close()
 
@@ -192,6 +220,33 @@ def test_what_was_brought_before_a_copy_into_a_bucket_broke_off_is_not_sent_agai
     copied.bucket.put(f"concelier/{publisher.id_of()}/index.json", b"{}")
     size = (publisher.tree() / "index.json").stat().st_size
     assert copied.send("concelier", publisher.id_of(), publisher.tree()) == size
+
+
+@kinds("bucket")
+def test_who_lacks_most_of_a_pack_gets_it_whole_and_without_packs_file_by_file(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied, publisher = origin.copy, origin.publisher
+    assert isinstance(copied, MirrorBucket)
+
+    def asked_for(host: Path) -> list[str]:
+        source, asked = origin.open(), []
+        assert isinstance(source, BucketSource)
+        get = source._object
+        monkeypatch.setattr(source, "_object", lambda name: asked.append(name) or get(name))
+        brought(source, host, publisher)
+        return [name for name in asked if "/freshness/" not in name and "tree.json" not in name]
+
+    packed = asked_for(tmp_path / "host")
+    assert {name.split("/")[1] for name in packed} == {"packs"}
+    assert len(packed) <= 4
+    demand_copied(tmp_path / "host", publisher)
+    change(origin, "a word in one file of a pack")
+    assert 0 < len(asked_for(tmp_path / "host")) < 60
+    copied.bucket.delete([name for side in SIDES for name in copied.bucket.listed(f"{side}/packs/")])
+    alone = asked_for(tmp_path / "other")
+    assert len([name for name in alone if "/packs/" not in name]) > 30
+    demand_copied(tmp_path / "other", publisher)
 
 
 @kinds("registry")

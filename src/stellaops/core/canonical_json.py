@@ -70,14 +70,20 @@ def escape(text: str) -> str:
 
 
 def _check(value: Any) -> None:
+    """Refuse what the form cannot carry; texts, of which there are most, are told from the rest first."""
+    kind = type(value)
+    if kind is str or value is None or kind is bool:
+        return
     if isinstance(value, dict):
         for key, item in value.items():
-            if not isinstance(key, str) or (key and max(key) > "\uffff"):
+            if not isinstance(key, str) or not (key.isascii() or max(key) <= "\uffff"):
                 raise NotCanonical(f"object key {key!r}")
-            _check(item)
+            if type(item) is not str:
+                _check(item)
     elif isinstance(value, list | tuple):
         for item in value:
-            _check(item)
+            if type(item) is not str:
+                _check(item)
     elif isinstance(value, float):
         raise NotCanonical(f"float {value!r}")
     elif isinstance(value, int) and abs(value) > _LARGEST_EXACT_INTEGER:

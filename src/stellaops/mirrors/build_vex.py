@@ -103,10 +103,12 @@ def _write(
         return []
     folder = f"{forms.place(made.domain.id)}/exports"
     with ExitStack() as stack:
-        outs = [_Out(each, tree, folder, stack) for each in exports]
+        tally, lines = _Tally(), _Lines()
+        outs = [_Out(each, tree, folder, stack, lines) for each in exports]
         archive = _Repository(made.domain.id, tree, stack) if with_repository else None
         one = exports[0] if len(exports) == 1 and not with_repository else None
         for some in _selected(made, tools, one, widened=widened):
+            tally.add(some)
             for out in outs:
                 out.add(some)
             if archive is not None:
@@ -115,7 +117,7 @@ def _write(
             out.finish()
         if archive is not None:
             archive.finish()
-    return [out.export(made) for out in outs]
+    return [out.export(tally) for out in outs]
 
 
 def _selected(made: Plan, tools: Tools, only: VexExport | None, *, widened: bool) -> Iterator[list[Verdict]]:
@@ -153,17 +155,60 @@ class _Writer(Protocol):
     def finish(self) -> object: ...
 
 
+class _Lines:
+    """Rows of the verdicts on one vulnerability, made once for all exports that are written of them."""
+
+    def __init__(self) -> None:
+        self._of: list[Verdict] | None = None
+        self._texts: list[bytes] = []
+
+    def texts(self, verdicts: list[Verdict]) -> list[bytes]:
+        """A row for each verdict, in the order of their keys."""
+        if self._of is not verdicts:
+            ordered = sorted(verdicts, key=lambda each: consensus_rows.key(each.subject))
+            self._of, self._texts = verdicts, [consensus_rows.line(each).text for each in ordered]
+        return self._texts
+
+
+class _Tally:
+    """What exports of the same verdicts have in common: how many there are, their states, who said them and when."""
+
+    def __init__(self) -> None:
+        self._revision = hashlib.sha256()
+        self._providers: set[str] = set()
+        self.newest = timestamps.EPOCH
+        self.verdicts = 0
+
+    def add(self, verdicts: list[Verdict]) -> None:
+        """Take the verdicts on one vulnerability."""
+        for verdict in verdicts:
+            self.verdicts += 1
+            self.newest = max(self.newest, verdict.instant)
+            self._providers.update(voice.held.source for voice in verdict.consensus.voices)
+            told = [consensus_rows.key(verdict.subject), verdict.consensus.revision]
+            self._revision.update(canonical_json.encode(told) + b"\n")
+
+    @property
+    def revision(self) -> Digest:
+        """Digest of the states."""
+        return digests.of_hash(self._revision)
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Sources of what was weighed, sorted."""
+        return tuple(sorted(self._providers))
+
+
 class _Rows:
     """The states of the consensus, as an object with a list or a line each."""
 
-    def __init__(self, out: BinaryIO, *, lines: bool) -> None:
-        self._out, self._lines = out, lines
+    def __init__(self, out: BinaryIO, made: _Lines, *, lines: bool) -> None:
+        self._out, self._made, self._lines = out, made, lines
         self.statements = 0
 
     def add(self, verdicts: list[Verdict]) -> None:
         """Take the verdicts on one vulnerability."""
-        for verdict in sorted(verdicts, key=lambda each: consensus_rows.key(each.subject)):
-            text = consensus_rows.line(verdict).text
+        for text in self._made.texts(verdicts):
             if self._lines:
                 self._out.write(text + b"\n")
             else:
@@ -179,48 +224,37 @@ class _Rows:
 class _Out:
     """One export as it grows."""
 
-    def __init__(self, export: VexExport, tree: Tree, folder: str, stack: ExitStack) -> None:
+    def __init__(self, export: VexExport, tree: Tree, folder: str, stack: ExitStack, lines: _Lines) -> None:
         self._asked, self._tree = export, tree
         self._name = f"{export.key}.{forms.EXTENSIONS[export.format]}"
         self._path = f"{folder}/{self._name}"
         self._file = stack.enter_context(tree.create(self._path))
-        self._writer = self._opened(stack)
-        self._revision = hashlib.sha256()
-        self._newest = timestamps.EPOCH
-        self._providers: set[str] = set()
-        self._verdicts = 0
+        self._writer = self._opened(stack, lines)
 
-    def _opened(self, stack: ExitStack) -> _Rows | export_vex.Writer:
+    def _opened(self, stack: ExitStack, lines: _Lines) -> _Rows | export_vex.Writer:
         if self._asked.format in _ROWS:
-            return _Rows(self._file, lines=self._asked.format == "jsonl")
+            return _Rows(self._file, lines, lines=self._asked.format == "jsonl")
         scratch = stack.enter_context(self._tree.spool())
         return export_vex.open_writer(self._asked.format, self._file, scratch, Author())
 
     def add(self, verdicts: list[Verdict]) -> None:
         """Take the verdicts on one vulnerability."""
         self._writer.add(verdicts)
-        for verdict in verdicts:
-            self._verdicts += 1
-            self._newest = max(self._newest, verdict.instant)
-            self._providers.update(voice.held.source for voice in verdict.consensus.voices)
-            told = [consensus_rows.key(verdict.subject), verdict.consensus.revision]
-            self._revision.update(canonical_json.encode(told) + b"\n")
 
     def finish(self) -> None:
         """End the file; nothing is left of one without a statement."""
         if self._writer.statements:
             self._writer.finish()
 
-    def export(self, made: Plan) -> Export | None:
+    def export(self, tally: _Tally) -> Export | None:
         """What there is in the index, once the file is closed."""
-        del made
         file = self._tree.root / self._path
         if not self._writer.statements:
             file.unlink()
             return None
         return Export(
-            self._asked.key, self._asked.format, self._name, measure(file), self._newest,
-            digests.of_hash(self._revision), tuple(sorted(self._providers)), self._verdicts,
+            self._asked.key, self._asked.format, self._name, measure(file), tally.newest, tally.revision,
+            tally.providers, tally.verdicts,
         )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -19,6 +20,8 @@ JUSTIFICATIONS = (
     "inline_mitigations_already_exist",
 )
 """The reasons that OpenVEX and CSAF know."""
+
+_STATUSES = {each.value: each for each in Status}
 
 NO_REASON = "The issuer states no reason."
 NO_ACTION = "The issuer states no action."
@@ -42,7 +45,7 @@ class Verdict(Struct, frozen=True, gc=False):
     @property
     def status(self) -> Status:
         """What is said."""
-        return Status(self.consensus.decided.status)
+        return _STATUSES[self.consensus.decided.status]
 
     @property
     def justification(self) -> str:
@@ -62,8 +65,10 @@ class Verdict(Struct, frozen=True, gc=False):
 
         So the verdict on one version is never older than one on all versions, whose statements it has weighed too.
         """
-        weighed = [voice.held.stated_at for voice in self.consensus.voices]
-        weighed += [held.stated_at for held in self.consensus.superseded]
+        voices, superseded = self.consensus.voices, self.consensus.superseded
+        if len(voices) == 1 and not superseded:  # as nearly all are
+            return moment(voices[0].held.stated_at or 0)
+        weighed = [voice.held.stated_at for voice in voices] + [held.stated_at for held in superseded]
         return moment(max((at for at in weighed if at is not None), default=0))
 
     @property
@@ -75,6 +80,7 @@ class Verdict(Struct, frozen=True, gc=False):
         ) + 4 * bool(about.platform) + 4 * bool(about.subcomponent)  # fmt: skip
 
 
+@lru_cache(maxsize=4096)  # the statements of a document have one instant, and each is asked for many times
 def moment(microseconds: int) -> datetime:
     """An instant from microseconds since 1970."""
     return timestamps.EPOCH + timedelta(microseconds=microseconds)
