@@ -76,7 +76,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 class Faulty:
     """Asks the mirror, each thing once; answers are changed before anybody sees them."""
 
-    is_secure, is_local, has_login = False, False, True
+    is_secure, is_local, is_exact, has_login = False, False, True, True
     requests = 0
 
     def __init__(self, world: World, change: Change, seen: TlsSeen | None = None) -> None:
@@ -168,7 +168,7 @@ FAULTS: Mapping[str, Change] = {
     "refusals-not-kept": where("there-is-no", header("cache-control", "max-age=60")),
     "problems": where("there-is-no", header("content-type", "text/html")),
     "not-found": where("there-is-no-such-export", status(500)),
-    "paths": where("%2e%2e", status(200)),
+    "paths": where("%2e%2e", status(200), login=Login.NONE),
     "methods": where("index.json", status(204), method="DELETE"),
     "insides": where("^/metrics", status(200)),
     "server-version": where("index.json", header("server", "nginx/1.27.1")),
@@ -275,6 +275,17 @@ def test_signatures_of_a_stranger_do_not_hold(world: World) -> None:
     assert {"key", "signatures", "jws", "tree-list", "freshness-signed", "excititor-signatures"} <= failed
 
 
+def test_one_side_alone_is_judged_by_its_own_requirements(world: World) -> None:
+    gone = where("^/(concelier|osv|v2)/", lambda seen: replace(seen, status=404), login=Login.GOOD)
+    report = _report(world, gone, domains=(), sides=("excititor",))
+    assert set(report.domains) == {"primary", "community"}
+    assert {"index", "registry"} <= {
+        each.requirement.name for each in report.judged if each.status == "not judged"
+    }
+    statuses = {each.requirement.name: each.status for each in report.judged}
+    assert statuses["excititor-exports"] == statuses["excititor-index"] == statuses["vex-repository"] == "ok"
+
+
 def test_a_connection_that_breaks_is_a_finding(world: World) -> None:
     def breaking(question: Question, seen: Seen) -> Seen:
         if question.path.endswith("vex-repository.json") and question.login is Login.GOOD:
@@ -341,6 +352,9 @@ def test_what_cannot_be_checked_is_an_error(world: World, tmp_path: Path) -> Non
     told = stella(tmp_path, "mirror", "check", url, *primary, "--credentials", tmp_path / "wrong")
     assert (told.code, told.out) == (2, ""), told.err
     assert "ERR_MIRROR_CHECK_CREDENTIALS" in told.err
+    told = stella(tmp_path, "mirror", "check", url, *primary)
+    assert (told.code, told.out) == (2, ""), told.err
+    assert "answers 401 without credentials" in told.err
     told = stella(tmp_path, "mirror", "check", f"http://127.0.0.1:{free_port()}", *primary)
     assert (told.code, told.out) == (10, ""), told.err
     assert "ERR_MIRROR_CHECK_UNREACHABLE" in told.err

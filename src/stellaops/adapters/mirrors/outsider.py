@@ -72,6 +72,11 @@ class Outsider:
             return host == "localhost"
 
     @property
+    def is_exact(self) -> bool:
+        """See the port."""
+        return not self._is_forwarded
+
+    @property
     def has_login(self) -> bool:
         """See the port."""
         return self._reached.sign is not None
@@ -89,12 +94,14 @@ class Outsider:
             headers["authorization"] = _WRONG
         elif question.login is Login.GOOD and self._reached.sign is not None:
             headers |= self._reached.sign(self._base + question.path, headers)
+        if self._is_forwarded:
+            headers |= self._pool.proxy_headers
         self._requests += 1
         body = b"" if question.method in ("POST", "PUT") else None
         try:
             response = self._pool.urlopen(
-                question.method, self._sent(path), headers=headers, redirect=False, retries=False,
-                preload_content=False, timeout=self._timeout(), body=body,
+                question.method, self._sent(path), headers=headers, body=body, redirect=False, retries=False,
+                assert_same_host=False, preload_content=False, timeout=self._timeout(),
             )  # fmt: skip
             try:
                 self._note_tls(response)
@@ -126,8 +133,11 @@ class Outsider:
 
     def _sent(self, path: str) -> str:
         """What stands in the request: the path as it is; the whole address for a proxy that forwards without TLS."""
-        is_forwarded = self._pool.proxy is not None and not self.is_secure
-        return f"{self._target.origin}{path}" if is_forwarded else path
+        return f"{self._target.origin}{path}" if self._is_forwarded else path
+
+    @property
+    def _is_forwarded(self) -> bool:
+        return self._pool.proxy is not None and not self.is_secure
 
     def _timeout(self) -> Timeout:
         return Timeout(connect=self._reached.web.connect_seconds, read=self._reached.web.read_seconds)
@@ -180,5 +190,5 @@ def _read(response: BaseHTTPResponse, question: Question) -> Seen:
         size += len(piece)
         if len(kept) < question.keep:
             kept += piece[: question.keep - len(kept)]
-    headers = {name.lower(): value for name, value in response.headers.items()}
+    headers = {name.lower(): response.headers[name] for name in response.headers}
     return Seen(response.status, headers, bytes(kept), size, hasher.hexdigest())

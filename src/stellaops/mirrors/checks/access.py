@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -55,17 +55,29 @@ def closed_sides(asker: Asker, domain: str) -> frozenset[Side]:
     """
     if not asker.has_login:
         return frozenset()
-    seen = ask(asker, Question(POLICY))
-    try:
-        told = msgspec.json.decode(seen.body, type=_Policy).sides if seen.status == 200 else {}
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        told = {}
+    told = _policies(asker)
     open_ones = {
         side
         for side, policy in told.items()
         if any(each.id == domain and not each.require_authentication for each in policy.domains)
     }
     return frozenset(side for side in SIDES if side not in open_ones)
+
+
+def domains_told(asker: Asker, sides: Sequence[Side]) -> tuple[str, ...]:
+    """The domains of some sides that the access policy names to these credentials."""
+    told = _policies(asker)
+    found = [each.id for side in sides if side in told for each in told[side].domains]
+    return tuple(dict.fromkeys(found))
+
+
+def _policies(asker: Asker) -> Mapping[str, _SidePolicy]:
+    """What the access policy says of each side; nothing where it cannot be read."""
+    seen = ask(asker, Question(POLICY))
+    try:
+        return msgspec.json.decode(seen.body, type=_Policy).sides if seen.status == 200 else {}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
 
 
 def _strangers(visit: Visit, routes: Sequence[str]) -> None:
@@ -93,8 +105,7 @@ def _challenged(visit: Visit, path: str) -> None:
         return
     text = f"{path} answers {seen.status} to who shows no credentials"
     if visit.notes.demand("challenge", seen.status == 401, text):
-        scheme = seen.header("www-authenticate").lower()
-        visit.notes.demand("challenge", scheme.startswith("basic "), f"{path}: 401 has no Basic challenge")
+        visit.notes.demand("challenge", seen.asks_for_password, f"{path}: 401 has no Basic challenge")
     refused(visit, path, seen, registry=path.startswith("/v2/"))
 
 
@@ -127,24 +138,40 @@ def _nowhere(visit: Visit) -> None:
 
 def _elsewhere(visit: Visit) -> None:
     """Paths that two servers could read in two ways, and what is nobody's from outside."""
-    base = f"/concelier/exports/mirror/{visit.domain}"
-    for path in (
-        f"{base}/../{visit.domain}/manifest.json",
-        f"{base}/%2e%2e/{visit.domain}/manifest.json",
-        f"{base}%2fmanifest.json",
-        f"{base}/manifest%252ejson",
-        "/concelier/..%2f..%2f..%2fetc%2fpasswd",
-        "/concelier/exports/../../../../etc/passwd",
-        f"/osv/{visit.domain}/..%5c..%5cindex.json",
-    ):
-        seen = visit.get(path)
-        visit.notes.demand("paths", seen.status in _REFUSED, f"{path} answers {seen.status}")
+    _crooked(visit)
     for path in ("/metrics", "/_stella/authorize", "/_authorize"):
         if path == "/metrics" and visit.asker.is_local:
             continue  # the machine itself may read them
         seen = visit.get(path, Login.NONE)
         shown = seen.status < 300 or b"mirror_requests_total" in seen.body
         visit.notes.demand("insides", not shown, f"{path} answers {seen.status}")
+
+
+def _crooked(visit: Visit) -> None:
+    if not visit.asker.is_exact:
+        visit.notes.skip("a proxy on the way gets paths cleaned", "paths")
+        return
+    base, file = f"/concelier/exports/mirror/{visit.domain}", "manifest.json"
+    if "concelier" not in visit.sides:
+        base, file = f"/excititor/mirror/{visit.domain}", "index.json"
+    plain = visit.get(f"{base}/{file}").sha256
+    for path in (
+        f"{base}/../{visit.domain}/{file}",
+        f"{base}/%2e%2e/{visit.domain}/{file}",
+        f"{base}%2f{file}",
+        f"{base}/{file.replace('.', '%252e')}",
+        "/concelier/..%2f..%2f..%2fetc%2fpasswd",
+        "/concelier/exports/../../../../etc/passwd",
+        f"/osv/{visit.domain}/..%5c..%5cindex.json",
+    ):
+        seen = visit.get(path)
+        # A cache in front may clean a path before it asks: then it is the plain one.
+        right = seen.status in _REFUSED or (seen.status == 200 and seen.sha256 == plain)
+        visit.notes.demand("paths", right, f"{path} answers {seen.status}")
+        if visit.is_closed(path):
+            stranger = visit.get(path, Login.NONE)
+            text = f"{path} answers {stranger.status} to who shows no credentials"
+            visit.notes.demand("paths", stranger.status in _REFUSED, text)
 
 
 def _policy(visit: Visit) -> None:

@@ -18,6 +18,7 @@ from stellaops.mirrors.signed_files import JWS, SIG, SIGSTORE
 INDEX = "/concelier/exports/index.json"
 _SAMPLE = 24
 """Files of a tree that are fetched where not every one is."""
+_LARGEST_LIST = 256 << 20
 
 
 class Described(Struct, rename="camel"):
@@ -142,14 +143,14 @@ def judge_tree(visit: Visit, side: Side, export: str) -> None:
     """Judge the signed list of a side, and the files that it names."""
     base = f"/{side}/exports/{export}"
     path = f"{base}/{forms.place(visit.domain)}/{forms.TREE}"
-    file = visit.whole(path)
+    file = visit.whole(path, _LARGEST_LIST)
     if not visit.notes.demand("tree-list", file.seen.status == 200, f"{path} answers {file.seen.status}"):
         return
     visit.signed("tree-list", path, file, (SIG, SIGSTORE))
     try:
         told = forms.parse_tree(file.seen.body)
     except BadTree as error:
-        visit.notes.demand("tree-list", file.seen.size > len(file.seen.body), f"{path}: {error.what}")
+        visit.notes.demand("tree-list", False, f"{path}: {error.what}")
         return
     agrees = (told.side, told.domain, told.export_id) == (side, visit.domain, export)
     visit.notes.demand("tree-list", agrees, f"{path} is of {told.domain} of {told.side} {told.export_id}")

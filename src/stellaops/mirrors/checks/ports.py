@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,6 +11,7 @@ from typing import Protocol
 
 from stellaops.core.errors import DependencyFailed, InvalidInput, QuotaExceeded
 
+_BASIC = re.compile(r"(^|,\s*)basic\b", re.IGNORECASE)
 KEPT = 32 << 20
 """Bytes of a body that are kept where nothing else is asked for."""
 
@@ -95,6 +97,11 @@ class Seen:
         """A header; empty where it is missing."""
         return self.headers.get(name, "")
 
+    @property
+    def asks_for_password(self) -> bool:
+        """Whether it is 401 with a challenge that every client understands, beside others."""
+        return self.status == 401 and _BASIC.search(self.header("www-authenticate")) is not None
+
 
 @dataclass(frozen=True, slots=True)
 class TlsSeen:
@@ -125,6 +132,10 @@ class Asker(Protocol):
     @property
     def is_local(self) -> bool:
         """Whether it is on this very machine, which servers may show more to."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether paths arrive as they were sent; a proxy without a tunnel gets them cleaned."""
 
     @property
     def has_login(self) -> bool:

@@ -43,7 +43,7 @@ _TABLE = (
         (_M, "refusals-not-kept", "marks every refusal `Cache-Control: no-store`"),
         (_S, "problems", "explains refusals as `application/problem+json` with a code"),
         (_M, "not-found", "answers 404 for what is not there"),
-        (_M, "paths", "gives nothing under dot segments, encoded slashes and paths that are encoded twice"),
+        (_M, "paths", "gives nothing more under dot segments, encoded slashes and paths that are encoded twice"),
         (_M, "methods", "takes GET and HEAD alone"),
         (_M, "insides", "shows no metrics and nothing of its inner routes to outsiders"),
         (_S, "server-version", "does not tell the version of its server"),

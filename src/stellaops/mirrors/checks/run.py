@@ -10,7 +10,7 @@ from functools import partial
 import msgspec
 
 from stellaops.mirrors import forms
-from stellaops.mirrors.checks.access import closed_sides, judge_access
+from stellaops.mirrors.checks.access import POLICY, closed_sides, domains_told, judge_access
 from stellaops.mirrors.checks.concelier import INDEX, Index, Listed, judge_concelier, judge_key, judge_tree
 from stellaops.mirrors.checks.excititor import Exports, judge_excititor
 from stellaops.mirrors.checks.freshness import judge_freshness
@@ -21,6 +21,7 @@ from stellaops.mirrors.checks.ports import (
     CheckNotTrusted,
     CheckUnreachable,
     Question,
+    Seen,
 )
 from stellaops.mirrors.checks.report import Notes, Report
 from stellaops.mirrors.checks.scanners import judge_osv, judge_registry, judge_vex_repository
@@ -60,9 +61,10 @@ def check(wish: Wish, asker: Asker, now: datetime, told: Callable[[str], None] =
     try:
         judge_tls(asker, notes, now, inside=wish.inside)
         index = _index(asker, notes, wish)
-        domains = domains or tuple(each.id for each in index.domains)
+        domains = domains or tuple(each.id for each in index.domains) or domains_told(asker, wish.sides)
         if not domains:
-            notes.demand("index", False, f"{INDEX} names no domain")
+            name = "index" if "concelier" in wish.sides else "excititor-index"
+            notes.demand(name, False, f"{INDEX} and {POLICY} name no domain")
         for domain in domains:
             told(f"checking {domain}")
             _judge_domain(domain, index, wish, (asker, notes, now))
@@ -79,9 +81,7 @@ def _index(asker: Asker, notes: Notes, wish: Wish) -> Index:
         CheckCredentials: see there.
     """
     seen = ask(asker, Question(INDEX))
-    if seen.status in (401, 403):
-        shown = "these credentials" if asker.has_login else "without credentials"
-        raise CheckCredentials(f"{asker.place}{INDEX} answers {seen.status} to {shown}")
+    _demand_let_in(asker, INDEX, seen)
     if "concelier" not in wish.sides:
         return Index(1, "", [])
     try:
@@ -90,6 +90,12 @@ def _index(asker: Asker, notes: Notes, wish: Wish) -> Index:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         notes.demand("index", False, f"{INDEX}: {error}")
     return Index(1, "", [])
+
+
+def _demand_let_in(asker: Asker, path: str, seen: Seen) -> None:
+    if seen.status in (401, 403):
+        shown = "to these credentials" if asker.has_login else "without credentials"
+        raise CheckCredentials(f"{asker.place}{path} answers {seen.status} {shown}")
 
 
 def _judge_domain(domain: str, index: Index, wish: Wish, tools: tuple[Asker, Notes, datetime]) -> None:
@@ -101,6 +107,7 @@ def _judge_domain(domain: str, index: Index, wish: Wish, tools: tuple[Asker, Not
     if "concelier" not in wish.sides:
         path = f"/excititor/mirror/{domain}/{forms.KEY}"
     served = ask(asker, Question(path))
+    _demand_let_in(asker, path, served)
     own = _key(served.body) if served.status == 200 else None
     keys = wish.keys or ({own.key_id: own} if own else {})
     closed = closed_sides(asker, domain)

@@ -91,8 +91,7 @@ def judge_registry(visit: Visit) -> None:
         demand("registry", version == "registry/2.0", "/v2/ has no Docker-Distribution-Api-Version")
     if visit.is_closed("/v2/"):
         stranger = visit.get("/v2/", Login.NONE)
-        challenged = stranger.status == 401 and stranger.header("www-authenticate").startswith("Basic ")
-        demand("registry", challenged, f"/v2/ answers {stranger.status} without credentials")
+        demand("registry", stranger.asks_for_password, f"/v2/ answers {stranger.status} without credentials")
     for name in found:
         _judge_repository(visit, f"/v2/{visit.domain}/{name}")
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from stellaops.mirrors.checks.ports import Asker, CheckThrottled, Login, Question, Seen
+from stellaops.mirrors.checks.ports import KEPT, Asker, CheckThrottled, Login, Question, Seen
 from stellaops.mirrors.checks.report import Notes
 from stellaops.mirrors.domain import Side
 from stellaops.mirrors.signed_files import JWS, SIG, SIGSTORE
@@ -85,10 +85,10 @@ class Visit:
         """
         return ask(self.asker, question)
 
-    def whole(self, path: str) -> File:
+    def whole(self, path: str, keep: int = KEPT) -> File:
         """A file of any size; of a long one the first bytes are kept."""
         hashers = {key: detached_jws.begin(key) for key in self.keys}
-        return File(self.ask(Question(path, hasher=_All(hashers))), hashers)
+        return File(self.ask(Question(path, keep=keep, hasher=_All(hashers))), hashers)
 
     def signed(self, name: str, path: str, file: File, kinds: Sequence[str] = (SIG, SIGSTORE)) -> None:
         """Judge the signatures beside a file by a requirement."""
