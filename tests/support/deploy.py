@@ -32,8 +32,8 @@ IMAGES = {
     for name in ("STELLAOPS_IMAGE", "NGINX_IMAGE", "POSTGRES_IMAGE", "OBJECTS_IMAGE")
 }
 NOT_SETTINGS = re.compile(
-    r"POSTGRES_\w+|PGDATA|TMPDIR|OTEL_\w+|\w+_IMAGE|MIRROR_(SOURCE|SYNC_OPTIONS|SYNC_SECONDS|DATA|LISTEN|NETWORK|CACHE|"
-    r"PUBLISH_SECONDS|TENANT)|(API|API_TLS)_LISTEN|WORKERS|\w+_(CPUS|MEMORY)|OBJECTS_DATA|STORES_NETWORK"
+    r"POSTGRES_\w+|PGDATA|TMPDIR|OTEL_\w+|\w+_IMAGE|MIRROR_(SOURCE|SYNC_OPTIONS|SYNC_EVERY|DATA|LISTEN|NETWORK|CACHE|"
+    r"PUBLISH_EVERY|TENANT)|(API|API_TLS)_LISTEN|WORKERS|\w+_(CPUS|MEMORY)|OBJECTS_DATA|STORES_NETWORK"
 )
 """Variables of Compose itself and of other programs."""
 
@@ -68,10 +68,10 @@ def edit(file: Path, **values: str) -> None:
 
 
 def resolved(place: Path, profile: str, *options: str) -> dict[str, Any]:
-    """A profile as Compose understands it."""
+    """A profile as Compose understands it; a `$` stands once, as the container gets it."""
     done = compose(place, profile, *options, "config", "--format", "json")
     assert done.stdout.strip(), done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout.replace("$$", "$"))
     return found
 
 

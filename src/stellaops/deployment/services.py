@@ -120,12 +120,17 @@ def _service(
     words = [*(wire.get("entrypoint") or ()), *(wire.get("command") or ())]
     return Service(
         name,
-        {key: str(value) for key, value in told.items() if value is not None},
+        {key: _plain(value) for key, value in told.items() if value is not None},
         str(wire.get("image") or ""),
-        tuple(str(word) for word in words),
+        tuple(_plain(word) for word in words),
         _owner(str(wire.get("user") or "0")),
         (*_mounts(wire, volumes), *_secret_mounts(wire, secrets)),
     )
+
+
+def _plain(value: object) -> str:
+    """A value as the container gets it: what Compose prints can be read by Compose again, so `$` stands twice."""
+    return str(value).replace("$$", "$")
 
 
 def _mounts(wire: Mapping[str, Any], volumes: Mapping[str, Any]) -> Iterator[Mount]:

@@ -48,7 +48,7 @@ def check_tree(service: str, side: Side, judges: Judges) -> Iterator[Finding]:
     export_id = ExportTree(root, side.active).active_export(0.0) if root.is_dir() else None
     if export_id is None:
         text = f"{root} holds no export that can be served" if root.is_dir() else f"{root} is not there"
-        hint = f"Make it for the service's user (`install -d -o 10001 -g 10001 {root}`), then sync."
+        hint = "Sync, or publish, before readers come."
         later = judges.may_be_absent and root.is_dir()
         yield Finding(name, Verdict.WARNING if later else Verdict.FAILED, text, hint)
         return

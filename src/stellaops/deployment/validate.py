@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from stellaops.adapters.settings.load import describe, load
 from stellaops.adapters.settings.mirrors import MirrorHost, read_mirror_host
@@ -22,6 +22,7 @@ OK, WARNING, FAILED = Verdict.OK, Verdict.WARNING, Verdict.FAILED
 
 _DIGEST = re.compile(r".+@sha256:[0-9a-f]{64}")
 _NOT_SETTINGS = frozenset({"STELLA_CONFIG"})
+_SECRETS = PurePosixPath("/run/secrets")
 
 
 def validate(
@@ -44,7 +45,7 @@ def validate(
             yield from _check_service(service, judges)
     yield from check_agreement(services)
     for service in services:
-        yield from check_sync(service)
+        yield from check_mounts(service)
 
 
 def merged(findings: Iterable[Finding]) -> list[Finding]:
@@ -167,22 +168,29 @@ def check_agreement(services: Iterable[Service]) -> Iterator[Finding]:
                 yield Finding(f"{gateway}: domains", FAILED, text, hint)
 
 
-def check_sync(service: Service) -> Iterator[Finding]:
-    """The directory that a sync writes: there, with both sides, and writeable."""
-    words = service.command
-    if "sync" not in words or words.index("sync") + 2 >= len(words):
-        return
-    root = service.here(words[words.index("sync") + 2])
-    if root is None:
-        return
-    name = f"{service.name}: directory"
-    for place in (root, root / "concelier", root / "excititor"):
-        owner = service.owner.uid if service.owner else os.geteuid()
-        hint = f"Make it: `install -d -o {owner} -g {owner} {place}`."
-        if not place.is_dir():
+def check_mounts(service: Service) -> Iterator[Finding]:
+    """Places of this machine that a service gets: there, readable, and writeable where it writes."""
+    for mount in service.mounts:
+        place = mount.source
+        if place is None or (service.is_ours and mount.target.parent == _SECRETS):
+            continue  # secrets of ours are judged by what names them
+        name, owner = f"{service.name}: {mount.target}", service.owner
+        user = owner.uid if owner else os.geteuid()
+        if not place.exists():
+            hint = (
+                f"Make it: `install -d -o {user} -g {user} {place}`; files by deploy/tools/make-secrets.sh."
+            )
             yield Finding(name, FAILED, f"{place} is not there", hint)
-        elif service.owner is not None and not service.owner.may(place.stat(), 7):
-            yield Finding(name, FAILED, f"{place} cannot be written by user {owner}", hint)
+        elif place.is_file():
+            problem = files.unreadable(service, place)
+            hint = (
+                f"Give it to the service's group, as deploy/tools/make-secrets.sh does: `chmod 0640 {place}`."
+            )
+            yield Finding(name, FAILED, problem, hint) if problem else Finding(name, OK, str(place))
+        elif owner is not None and not owner.may(place.stat(), 5 if mount.read_only else 7):
+            verb = "entered" if mount.read_only else "written"
+            hint = f"Give it to that user: `chown {user} {place}`, or to its group."
+            yield Finding(name, FAILED, f"{place} cannot be {verb} by user {user}", hint)
         else:
             yield Finding(name, OK, str(place))
 

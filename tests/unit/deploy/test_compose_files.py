@@ -205,7 +205,7 @@ def test_the_image_has_every_library_with_its_hash() -> None:
     assert {each.lower().replace(".", "-") for each in wanted} <= pinned | {"hatchling"}
 
 
-SCRIPTS = sorted([*(DEPLOY / "tools").glob("*.sh"), DEPLOY / "docker/stella-every"])
+SCRIPTS = sorted((DEPLOY / "tools").glob("*.sh"))
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)

@@ -20,7 +20,7 @@ from stellaops.deployment.validate import merged, validate
 from stellaops.ingest.doctor import Finding, Verdict
 from stellaops.signing import ecdsa_p256
 from tests.support.certificates import certify
-from tests.support.deploy import edit, given_to, mirror_host, resolved, tool
+from tests.support.deploy import copy_compose, edit, given_to, mirror_host, resolved, tool
 from tests.support.gateways import write_users
 from tests.support.publishing import Publisher
 from tests.support.tools import ROOT, missing
@@ -76,7 +76,7 @@ def test_what_is_as_it_should_be_is_found_to_be_so(host: Host) -> None:
     told = " ".join(each.name for each in findings)
     for what in (
         "image", "settings", "STELLA_MIRROR_KEY_FILE", "quotas", "users of primary", "certificate of community",
-        "tree of concelier, primary", "tree of excititor, community", "directory",
+        "tree of concelier, primary", "tree of excititor, community", "mirror-sync: /mirror",
     ):  # fmt: skip
         assert what in told
 
@@ -116,7 +116,7 @@ def test_files_are_judged_by_the_rights_of_the_user_in_the_container(host: Host)
     host.change = as_container
     details = [each.detail for each in host.wrong()]
     assert sum("cannot be read by user 54321" in each for each in details) >= 5
-    assert sum("cannot be written by user 54321" in each for each in details) == 3
+    assert sum("mirror-data cannot be written by user 54321" in each for each in details) == 1
 
 
 @pytest.mark.parametrize(
@@ -269,12 +269,36 @@ def test_a_plain_host_by_its_file_of_variables(host: Host) -> None:
     assert any("cannot be read by user 54321" in each for each in failed)
 
 
+def test_what_the_stores_need_is_looked_at_too(tmp_path: Path) -> None:
+    place = copy_compose(tmp_path)
+    edit(place / "env/mirror.env", MIRROR_DATA=str(tmp_path / "mirror-data"))
+    edit(place / "env/stellaops.env", OBJECTS_DATA=str(tmp_path / "objects"))
+    failed = {each.detail: each for each in Host(place, tmp_path).wrong("full")}
+    assert failed[f"{tmp_path}/objects is not there"].name == "objects: /data"
+    assert failed[f"{place}/secrets/postgres-password is not there"].name.startswith("postgres: ")
+    assert f"{place}/secrets/key-passphrase: no such file or directory" in failed
+    assert tool("make-secrets.sh", place).returncode == 0
+    (tmp_path / "objects").mkdir()
+    told = " ".join(each.detail for each in Host(place, tmp_path).wrong("full"))
+    assert "/secrets/" not in told.replace("mirror-gateway/secrets", "")
+    assert "/objects" not in told
+    (tmp_path / "mirror-data/concelier").mkdir(parents=True)
+    warned = [each.detail for each in Host(place, tmp_path).wrong("full", Verdict.WARNING)]
+    assert f"{tmp_path}/mirror-data/concelier holds no export that can be served" in warned
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"services": 3}', '{"services": {"a": {"volumes": [{}]}}}']
 )
 def test_what_is_no_description_is_refused(text: str) -> None:
     with pytest.raises(BadDeployment, match="no description of Compose"):
         read_compose(text)
+
+
+def test_a_dollar_that_compose_doubles_stands_once() -> None:
+    wire = {"services": {"a": {"image": "x", "environment": {"A": "b$$c"}, "command": ["$$x"]}}}
+    (service,) = read_compose(json.dumps(wire))
+    assert (service.environment, service.command) == ({"A": "b$c"}, ("$x",))
 
 
 def test_variables_are_read_as_systemd_reads_them() -> None:
