@@ -43,8 +43,10 @@ class NotifyTools:
 
 def expand_events(tools: NotifyTools) -> int:
     """Ask the rules about every event that waits; how many there were."""
-    total = 0
-    while done := tools.outbox.expand(expander(tools.rules.enabled(), tools), BATCH):
+    if not tools.outbox.waiting()[0]:
+        return 0
+    total, expand = 0, expander(tools.rules.enabled(), tools)
+    while done := tools.outbox.expand(expand, BATCH):
         total += done
         if done < BATCH:
             break
@@ -52,11 +54,16 @@ def expand_events(tools: NotifyTools) -> int:
 
 
 def expander(rules: Sequence[tuple[str, Rule]], tools: NotifyTools) -> Expand:
-    """What turns an event into deliveries by some rules."""
+    """What turns an event into deliveries by some rules; it looks at those alone that may know its tenant."""
+    own: dict[str, list[tuple[str, Rule]]] = {}
+    wide = [(owner, rule) for owner, rule in rules if rule.every_tenant]
+    for owner, rule in rules:
+        if not rule.every_tenant:
+            own.setdefault(owner, []).append((owner, rule))
 
     def expand(event: Event, throttled: Throttled) -> list[Delivery]:
         found = []
-        for owner, rule in rules:
+        for owner, rule in (*own.get(event.tenant, ()), *wide):
             if not applies(rule, owner, event):
                 continue
             held_back = throttled(owner, rule, event)

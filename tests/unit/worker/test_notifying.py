@@ -113,6 +113,25 @@ def test_a_receiver_that_hangs_holds_up_its_own_messages_alone(local: Local, rec
         notifier.stop()
 
 
+def test_many_messages_go_out_in_one_pass_and_a_receiver_that_is_down_is_not_hammered(
+    local: Local, receiver: Receiver
+) -> None:
+    local.notify_tools.rules.delete("default", "two")
+    notifier = Notifier(local, "first", now)
+    for number in range(12):
+        happen(local, f"a{number}")
+    notifier.once()
+    notifier.settle()
+    assert len(receiver.posted) == 12
+    receiver.answers = [(503, {}, b"down")] * 9
+    for number in range(5):
+        happen(local, f"b{number}")
+    notifier.once()
+    notifier.settle()
+    assert len(receiver.posted) == 13
+    notifier.stop()
+
+
 def test_the_thread_goes_on_whatever_fails(
     local: Local, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
