@@ -19,6 +19,7 @@ from tests.support.tools import ROOT
 _SMALL: dict[str, list[str]] = {
     "api": ["--seconds", "0.3", "--connections", "2", "--watchers", "5", "--bytes", "1000000"],
     "bolt_write": ["--top", "2", "--packages", "3", "--entries", "4"],
+    "console": ["--documents", "60", "--records", "30"],
     "deltas": ["--documents", "60", "--share", "10"],
     "distribution_objects": ["--bytes", "3000000"],
     "distribution_oci": ["--bytes", "3000000"],
@@ -161,9 +162,16 @@ def _gateway(result: dict[str, Any]) -> None:
         assert min(result["proxied"]["nginx"][case][name] for name in ("ours", "nginx", "ratioByCpu")) > 0
 
 
+def _console(result: dict[str, Any]) -> None:
+    assert result["slowest"] in result["pages"]
+    assert {"overview", "run", "advisory", "mirrors"} <= set(result["pages"])
+    assert all(0 < each["median"] <= each["max"] for each in result["pages"].values())
+
+
 _SAYS: dict[str, Callable[[dict[str, Any]], None]] = {
     "api": _api,
     "bolt_write": _bolt_write,
+    "console": _console,
     "deltas": _deltas,
     "distribution_objects": _distribution_objects,
     "distribution_oci": _distribution_oci,

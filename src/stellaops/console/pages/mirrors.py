@@ -10,18 +10,17 @@ from stellaops.console.visit import Visit
 
 async def mirrors(visit: Visit) -> Response:
     """Everything that is brought to readers."""
-    domains, targets, verifications, keys, tokens, retention = await visit.all(
+    domains, targets, verifications, keys, tokens = await visit.all(
         "/api/mirror/domains",
         "/api/export/targets",
         "/api/export/verifications",
         "/api/export/keys",
         "/api/export/download-tokens",
-        "/api/export/retention",
     )
     return visit.page(
         "mirrors.html", domains=domains["items"] if domains else None, targets=targets["items"] if targets else (),
         verifications=verifications["items"] if verifications else (), keys=keys["items"] if keys else (),
-        tokens=tokens["items"] if tokens else None, retention=retention,
+        tokens=tokens["items"] if tokens else None,
     )  # fmt: skip
 
 
