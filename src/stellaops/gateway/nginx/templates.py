@@ -101,6 +101,8 @@ $tls
       proxy_pass_request_body off;
 $open      proxy_buffer_size 16k;
       proxy_buffers 4 16k;
+      proxy_connect_timeout 2s;
+      proxy_read_timeout 20s;
       proxy_set_header Content-Length "";
       proxy_set_header Connection "";
       proxy_set_header Host $$host;
@@ -146,6 +148,10 @@ OPEN = """\
       proxy_no_cache $http_authorization $http_range;
       proxy_ignore_headers Cache-Control Expires Vary Set-Cookie;
       proxy_cache_use_stale off;
+      # Where answers may be kept nginx asks for the whole; the gateway has to hear what the client asks for.
+      proxy_set_header Range $http_range;
+      proxy_set_header If-Range $http_if_range;
+      proxy_set_header If-None-Match $http_if_none_match;
 """
 
 TOLD = """
