@@ -39,7 +39,8 @@ class Tool:
         trial: arguments with which the program just exits 0.
         libraries: packages whose files the program needs at run time and a small system may lack.
         arguments: put before the caller's; `{tree}` is where the packages were unpacked.
-        others: names and members of programs that come with it and need no library either.
+        others: names and members of programs that come with it and need nothing beside themselves.
+        shares: it reads its own files below `/usr/share`, and nowhere else.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Tool:
     libraries: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     others: tuple[tuple[str, str], ...] = ()
+    shares: bool = False
 
 
 WANTED = (
@@ -119,6 +121,7 @@ WANTED = (
         "usr/bin/prometheus-alertmanager",
         "--version",
         others=(("amtool", "usr/bin/amtool"),),
+        shares=True,
     ),
 )
 
@@ -294,6 +297,14 @@ def starter(tool: Tool, tree: str) -> str:
         tree: where the packages were unpacked, as seen from the script's directory.
     """
     arguments = "".join(f' "{word.format(tree="$tree")}"' for word in tool.arguments)
+    if tool.shares:
+        # In a name space of its own, where /usr/share is the one that came with it; the system's stays as it is.
+        return f"""#!/bin/sh
+tree=$(dirname "$(readlink -f "$0")")/{tree}
+[ "$(id -u)" = 0 ] || root=--map-root-user
+exec unshare $root --mount sh -c 'mount --bind "$0/usr/share" /usr/share && exec "$0/{tool.member}" "$@"' \\
+    "$tree"{arguments} "$@"
+"""
     return f"""#!/bin/sh
 tree=$(dirname "$(readlink -f "$0")")/{tree}
 for place in "$tree"/usr/lib/*-linux-gnu* "$tree"/lib/*-linux-gnu*; do
@@ -312,13 +323,11 @@ def install(tool: Tool, tree: Path, tools: Path) -> None:
     """
     target = tools / "bin" / tool.name
     target.parent.mkdir(parents=True, exist_ok=True)
-    if not tool.libraries:
-        for name, member in (
-            *tool.others,
-            (tool.name, tool.member),
-        ):  # itself last: it says that all are there
-            run([str(tree / member), tool.trial], cwd=tree, seconds=30)
-            shutil.move(tree / member, target.with_name(name))
+    alone = not tool.libraries and not tool.shares
+    for name, member in (*tool.others, *([(tool.name, tool.member)] if alone else ())):
+        run([str(tree / member), tool.trial], cwd=tree, seconds=30)
+        shutil.move(tree / member, target.with_name(name))
+    if alone:
         return
     home = tools / "debian" / tool.name
     shutil.rmtree(home, ignore_errors=True)

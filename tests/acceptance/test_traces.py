@@ -15,6 +15,7 @@ import urllib3
 
 from stellaops.adapters.settings.load import InvalidSettings, traces_wanted
 from stellaops.authority.actors import OPERATOR
+from stellaops.authority.audit import AuditFilter
 from stellaops.authority.manage_clients import ClientTools, Wanted, create_client
 from stellaops.bootstrap import now
 from tests.support import api
@@ -101,6 +102,17 @@ def test_a_request_without_a_trace_begins_one_and_a_failed_run_is_marked_with_it
     assert (attempt.failed, attempt.attributes["error.type"]) == (True, "empty")
     assert spans["step.collect"].failed
     assert "step.build" not in spans
+
+
+def test_the_log_of_a_worker_tells_of_a_mirror_bundle_and_the_audit_log_has_it_with_the_trace(
+    traced: Traced,
+) -> None:
+    run_id, trace_id = traced.run({"profile": "mirror:full"})
+    wait_for(lambda: any(each.get("event") == "mirror.bundle.created" for each in traced.log()), 20)
+    (told,) = [each for each in traced.log() if each.get("event") == "mirror.bundle.created"]
+    assert (told["runId"], told["traceId"]) == (run_id, trace_id)
+    (record,) = traced.service.local.audit.list(None, AuditFilter(action="mirror.bundle.created"))
+    assert (record.change.target, record.trace_id, record.tenant) == (f"run/{run_id}", trace_id, "default")
 
 
 def test_what_machines_ask_every_few_seconds_is_in_no_trace(traced: Traced) -> None:

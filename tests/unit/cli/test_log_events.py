@@ -122,7 +122,7 @@ def test_where_there_is_an_installation_its_audit_log_knows_what_was_applied(
 def test_the_revision_from_which_on_a_profile_encrypts_is_told_once(
     stella: Stella, log: Path, tmp_path: Path
 ) -> None:
-    plain = {"kind": "mirror", "variant": "full"}
+    plain: dict[str, Any] = {"kind": "mirror", "variant": "full"}
     sealed = plain | {"encryption": {"enabled": True, "recipientKeys": [RECIPIENT]}}
     stella("export", "profile", "create", profile(tmp_path, "kit", **plain))
     assert audited(stella, "mirror.encryption.enabled") == []
