@@ -13,6 +13,7 @@ Commands in running text (`` `stella …` ``) are judged too, so that a page nam
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import re
 import select
@@ -209,7 +210,7 @@ class Shell:
         self._send("set -uo pipefail; shopt -s expand_aliases")
         self.outcomes: list[Outcome] = []
 
-    def run(self, command: Command, seconds: float = 120) -> Outcome:
+    def run(self, command: Command, seconds: float = 300) -> Outcome:
         """Execute a command, whatever comes of it."""
         self._number += 1
         stem = self._place / f".command-{self._number}"
@@ -309,6 +310,8 @@ def follow(
             what the world does to an operator (an outage), and what has to have come of the section.
         only: which sections; all of them by default.
     """  # fmt: skip
+    # A page may take longer than a test usually may; each of its commands has a bound of its own.
+    faulthandler.cancel_dump_traceback_later()
     hooks_before, hooks_after = dict(before or {}), dict(after or {})
     outcomes: list[Outcome] = []
     blocks = [block for block in page.blocks if only(block.section)]

@@ -35,6 +35,7 @@ from stellaops.core.errors import DependencyFailed
 from stellaops.exports.distribution.verify_targets import FAILED, OK, SKIPPED, TargetCheck
 from stellaops.exports.ports import QueueStatus
 from stellaops.ingest.doctor import Finding, Verdict
+from stellaops.mirrors.sync_state import SyncState
 from tests.support.mirror_tree import MirrorTree
 from tests.support.runbook import ROOT
 from tests.unit.cli.running import Stella, osv, package, until
@@ -303,6 +304,24 @@ def test_a_mirror_host_is_examined_without_any_store(host: MirrorTree, tmp_path:
     broken = _examined(data, datetime.now(UTC))
     assert broken["mirror users"].verdict is Verdict.FAILED
     assert broken["mirror trees"].verdict is Verdict.FAILED
+
+
+def test_a_host_that_syncs_fill_has_to_be_synced_within_the_alert_s_time(
+    host: MirrorTree, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+
+    def verdict(moment: datetime) -> tuple[Verdict, str]:
+        found = _examined(tmp_path / "data", moment)["mirror syncs"]
+        return found.verdict, found.detail
+
+    assert verdict(NOON)[0] is Verdict.OK  # its publisher writes here
+    noted = host.root / "concelier" / ".synced" / "primary.json"
+    noted.parent.mkdir()
+    assert verdict(NOON) == (Verdict.WARNING, "last synced: concelier/primary never")
+    noted.write_bytes(SyncState("e", NOON).encode())
+    assert verdict(NOON + timedelta(minutes=15))[0] is Verdict.OK
+    assert verdict(NOON + timedelta(minutes=16))[0] is Verdict.WARNING
 
 
 def _examined(data: Path, moment: datetime) -> dict[str, Finding]:

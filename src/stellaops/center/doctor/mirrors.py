@@ -22,6 +22,8 @@ from stellaops.mirrors import forms
 from stellaops.mirrors.domain import SIDES
 
 _SHOWN = 10
+_LAG = timedelta(minutes=15)
+"""As the alert `MirrorBundleStale`."""
 _PUBLISH = "Run `stella mirror publish`, on a schedule; each publication renews the freshness statements."
 _SYNC = "Run `stella mirror sync`, see its timer, and whether the publisher still publishes."
 
@@ -62,6 +64,7 @@ def check_host(moment: datetime, settings: Settings) -> Iterator[Finding]:
     if not _serves(host):
         return
     yield check_trees(host, moment)
+    yield check_syncs(host, moment)
     yield check_users(host, moment, credential_age(settings))
     chains = [(each.id, each.tls_certificate_file) for each in host.domains.values()]
     yield check_certificates([(name, path) for name, path in chains if path], moment, expiry_notice(settings))
@@ -90,6 +93,27 @@ def _problems(side: Side, root: Path, host: MirrorHost, moment: datetime) -> Ite
         ended = timestamps.parse(str(told["expires"])) if told and "expires" in told else None
         if ended is not None and ended <= moment:
             yield f"{side.name}/{domain} expired {timestamps.render(ended)}"
+
+
+def check_syncs(host: MirrorHost, moment: datetime) -> Finding:
+    """Whether each domain was synced a moment ago, on sides that a sync fills."""
+    late, synced = list[str](), 0
+    for side in host.sides.values():
+        if not side.enabled or side.root is None:
+            continue
+        state = ExportTree(side.root, side.active).syncs(time.monotonic())
+        for domain in host.domains if state.is_synced else ():
+            at = state.synced.get(domain)
+            synced += 1
+            if at is None:
+                late.append(f"{side.name}/{domain} never")
+            elif moment - at > _LAG:
+                late.append(f"{side.name}/{domain} {timestamps.render(at.replace(microsecond=0))}")
+    if late:
+        return Finding("mirror syncs", Verdict.WARNING, f"last synced: {', '.join(late[:_SHOWN])}", _SYNC)
+    return Finding(
+        "mirror syncs", Verdict.OK, f"{synced} sides of domains are filled by syncs, none too long ago"
+    )
 
 
 def check_users(host: MirrorHost, moment: datetime, most: timedelta | None) -> Finding:
