@@ -22,6 +22,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from starlette.responses import Response
 from starlette.types import Message
 
 from benchmarks import documents, machine, stores
@@ -33,16 +34,17 @@ from stellaops.authority.manage_clients import ClientTools, Wanted, create_clien
 from stellaops.bootstrap import Local, now
 from stellaops.console.app import Console
 from stellaops.console.pages.login import Doors
-from stellaops.console.session import COOKIE, begun, keep
+from stellaops.console.session import begun, keep
 from stellaops.exports.run import Run, RunStatus
 
 _GOAL = 0.2  # seconds
 _SOURCE = "ghsa"
+_KEPT = timedelta(days=30)
 _ROOMY = Limits(requests_per_minute=10_000_000)
 
 
 def fill(local: Local, place: Path, count: int, runs: int) -> Run:
-    """Documents, one real run, and its record as often as is asked for, over a year."""
+    """Documents, one real run, and its record over a year; bundles are kept for 30 days, as is usual."""
     if not local.runs.list(stores.TENANT, limit=1):
         documents.write_zip(place / "all.zip", count)
         stores.fill(local, _SOURCE, [place / "all.zip"])
@@ -51,10 +53,12 @@ def fill(local: Local, place: Path, count: int, runs: int) -> Run:
     states = (RunStatus.SUCCEEDED, RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED)
     for number in range(runs - len(local.runs.list(stores.TENANT, limit=runs))):
         at = made.submitted_at - timedelta(seconds=(number + 1) * 365 * 86400 / runs)
-        local.runs.add(
-            replace(made, id=f"run-{at:%Y%m%dt%H%M%S}-{number:08x}", submitted_at=at, status=states[number % 4],
-                    version=0, events=0), ()
-        )  # fmt: skip
+        run = replace(made, id=f"run-{at:%Y%m%dt%H%M%S}-{number:08x}", submitted_at=at, version=0, events=0)
+        status = states[number % 4]
+        if status is RunStatus.SUCCEEDED and at < made.submitted_at - _KEPT:
+            run = replace(run, expired="retention: older than 30 days", removed_at=at + _KEPT)
+            status = RunStatus.EXPIRED
+        local.runs.add(replace(run, status=status), ())
     return made
 
 
@@ -91,9 +95,9 @@ class Browser:
             tools, OPERATOR, Wanted(tenants=(stores.TENANT,), scopes=tuple(SCOPES)), now=now()
         )
         self._token = local.issuer.issue(client.client.id, [client.secret or ""]).token
-        answer = _Cookie()
+        answer = Response()
         keep(answer, begun(self._token, "benchmark"), secure=False, seconds=900)
-        self._cookie = f"{COOKIE}={answer.value}"
+        self._cookie = answer.headers["set-cookie"].partition(";")[0]
 
     async def page(self, path: str) -> tuple[float, int]:
         """Seconds and status of a page."""
@@ -125,15 +129,6 @@ class Browser:
         began = time.perf_counter()
         await application(scope, receive, send)
         return time.perf_counter() - began, status
-
-
-class _Cookie:
-    """Takes a cookie as a response does."""
-
-    value = ""
-
-    def set_cookie(self, name: str, value: str, **_: Any) -> None:
-        self.value = value
 
 
 async def look(local: Local, made: Run, looks: int) -> dict[str, Any]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Engine, and_, case, delete, func, insert, select
+from sqlalchemy import Connection, Engine, Row, and_, case, delete, func, insert, select
 
 from stellaops.adapters.sql import schema
 from stellaops.adapters.sql.engine import dialect_of, reading, translated, where, writing
@@ -26,12 +28,26 @@ class SourceBusy(DependencyFailed):
     hint = "Wait for the other import to end."
 
 
+_MOST_COUNTED = 1000  # tenants
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """Numbers of current documents, by source."""
+
+    sequence: int
+    documents: Mapping[str, Row[Any]]
+    statements: Mapping[str, int]
+
+
 class SqlSources:
     """`ingest.ports.Sources` on an evidence store."""
 
     def __init__(self, engine: Engine, locks: Path | None = None) -> None:
         self._engine = engine
         self._locks = locks
+        # What was last counted for a tenant, and at which sequence: nothing else changes these numbers.
+        self._counted: dict[str, _Counted] = {}
 
     def find(self, name: str) -> Source | None:
         """See the port."""
@@ -42,32 +58,21 @@ class SqlSources:
 
     def status(self, tenant: str) -> tuple[int, list[SourceStatus]]:
         """See the port."""
-        revision, source, quarantine = schema.revision, schema.source, schema.quarantine
-        current = (
-            select(
-                revision.c.source,
-                func.count().label("documents"),
-                func.sum(case((revision.c.withdrawn, 1), else_=0)).label("withdrawn"),
-                func.max(revision.c.stated_at).label("updated_at"),
-            )
-            .where(and_(revision.c.owner.in_([SHARED, tenant]), revision.c.seq_to == OPEN))
-            .group_by(revision.c.source)
-        )
+        source, quarantine = schema.source, schema.quarantine
         broken = (
             select(quarantine.c.source, func.count()).where(quarantine.c.resolved_by.is_(None))
             .group_by(quarantine.c.source)
         )  # fmt: skip
         with reading(self._engine) as connection:
             sequence = connection.execute(select(schema.head.c.seq)).scalar_one()
-            counts = {row.source: row for row in connection.execute(current)}
+            counted = self._counts(connection, int(sequence), tenant)
             quarantined = {row[0]: row[1] for row in connection.execute(broken)}
             rows = connection.execute(select(source).order_by(source.c.name)).all()
-            statements = statements_by_source(connection)
         lines = []
         for row in rows:
             if owner_of(row.name) not in (SHARED, tenant):
                 continue
-            count = counts.get(row.name)
+            count = counted.documents.get(row.name)
             lines.append(
                 SourceStatus(
                     source=row.name,
@@ -81,10 +86,32 @@ class SqlSources:
                     updated_at=instant(count.updated_at) if count else None,
                     checked_at=instant(row.checked_at),
                     complete=bool(row.complete),
-                    statements=statements.get(row.name, 0),
+                    statements=counted.statements.get(row.name, 0),
                 )
             )
         return int(sequence), lines
+
+    def _counts(self, connection: Connection, sequence: int, tenant: str) -> _Counted:
+        known = self._counted.get(tenant)
+        if known is not None and known.sequence == sequence:
+            return known
+        revision = schema.revision
+        current = (
+            select(
+                revision.c.source,
+                func.count().label("documents"),
+                func.sum(case((revision.c.withdrawn, 1), else_=0)).label("withdrawn"),
+                func.max(revision.c.stated_at).label("updated_at"),
+            )
+            .where(and_(revision.c.owner.in_([SHARED, tenant]), revision.c.seq_to == OPEN))
+            .group_by(revision.c.source)
+        )
+        documents = {row.source: row for row in connection.execute(current)}
+        found = _Counted(sequence, documents, statements_by_source(connection))
+        if len(self._counted) >= _MOST_COUNTED:
+            self._counted.clear()
+        self._counted[tenant] = found
+        return found
 
     def listings(self, name: str) -> Mapping[str, str]:
         """See the port."""
