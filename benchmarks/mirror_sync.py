@@ -5,9 +5,10 @@
 The tree is one domain with so many small files, signed as publishing signs it. It lies in a bucket of a SeaweedFS on
 loopback, without TLS, and in a directory. From each it is synced three times: into nothing, after `--changed` per cent
 of the files have changed, and once more with nothing to do. Ours verifies signatures, hashes every file that comes,
-and switches whole trees; with `checked` it hashes what is held too, as rclone has to in order to compare. rclone writes
-into the directory that readers see. `aws s3 sync` takes part where it is on PATH. All fetch eight files at a time, the
-contestants in turn, ours in this process, the others as processes.
+and switches whole trees; from the bucket it gets packs where it lacks many files. With `checked` it hashes what is held
+too, as rclone has to in order to compare. rclone writes into the directory that readers see. `aws s3 sync` takes part
+where it is on PATH. All fetch eight files at a time, the contestants in turn, ours in this process, the others as
+processes.
 
 A ratio above 1 is faster than the fastest of the others.
 """

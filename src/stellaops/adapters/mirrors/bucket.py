@@ -1,15 +1,17 @@
 """Trees of a mirror in a bucket, for mirror hosts that sync from there.
 
 <prefix><side>/<exportId>/…                    never changes
-<prefix><side>/<exportId>.json                 how much it is; written last, removed first
+<prefix><side>/<exportId>.json                 how much it is, and in which packs; written last, removed first
+<prefix><side>/packs/<digest>.tar.zst          small files once more, many in one object, for those who lack many
 <prefix><side>/latest.json                     `{"exportId", "number", "sequence"}`; moved by one conditional write
 <prefix><side>/freshness/<domain>.json[.sig]
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,13 +20,14 @@ import msgspec
 from stellaops.adapters.objects.s3_bucket import S3Bucket, Wanted
 from stellaops.adapters.objects.s3_client import S3Client, S3Failed
 from stellaops.core.errors import DependencyFailed
-from stellaops.mirrors import forms
+from stellaops.mirrors import forms, packs
 from stellaops.mirrors.domain import Side
 from stellaops.mirrors.errors import PublicationConflict
 from stellaops.mirrors.ports import Publication
 from stellaops.mirrors.signed_files import measure
 
 _TRIES = 5
+_PACKS = "packs"
 _NO_BUCKET = (
     "Make the bucket, or correct its name, `mirror.endpoint` or `mirror.region`; then run the command again."
 )
@@ -45,12 +48,21 @@ class Latest(msgspec.Struct, frozen=True, rename="camel"):
     sequence: int
 
 
-class _Whole(msgspec.Struct, frozen=True, rename="camel"):
-    """Says that a tree is there, whole."""
+class Packed(msgspec.Struct, frozen=True, rename="camel"):
+    """A pack: its key below the side, the first path in it, and how many files it has."""
+
+    key: str
+    first: str
+    files: int
+
+
+class Whole(msgspec.Struct, frozen=True, rename="camel"):
+    """Says that a tree is there, whole; its packs, in the order of their paths, may be gone earlier."""
 
     export_id: str
     files: int
     bytes: int
+    packs: tuple[Packed, ...] = ()
 
 
 class MirrorBucket:
@@ -85,9 +97,40 @@ class MirrorBucket:
             there = self.bucket.listed(folder)
             missing = [each for each in wanted if not self._is_there(each, there)]
             self.bucket.send(missing, sent.append)
-            whole = _Whole(export_id, len(wanted), sum(each.bytes for each in wanted))
+            packed = self._send_packs(side, wanted, sent.append)
+            whole = Whole(export_id, len(wanted), sum(each.bytes for each in wanted), packed)
             self.bucket.put(_mark(side, export_id), msgspec.json.encode(whole))
         return sum(sent)
+
+    def _send_packs(
+        self, side: Side, wanted: Sequence[Wanted], sent: Callable[[int], None]
+    ) -> tuple[Packed, ...]:
+        """Bring the packs of a tree's small files; those that an earlier tree had too are there."""
+        folder = f"{side}/"
+        there, made = self.bucket.listed(f"{folder}{_PACKS}/"), []
+        small = {
+            each.key.removeprefix(folder).partition("/")[2]: each
+            for each in wanted
+            if each.bytes < packs.LARGE
+        }
+        for paths in packs.grouped((path, small[path].bytes) for path in sorted(small)):
+            told = "".join(f"{path}\t{small[path].sha256}\n" for path in paths)
+            key = f"{_PACKS}/{hashlib.sha256(told.encode()).hexdigest()}.tar.zst"
+            if folder + key not in there:
+                data = packs.pack((path, small[path].file.read_bytes()) for path in paths)
+                self.bucket.put(folder + key, data)
+                sent(len(data))
+            made.append(Packed(key, paths[0], len(paths)))
+        return tuple(made)
+
+    def whole(self, side: Side, export_id: str) -> Whole | None:
+        """What is said of a tree that is there, whole."""
+        with self.failures():
+            found = self.bucket.read(_mark(side, export_id))
+        try:
+            return None if found is None else msgspec.json.decode(found[0], type=Whole)
+        except msgspec.DecodeError as error:
+            raise BucketFailed(f"{self.place}/{_mark(side, export_id)} is not ours: {error}") from error
 
     def _is_there(self, wanted: Wanted, there: Mapping[str, object]) -> bool:
         if wanted.key not in there:
@@ -142,9 +185,15 @@ class MirrorBucket:
             )
 
     def remove(self, side: Side, export_id: str) -> None:
-        """See the port."""
+        """See the port. Packs that the newest tree has no use for go too: without them files are got one by one."""
+        gone, newest = self.whole(side, export_id), self.latest(side)
+        kept = self.whole(side, newest) if newest is not None and newest != export_id else None
+        used = {each.key for each in kept.packs} if kept else set()
         with self.failures():
             self.bucket.delete([_mark(side, export_id)])
+            self.bucket.delete(
+                [f"{side}/{each.key}" for each in gone.packs if each.key not in used] if gone else []
+            )
             self.bucket.delete(self.bucket.listed(f"{side}/{export_id}/"))
 
     @contextmanager

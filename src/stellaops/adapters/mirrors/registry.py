@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from stellaops.adapters.mirrors.opened_packs import OpenedPacks
 from stellaops.adapters.oci import downloads
 from stellaops.adapters.oci.errors import LoginsUnusable, RegistryRefused
 from stellaops.adapters.oci.registry import RegistryClient
@@ -45,7 +45,6 @@ _OWN = "io.stellaops.mirror."
 _FIRST, _EXPORT, _NUMBER, _SEQUENCE = f"{_OWN}first", f"{_OWN}exportId", f"{_OWN}number", f"{_OWN}sequence"
 _AT_ONCE = 4
 _TRIES = 4
-_KEPT = 16  # packs that are held in memory, opened
 _LOGIN = (
     "See that the file of `mirror.dockerConfigFile`, or of --credentials, has a login that may do this there."
 )
@@ -200,7 +199,8 @@ class OciSource:
         self._registry = registry
         self._pointers: dict[Side, WireManifest] = {}
         self._trees: dict[tuple[Side, str], _Contents] = {}
-        self._packs: OrderedDict[str, Future[Mapping[str, bytes]]] = OrderedDict()
+        self._packs = OpenedPacks(self._opened)
+        self._blobs: dict[str, Descriptor] = {}
         self._guard = threading.Lock()
 
     @property
@@ -295,24 +295,12 @@ class OciSource:
             return known
 
     def _pack(self, blob: Descriptor) -> Mapping[str, bytes]:
-        """The files of a pack: fetched by whoever asks first, and kept for those who ask next."""
-        with self._guard:
-            found = self._packs.get(blob.digest)
-            is_mine = found is None
-            if found is None:
-                found = self._packs[blob.digest] = Future()
-                while len(self._packs) > _KEPT:
-                    self._packs.popitem(last=False)
-        if is_mine:
-            try:
-                found.set_result(self._opened(blob))
-            except BaseException as error:  # noqa: BLE001 - it is raised where the pack was asked for
-                found.set_exception(error)
-        return found.result()
+        self._blobs[blob.digest] = blob
+        return self._packs.files(blob.digest)
 
-    def _opened(self, blob: Descriptor) -> Mapping[str, bytes]:
+    def _opened(self, digest: str) -> Mapping[str, bytes]:
         with self._failures():
-            return packs.unpack(downloads.small(self._registry, blob, packs.LARGEST_PACKED))
+            return packs.unpack(downloads.small(self._registry, self._blobs[digest], packs.LARGEST_PACKED))
 
     @contextmanager
     def _failures(self) -> Iterator[None]:

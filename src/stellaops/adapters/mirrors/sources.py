@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -13,17 +14,22 @@ import msgspec
 
 from stellaops.adapters.mirrors.bucket import BucketFailed, MirrorBucket
 from stellaops.adapters.mirrors.directory import MirrorDirectory
+from stellaops.adapters.mirrors.opened_packs import OpenedPacks
 from stellaops.adapters.objects.s3_client import S3Client, S3Failed
 from stellaops.adapters.web.client import Reply, WebClient
 from stellaops.core.egress import redacted, target_of
 from stellaops.core.errors import DependencyFailed
-from stellaops.mirrors import forms
+from stellaops.mirrors import forms, packs
 from stellaops.mirrors.domain import Side
-from stellaops.mirrors.errors import SourceUnreachable
+from stellaops.mirrors.errors import BadTree, SourceUnreachable
 
 _PIECE = 1 << 20
 _LARGEST_INDEX = 16 << 20
 _SUFFIX = ".json"
+_FEW = 20
+"""Files that are got one by one, whatever they are packed in."""
+_SHARE = 3
+"""A pack is got whole by who lacks at least one in so many of its files."""
 _LOGIN = (
     "Name a file with credentials that the mirror takes by --credentials, and by --credentials-kind what it holds: "
     "`user:password`, or a token."
@@ -85,6 +91,8 @@ class BucketSource:
 
     def __init__(self, client: S3Client) -> None:
         self._client, self._bucket = client, MirrorBucket(client)
+        self._packs = OpenedPacks(self._opened)
+        self._packed: dict[tuple[Side, str], str] = {}
 
     @property
     def place(self) -> str:
@@ -117,13 +125,49 @@ class BucketSource:
         return b"".join(self.pieces(side, path))
 
     def ahead(self, side: Side, paths: Sequence[str], scratch: Path) -> None:
-        """See the port: each is fetched when it is asked for."""
+        """See the port: packs of which much is lacked are got whole, what else is lacked file by file."""
+        del scratch
+        if len(paths) < _FEW:
+            return
+        export_id = paths[0].partition("/")[0]
+        with self._failures():
+            whole = self._bucket.whole(side, export_id)
+        shelf = packs.Shelf([each.first for each in whole.packs] if whole else [])
+        numbers = {path: shelf.number(path.partition("/")[2]) for path in paths}
+        lacked = Counter(number for number in numbers.values() if number is not None)
+        for path, number in numbers.items():
+            if (
+                whole is not None
+                and number is not None
+                and _SHARE * lacked[number] >= whole.packs[number].files
+            ):
+                self._packed[side, path] = f"{side}/{whole.packs[number].key}"
 
     def pieces(self, side: Side, path: str) -> Iterator[bytes]:
         """See the port."""
-        key = f"{self._client.place.prefix}{side}/{path}"
+        name = self._packed.get((side, path))
+        data = None if name is None else self._packs.files(name).get(path.partition("/")[2])
+        if data is not None:
+            yield data
+        else:
+            yield from self._object(f"{side}/{path}")
+
+    def _object(self, name: str) -> Iterator[bytes]:
+        key = f"{self._client.place.prefix}{name}"
         with self._failures(), self._client.open(key) as response:
             yield from self._client.pieces(response, self._client.url(key), _PIECE)
+
+    def _opened(self, name: str) -> Mapping[str, bytes]:
+        """The files of a pack; none where it is gone meanwhile, or is none: each is there by itself too."""
+        found = bytearray()
+        try:
+            for piece in self._object(name):
+                found += piece
+                if len(found) > packs.LARGEST_PACKED:
+                    return {}
+            return packs.unpack(bytes(found))
+        except (SourceUnreachable, BadTree):
+            return {}
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
