@@ -113,6 +113,8 @@ def _stable(visit: Visit, listed: Listed) -> None:
     for name, about in ((forms.MANIFEST, listed.manifest), (forms.BUNDLE, listed.bundle)):
         path = f"/concelier/exports/mirror/{visit.domain}/{name}"
         seen = visit.ask(Question(path, keep=0))
+        if visit.is_of_another("stable-names", path, seen, listed.export_id):
+            continue
         visit.same("stable-names", path, seen, about.digest, about.size_bytes)
         place = seen.header("content-location")
         right = place == f"/concelier/exports/{about.path}"

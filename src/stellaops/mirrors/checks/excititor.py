@@ -56,7 +56,8 @@ def _judge_export(visit: Visit, each: _Export, own: str) -> None:
     stable = f"/excititor/mirror/{visit.domain}/exports/{each.export_key}"
     for path in (stable, f"{stable}/download"):
         seen = visit.whole(path).seen
-        visit.same("excititor-exports", path, seen, each.artifact_digest, each.artifact_size_bytes)
+        if not visit.is_of_another("excititor-exports", path, seen, each.export_id):
+            visit.same("excititor-exports", path, seen, each.artifact_digest, each.artifact_size_bytes)
     if not each.file:
         visit.notes.demand("excititor-index", False, f"{each.export_key} has no file")
         return

@@ -120,6 +120,20 @@ class Visit:
             and demand(name, f"sha256:{seen.sha256}" == digest, f"{path} is not the file of the digest {digest}")
         )  # fmt: skip
 
+    def is_of_another(self, name: str, path: str, seen: Seen, export: str) -> bool:
+        """Whether an answer under a stable name is of another export than the index, which caches keep for a minute.
+
+        Then it is judged by the path that it names itself.
+        """
+        told, place = seen.header("x-stella-export-id"), seen.header("content-location")
+        if told in ("", export):
+            return False
+        right = place.startswith("/") and place.split("/")[3:4] == [told]
+        own = self.ask(Question(place, method="HEAD")) if right else None
+        same = own is not None and (own.status, own.header("etag")) == (200, seen.header("etag"))
+        self.notes.demand(name, same, f"{path} is of export {told[:80]}, and not what {place[:200]} gives")
+        return True
+
 
 def ask(asker: Asker, question: Question) -> Seen:
     """One request that counts in no requirement.
