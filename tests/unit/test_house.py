@@ -192,6 +192,26 @@ def test_a_program_with_libraries_is_started_among_them_wherever_its_folder_lies
     assert Path(arguments[1]).resolve() == tmp_path / "a b" / "tree" / "here"
 
 
+def test_a_program_with_files_of_its_own_below_usr_share_finds_them_and_the_systems_stay(
+    tmp_path: Path,
+) -> None:
+    tool = fetch_tools.Tool("told", "told", "own", "", "usr/bin/told", "", shares=True)
+    program = tmp_path / "a b" / "tree" / tool.member
+    for place in (program.parent, tmp_path / "a b" / "tree" / "usr" / "share", tmp_path / "a b" / "bin"):
+        place.mkdir(parents=True)
+    (tmp_path / "a b" / "tree" / "usr" / "share" / "own").write_text("mine", encoding="utf-8")
+    program.write_text('#!/bin/sh\ncat /usr/share/own\nprintf "%s\\n" "" "$@"\n', encoding="utf-8")
+    script = tmp_path / "a b" / "bin" / "told"
+    script.write_text(fetch_tools.starter(tool, "../tree"), encoding="utf-8")
+    for path in (program, script):
+        path.chmod(0o755)
+    done = subprocess.run([script, "one two"], capture_output=True, text=True, check=False)
+    if "unshare" in done.stderr or "mount" in done.stderr:
+        peers.missing(f"this machine does not let us make a mount namespace: {done.stderr}")
+    assert done.stdout.splitlines() == ["mine", "one two"], done.stderr
+    assert not Path("/usr/share/own").exists()
+
+
 def test_a_missing_program_fails_in_ci_and_skips_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception, match="no-such-program"):

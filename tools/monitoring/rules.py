@@ -211,6 +211,16 @@ def _upkeep(bounds: Bounds) -> Iterator[Alert]:
         "`stella export workers list`, `stella export queue status`: begin workers where there are none, resume a "
         "queue that is paused, add workers where all slots are taken. A run says itself why it waits.",
     )
+    yield Alert(
+        "ExportCenterWorkerLag",
+        f"({ready} > 0) and on () (max(exporter_worker_concurrency) == 0)",
+        bounds.ready_for,
+        _CRITICAL,
+        FAILURES,
+        "{{ $value }} runs wait, and there is no worker",
+        "`stella export workers list`; begin workers: what waits is taken up at once.",
+        "nobody",
+    )
     told = grown('notify_deliveries_total{outcome="failed"}', "channel_kind", bounds.failure_window)
     yield Alert(
         "ExportCenterNotifyFailure",
