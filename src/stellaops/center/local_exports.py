@@ -233,7 +233,9 @@ class LocalExports:
 
     def targets(self) -> list[Wire]:
         """See the interface."""
-        return [each.to_wire() for each in manage_targets.list_targets(self._tenant, self._local.verify_tools)]
+        return [
+            each.to_wire() for each in manage_targets.list_targets(self._tenant, self._local.verify_tools)
+        ]
 
     def test_target(self, name: str) -> Wire:
         """See the interface."""

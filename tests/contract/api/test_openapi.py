@@ -60,8 +60,8 @@ def test_whatever_changes_something_takes_a_key_or_says_why_not() -> None:
     """What computes and changes nothing may be a POST; everything else that is none of GET is a change."""
     free = {each.id for each in _ALL if each.method != "GET" and not each.mutating}
     computing = {
-        "introspectToken", "issueToken", "lintPolicy", "planRun", "runRetention", "testSigningKey", "testTarget", "verifyRun",
-        "verifyTargets", "weighConsensus", "weighFindings",
+        "checkProfile", "introspectToken", "issueToken", "lintPolicy", "planRun", "runRetention", "testSigningKey",
+        "testTarget", "verifyRun", "verifyTargets", "weighConsensus", "weighFindings",
     }  # fmt: skip
     assert free <= computing, free - computing
 
@@ -80,7 +80,7 @@ def test_every_route_of_the_contract_is_there() -> None:
         ("POST", "/api/export/queue/pause"), ("POST", "/api/export/queue/resume"), ("GET", "/api/export/workers"),
         ("GET", "/api/export/retention"), ("GET", "/api/export/targets"), ("GET", "/api/export/quotas"),
         ("GET", "/api/export/audit"), ("GET", "/api/export/keys"), ("POST", "/authority/token"),
-        ("GET", "/authority/jwks"), ("POST", "/authority/introspect"), ("GET", "/tenants/{}/export-center.pub"), ("GET", "/healthz"),
-        ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/openapi.json"),
+        ("GET", "/authority/jwks"), ("POST", "/authority/introspect"), ("GET", "/tenants/{}/export-center.pub"),
+        ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/openapi.json"),
     }  # fmt: skip
     assert wanted <= told, wanted - told
