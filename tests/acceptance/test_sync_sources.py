@@ -234,7 +234,7 @@ def test_who_lacks_much_of_a_pack_gets_it_whole_and_without_packs_file_by_file(
         assert isinstance(source, BucketSource)
         get = source._object
 
-        def noted(name: str) -> bytes:
+        def noted(name: str) -> Iterator[bytes]:
             asked.append(name)
             return get(name)
 
