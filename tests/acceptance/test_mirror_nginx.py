@@ -22,9 +22,9 @@ import pytest
 from tests.support import tools
 from tests.support.certificates import certify
 from tests.support.fronts import FORMS, NAMES, Form, Front, front
-from tests.support.gateways import GatewayProcess, basic, until, write_users
+from tests.support.gateways import GatewayProcess, Setup, basic, serving, until, write_users
 from tests.support.mirror_tree import MirrorTree
-from tests.support.nginx import KEPT_SECONDS, program
+from tests.support.nginx import KEPT_SECONDS, program, rendered
 
 STABLE = "/concelier/exports/mirror/primary/manifest.json"
 LIMIT = 120
@@ -328,3 +328,41 @@ def test_what_is_kept_is_served_on_when_a_back_end_is_gone(world: Front) -> None
 def _ended(process: GatewayProcess) -> None:
     process.process.terminate()
     process.process.wait(20)
+
+
+@pytest.mark.slow
+def test_budgets_are_exact_over_two_nginxes_and_two_processes_of_the_gateway(tmp_path: Path) -> None:
+    program(lua=True)
+    tree, limit = MirrorTree(tmp_path / "mirror", ("primary",)), 1500
+    tree.publish()
+    write_users(tmp_path / "mirror-primary.htpasswd", {"edge": "correct-horse"})
+    common = {
+        "GATEWAY__SECRETSDIR": str(tmp_path),
+        "GATEWAY__TRUSTEDPROXIES": "127.0.0.0/8",
+        "CONCELIER__MIRROR__DOMAINS__1__ID": "",
+    }
+    budget = {"CONCELIER__MIRROR__DOMAINS__0__MAXDOWNLOADREQUESTSPERHOUR": str(limit)}
+    setup = Setup(tree.root, tmp_path / "gateway", common | budget)
+    if time.time() % 3600 > 3400:
+        time.sleep(3600 - time.time() % 3600)
+    with ExitStack() as stack:
+        back_end = stack.enter_context(serving(Setup(tree.root, tmp_path / "side", common), "concelier"))
+        gateway = stack.enter_context(serving(setup, "gateway", "--processes", "2"))
+        proxies = [
+            rendered(setup, tmp_path / name, gateway.url, back_end.url, back_end.url, lua=True)
+            for name in ("one", "two")
+        ]
+        fronts = [stack.enter_context(each.serving()) for each in proxies]
+
+        def ask(number: int) -> int:
+            file = ("manifest.json", "bundle.json")[number // 2 % 2]
+            return fronts[number % 2].ask(f"/concelier/exports/mirror/primary/{file}", "edge").status
+
+        told: list[int] = []
+        with ThreadPoolExecutor(8) as pool:
+            for part in range(3):
+                told += pool.map(ask, range(700))
+                if part == 0:
+                    assert proxies[0].run("-s", "reload").returncode == 0
+                time.sleep(3)  # what one nginx was lent and has not used comes back to the other
+        assert (told.count(200), told.count(429)) == (limit, 2100 - limit)

@@ -7,8 +7,10 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from stellaops.adapters.settings.mirrors import Domain, MirrorHost, read_mirror_host
+from stellaops.cli.mirror.gateway import render_gateway
 from stellaops.gateway.nginx.rendering import BadProxySettings, Lua, Proxy, render
 
 PROXY = Proxy(
@@ -99,3 +101,10 @@ def test_proxies_before_nginx_are_those_that_the_gateway_believes() -> None:
     assert "set_real_ip_from 10.1.0.0/16;" in text
     assert "set_real_ip_from 2001:db8::/32;" in text
     assert "real_ip_header" not in render(_host(Domain("a", "A")), PROXY)
+
+
+@pytest.mark.parametrize("options", [("--modules", "x"), ("--resolver", "127.0.0.11")])
+def test_options_of_lua_alone_are_not_taken_without_it(options: tuple[str, str]) -> None:
+    asked = CliRunner().invoke(render_gateway, ["nginx", *options])
+    assert asked.exit_code == 2
+    assert "--lua" in asked.output

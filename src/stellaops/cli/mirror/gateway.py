@@ -11,6 +11,8 @@ from stellaops.adapters.settings.load import load_mirror_host
 from stellaops.bootstrap import server_extra
 from stellaops.cli.frame import StellaGroup
 
+_MODULES = "modules"
+
 
 @click.group("render-gateway", cls=StellaGroup)
 def render_gateway() -> None:
@@ -62,7 +64,7 @@ def render_gateway() -> None:
 @click.option(
     "--modules",
     metavar="DIR",
-    default="modules",
+    default=_MODULES,
     show_default=True,
     help="With --lua: where nginx finds its dynamic modules; `none` where Lua is built in, as in OpenResty.",
 )
@@ -93,6 +95,8 @@ def render_nginx(  # noqa: PLR0917 - click gives them by name
     nginx ends TLS, keeps answers and asks `stella serve gateway` about every request; contents come from the back
     ends. Name nginx's network in GATEWAY__TRUSTEDPROXIES of all three, and its access log in GATEWAY__PROXYLOG.
     """
+    if not lua and (resolver or modules != _MODULES):
+        raise click.UsageError("--modules and --resolver mean something with --lua alone")
     with server_extra():
         from stellaops.gateway.nginx.rendering import Lua, Proxy, render  # noqa: PLC0415 - of the extra `server`
     door = Lua(None if modules == "none" else modules, resolver) if lua else None
