@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from stellaops.adapters.settings.load import describe, load
-from stellaops.adapters.settings.mirrors import SIDES, read_mirror_host
+from stellaops.adapters.settings.mirrors import SIDES, describe_mirror_host, read_mirror_host
 from stellaops.core import durations
 from tests.support.helm import (
     CHART,
@@ -74,6 +74,13 @@ def everything() -> dict[str, Any]:
                 "ingress": {"enabled": True, "host": "stella.example.org"},
             },
             publish={"keySecret": {"name": "objects-key"}},
+            notify={
+                "smtp": {
+                    "host": "mail.example.org", "username": "stella", "from": "stella@example.org",
+                    "passwordSecret": {"name": "smtp"},
+                },
+                "channelSecrets": [{"tenant": "acme", "name": "slack", "secret": "hooks", "key": "slack"}],
+            },
             worker={"autoscaling": {"enabled": True}},
             persistence={"jobs": {"accessMode": "ReadWriteMany"}},
             podNetworks=["10.244.0.0/16"],
@@ -83,7 +90,7 @@ def everything() -> dict[str, Any]:
                 name: {"enabled": True} for name in ("serviceMonitor", "prometheusRule", "dashboards")
             },
             "domains": [
-                {"id": "primary", "hosts": ["primary.example.org"]},
+                {"id": "primary", "displayName": "Primary", "hosts": ["primary.example.org"]},
                 {"id": "open", "requireAuthentication": False},
             ],
         },
@@ -495,7 +502,7 @@ def test_secrets_are_taken_by_name_and_none_is_made() -> None:
     assert secrets_of(found_in("everything")) == {
         "mirror-gateway-tls", "mirror-gateway-htpasswd", "mirror-sync-aws", "concelier-mirror-auth",
         "excititor-mirror-auth", "stellaops-postgres", "stellaops-objects", "objects-key", "key-passphrase",
-        "gateway-db", "stella-admin", "stella-api-tls",
+        "gateway-db", "stella-admin", "stella-api-tls", "smtp", "hooks",
     }  # fmt: skip
     assert not [each for way in WAYS for each in found_in(way) if each["kind"] == "Secret"]
 
@@ -505,6 +512,18 @@ def test_every_secret_is_told_of_in_the_page() -> None:
     fixed = {"concelier-mirror-auth", "excititor-mirror-auth", "stellaops-postgres", "stellaops-objects"}
     for name in secrets_of(found_in("mirror")) | fixed:
         assert f"`{name}`" in page, name
+
+
+def test_the_examples_of_the_page_can_be_installed() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "operate" / "kubernetes.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", page.replace("sha256:…", OTHER_DIGEST), re.DOTALL)
+    host, service, *more = map(yaml.safe_load, blocks)
+    documents(merged(mirror(), host))
+    for each in more:
+        service = merged(service, each)
+    assert len(more) >= 2
+    found = dict(pod_templates(documents(service)))
+    assert found["stellaops-api"]["spec"]["containers"][0]["image"].endswith(OTHER_DIGEST)
 
 
 @way
@@ -522,6 +541,60 @@ def test_the_environment_holds_settings_that_the_product_knows(way: str) -> None
             data = named(found, "ConfigMap", name)["data"]
             assert set(data) <= known, name
             load({}, data)
+
+
+def _variables(text: str, pattern: str) -> set[str]:
+    return {re.sub(r"__\d+__", "__0__", name) for name in re.findall(pattern, text, re.MULTILINE)}
+
+
+def test_settings_are_those_of_compose_under_the_same_names() -> None:
+    """What an operator finds in the environment files of Compose can be said in values, but for what follows."""
+    compose = CHART.parents[1] / "compose"
+    told = set()
+    for file in compose.glob("env/*.env.example"):
+        told |= _variables(file.read_text(encoding="utf-8"), r"^#?([A-Z][A-Z0-9_]+)=")
+    for file in compose.glob("docker-compose*.yaml"):
+        told |= _variables(file.read_text(encoding="utf-8"), r"^ +([A-Z][A-Z0-9_]+): ")
+    own = {name.replace("__N__", "__0__") for name, _ in describe_mirror_host()}
+    known = {variable for _, variable, _ in describe()} | own
+    more = {
+        "gateway": {"publicBaseUrl": "https://cdn.example.org", "trustedProxies": ["10.0.0.0/8"]},
+        "artefacts": {"region": "eu-central-1"},
+        "publish": {"region": "eu-central-1"},
+        "api": {"publicUrl": "https://stella.example.org"},
+    }
+    found = documents(merged(everything(), more))
+    made = {name for each in found if each["kind"] == "ConfigMap" for name in each["data"] or {}}
+    # Values say this of each domain.
+    by_domain = {f"{side.upper()}__MIRROR__REQUIREAUTHENTICATION" for side in SIDES}
+    assert len(told & known) > 40
+    assert (told & known) - {re.sub(r"__\d+__", "__0__", name) for name in made} == by_domain
+
+
+def test_numbers_of_settings_stay_whole() -> None:
+    values = whole(api={"settings": {"STELLA_PULL_MAX_FILE_SIZE": 8589934592, "STELLA_OFFLINE": False}})
+    data = named(documents(values), "ConfigMap", "stellaops-service")["data"]
+    assert (data["STELLA_PULL_MAX_FILE_SIZE"], data["STELLA_OFFLINE"]) == ("8589934592", "false")
+
+
+def test_further_secret_files_lie_where_settings_name_them() -> None:
+    told = [{"secret": "smtp", "key": "password", "path": "notify/smtp"}]
+    found = dict(pod_templates(documents(whole(secretFiles=told))))
+    for name in ("stellaops-api", "export-center-worker", "mirror-publish"):
+        (volume,) = [each for each in found[name]["spec"]["volumes"] if each["name"] == "secrets"]
+        wanted = {"secret": {"name": "smtp", "items": [{"key": "password", "path": "notify/smtp"}]}}
+        assert wanted in volume["projected"]["sources"]
+
+
+def test_secrets_of_channels_lie_by_tenant_and_name_and_the_mail_server_can_be_reached() -> None:
+    found = found_in("everything")
+    for name, template in pod_templates(found):
+        if name in ("stellaops-api", "export-center-worker"):
+            (volume,) = [each for each in template["spec"]["volumes"] if each["name"] == "notify"]
+            (source,) = volume["projected"]["sources"]
+            assert source["secret"] == {"name": "hooks", "items": [{"key": "slack", "path": "acme/slack"}]}
+            rules = named(found, "NetworkPolicy", name)["spec"]["egress"]
+            assert 587 in [port["port"] for rule in rules for port in rule["ports"]]
 
 
 def test_the_gateway_counts_budgets_and_the_back_ends_do_not() -> None:
@@ -699,6 +772,9 @@ _CHOSEN: dict[str, Any] = {
     "artefacts.store": "s3://other/prefix",
     "artefacts.endpoint": "https://s3.example.org",
     "keys.firstKey": "hashivault://{tenant}",
+    "secretFiles": [{"secret": "smtp", "key": "password", "path": "smtp"}],
+    "notify.smtp.security": "tls",
+    "notify.channelSecrets": [{"tenant": "acme", "name": "teams", "secret": "hooks", "key": "teams"}],
     "keys.allow": ["hashivault://{tenant}"],
     "egress.allowHttp": ["plain.example.org"],
     "egress.proxy": "https://proxy.example.org",

@@ -182,4 +182,14 @@ stellaops-objects:
 {{ include "stellaops.toDatabase" . }}
 {{ include "stellaops.toObjects" . }}
 {{ include "stellaops.toOutside" . }}
+{{- if .Values.notify.smtp.host }}
+{{- with .Values.networkPolicy.outbound }}
+- to:
+    {{- range . }}
+    - ipBlock: {{ toYaml . | nindent 8 }}
+    {{- end }}
+  ports:
+    - {protocol: TCP, port: {{ int $.Values.notify.smtp.port }}}
+{{- end }}
+{{- end }}
 {{- end }}

@@ -3,7 +3,11 @@
 {{/* The data of a ConfigMap: settings as text, and over them those that the values give by name. */}}
 {{- define "stellaops.data" -}}
 {{- $data := .text | fromYaml }}
-{{- range $name, $value := .own }}{{ $_ := set $data $name (toString $value) }}{{ end }}
+{{- range $name, $value := .own }}
+{{- /* Every number of values is a float, which would become 1e+06. */}}
+{{- $text := kindIs "float64" $value | ternary (int64 $value | toString) (toString $value) }}
+{{- $_ := set $data $name $text }}
+{{- end }}
 {{- toYaml $data }}
 {{- end }}
 
@@ -208,6 +212,23 @@ STELLA_KEY_SERVICES_ALLOW: {{ join "," . | quote }}
 {{- end }}
 {{- end }}
 {{- include "stellaops.egressSettings" . }}
+{{- with .Values.notify }}
+STELLA_NOTIFY_SECRETS_DIR: /run/notify
+{{- if .smtp.host }}
+STELLA_NOTIFY_SMTP_HOST: {{ .smtp.host | quote }}
+STELLA_NOTIFY_SMTP_PORT: {{ int .smtp.port | quote }}
+STELLA_NOTIFY_SMTP_SECURITY: {{ .smtp.security }}
+{{- with .smtp.username }}
+STELLA_NOTIFY_SMTP_USERNAME: {{ . | quote }}
+{{- end }}
+{{- with .smtp.from }}
+STELLA_NOTIFY_SMTP_FROM: {{ . | quote }}
+{{- end }}
+{{- if .smtp.passwordSecret.name }}
+STELLA_NOTIFY_SMTP_PASSWORD_FILE: /run/secrets/smtp-password
+{{- end }}
+{{- end }}
+{{- end }}
 {{- with .Values.api.publicUrl }}
 STELLA_API_PUBLIC_URL: {{ . | quote }}
 {{- end }}
