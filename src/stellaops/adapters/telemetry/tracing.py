@@ -190,7 +190,7 @@ def span(
         try:
             yield found
         except BaseException as error:
-            found.failed(getattr(error, "code", "") or type(error).__name__, type(error).__name__)
+            found.failed(str(getattr(error, "code", "") or type(error).__name__), type(error).__name__)
             raise
 
 
