@@ -16,6 +16,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from stellaops.adapters.notify import providers
@@ -311,6 +312,18 @@ def test_mail_goes_over_tls_with_a_login_and_says_what_to_do(tmp_path: Path, box
     text = told.get_content()
     assert "What to do: Check the key." in text
     assert "errorCode: signing" in text
+
+
+def test_mail_carries_every_letter(tmp_path: Path, box: Mailbox) -> None:
+    here = by_mail(tmp_path, box)
+    event = msgspec.structs.replace(EVENT, title="Läuft nicht: 不可", text="grüße\n.\nzeile 😀")
+    channel = here.channel("email", to=["ops@example.org"])
+    here.send(channel, Message("dlv-2", event))
+    told = email.message_from_bytes(box.letters[-1].content, policy=email.policy.default)
+    assert told["Subject"] == "[error] acme: Läuft nicht: 不可"
+    assert told.get_content().splitlines()[:3] == ["grüße", ".", "zeile 😀"]
+    shown = KnownProviders(here.context).of("email").render(channel, Message("dlv-2", event))
+    assert shown.body.startswith("grüße\n.\nzeile 😀\n")
 
 
 def test_mail_is_not_sent_where_it_would_not_be_safe(tmp_path: Path, box: Mailbox) -> None:

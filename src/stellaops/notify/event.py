@@ -97,11 +97,11 @@ def event_id(at: datetime, chance: str) -> str:
 
 
 def shortened(event: Event) -> Event:
-    """The event with texts of a length that every channel can carry."""
+    """The event with texts of a length that every channel can carry, none of them empty."""
     return msgspec.structs.replace(
         event,
         title=_cut(" ".join(event.title.split()), _LONGEST_TITLE),
-        text=_cut(event.text, _LONGEST_TEXT),
+        text=_cut(event.text or event.title, _LONGEST_TEXT),
         hint=_cut(event.hint, _LONGEST_TEXT),
         facts={name: _cut(value, _LONGEST_FACT) for name, value in event.facts.items()},
     )

@@ -166,6 +166,7 @@ def test_texts_are_cut_to_what_every_channel_carries() -> None:
     long = shortened(event(title="a\nb " * 200, text="x" * 9000, facts={"path": "y" * 9000}))
     assert (len(long.title), len(long.text), len(long.facts["path"])) == (200, 2000, 500)
     assert "\n" not in long.title
+    assert shortened(event(text="")).text == "it failed", "Slack takes no empty text"
     assert {each.value for each in EventType} == {
         "run.failed", "run.held", "delta.base_missing", "verify.failed", "mirror.stale", "retention.stale",
         "key.expiring",

@@ -61,7 +61,9 @@ class Email:
         own = msgspec.convert(dict(channel.settings), _Settings)
         made = self._made(own, message)
         headers = {name.lower(): str(value) for name, value in made.items()}
-        return Rendered(KIND, ", ".join(own.to), message.title, made.get_content(), "text", headers)
+        return Rendered(
+            KIND, ", ".join(own.to), message.title, made.get_content().replace("\r\n", "\n"), "text", headers
+        )
 
     def send(self, channel: Channel, message: Message) -> str:
         """See the port."""
