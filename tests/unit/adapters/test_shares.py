@@ -48,7 +48,7 @@ def test_shares_are_reached_as_the_policy_says_and_with_the_stock_program(
 ) -> None:
     share = share_of("rsync://m.example.org/mod", ("edge", "secret-word"))
     assert "secret-word" not in repr(share)
-    with pytest.raises(SchemeRefused):
+    with pytest.raises(SchemeRefused, match="rsync://"):
         share.admit(EgressPolicy(), lambda host, port: ["192.0.2.1"])
     near = EgressPolicy(plain_hosts=frozenset({"m.example.org"}))
     with pytest.raises(AddressRefused):

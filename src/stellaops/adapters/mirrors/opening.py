@@ -107,4 +107,4 @@ def open_source(
         share = share_of(place, None if login is None else user_and_password(login))
         share.admit(web.policy)
         return RsyncSource(share)
-    raise SourceUnreachable(f"{place} is no directory")
+    raise SourceUnreachable(f"{place} is no directory, and no address that mirrors are synced from")

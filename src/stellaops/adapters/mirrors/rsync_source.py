@@ -19,7 +19,7 @@ from socket import gaierror
 
 from stellaops.adapters.web.egress import Resolve, resolve
 from stellaops.bundles import freshness
-from stellaops.core.egress import AddressRefused, EgressPolicy
+from stellaops.core.egress import AddressRefused, EgressPolicy, Offline, SchemeRefused
 from stellaops.core.errors import InvalidInput, MissingPrerequisite
 from stellaops.mirrors import forms
 from stellaops.mirrors.domain import Side
@@ -36,6 +36,9 @@ _DOUBLE = re.compile(rf"{_USER}{_HOST}::(?P<path>[^/\s].*)")
 _SHELL = re.compile(rf"{_USER}{_HOST}:(?P<path>[^:].*)")
 _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "RSYNC_PROXY")
 _SSH = "ssh -o BatchMode=yes -o ConnectTimeout=15"
+_BY_SSH = (
+    "Go by ssh, as HOST:PATH, or add the daemon's host to the setting egress.allowHttp: what comes is signed."
+)
 _SILENT_SECONDS = 60
 _MOST_SECONDS = 6 * 3600
 _PARTIAL = 23  # the program's own code for: something could not be transferred
@@ -103,7 +106,12 @@ class Share:
         """
         port = self.port or (_SSH_PORT if self.by_ssh else _DAEMON_PORT)
         scheme = "https" if self.by_ssh else "http"
-        target = policy.admit(f"{scheme}://{self.host}:{port}/", (self.host.strip("[]"),))
+        try:
+            target = policy.admit(f"{scheme}://{self.host}:{port}/", (self.host.strip("[]"),))
+        except SchemeRefused as error:
+            raise SchemeRefused(f"{self.address!r} is not protected by TLS", hint=_BY_SSH) from error
+        except Offline as error:
+            raise Offline(f"{self.address!r} is not read: the product was told to stay offline") from error
         try:
             addresses = look_up(target.host, port)
         except (gaierror, UnicodeError):
