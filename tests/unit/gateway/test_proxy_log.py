@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -120,5 +122,21 @@ def test_what_cannot_be_read_or_kept_is_counted_later(tmp_path: Path) -> None:
     log.write_bytes(_line())
     reader.gather({"primary"})
     store.is_away = False
+    reader.gather({"primary"})
+    assert _total(store) == 1
+
+
+def test_a_log_that_is_a_pipe_is_told_and_nobody_waits_for_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log, store = tmp_path / "access.log", MemoryStore()
+    os.mkfifo(log)
+    reader = ProxyLog(log, store)
+    reader.gather({"primary"})
+    reader.gather({"primary"})
+    assert [each.getMessage() for each in caplog.records if "only a plain file" in each.getMessage()] != []
+    assert len(caplog.records) == 1
+    log.unlink()
+    log.write_bytes(_line())
     reader.gather({"primary"})
     assert _total(store) == 1

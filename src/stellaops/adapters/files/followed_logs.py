@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +77,8 @@ def _identity(file: Path) -> str | None:
         state = file.stat()
     except FileNotFoundError:
         return None
+    if not stat.S_ISREG(state.st_mode):
+        raise OSError(errno.EINVAL, "only a plain file can be read on", str(file))
     return f"{state.st_dev}:{state.st_ino}"
 
 
