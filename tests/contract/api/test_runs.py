@@ -272,9 +272,12 @@ def test_the_queue_is_paused_by_operators_alone(filled: Filled) -> None:
 
 
 def test_targets_are_the_store_of_artefacts(filled: Filled) -> None:
-    assert filled.api.get("/api/export/targets").json()["items"] == [
-        {"name": "http", "driver": "http", "problem": None, "latest": []}
-    ]
+    (target,) = filled.api.get("/api/export/targets").json()["items"]
+    assert (target["name"], target["driver"], target["problem"]) == ("http", "http", None)
+    latest = {each["profile"]: each["runId"] for each in target["latest"]}
+    newest = filled.api.get(f"{_RUNS}/{latest[filled.run.profile]}").json()
+    assert (newest["status"], newest["profile"]) == ("succeeded", filled.run.profile)
+    assert filled.foreign.profile not in latest
     assert filled.api.post("/api/export/targets/http/test").json()["status"] == "ok"
     assert filled.api.post("/api/export/targets/moon/test").status_code == 404
     done = filled.api.post(f"{_RUNS}/{filled.run.id}/distribute", {"target": "http"})
