@@ -132,7 +132,7 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surroundi
         programs = {name: tools.require(name) for name in ("trivy", "jq", "curl")}
         told = center.variables | {
             "STELLA_SERVER": process.url, "STELLA_CLIENT": "admin", "STELLA_CLIENT_SECRET_FILE": str(secret),
-            "TENANT": "acme",
+            "TENANT": "acme", "CHECKOUT": str(ROOT),
         }  # fmt: skip
         programs["cosign"] = tools.require("cosign3")
         yield Surroundings(center, bao, ends.enter_context(runbook.shell(place / "operator", programs, told)))
@@ -153,7 +153,9 @@ EXPECTED = (
     ("stella authority key test --tenant \"$TENANT\" | jq", r"^ok$"),
     ("stella export run submit --profile json:raw --tenant \"$TENANT\" --priority", r"^succeeded\tcatch-up$"),
     ("stella trivy smoke", r"^ok$"),
+    ('"$CHECKOUT/deploy/tools/verify-bundle.sh"', r"^ok "),
     ("mirror verify mirror-*-full", r"^ok$"),
+    ("stella export diff", r'"added": 15'),
     ("stella export profile history nightly-2", r"CHG-1234"),
     ("curl -sf -H \"Authorization", r"^(profile\.changed|run\.submitted)\tadmin"),
 )  # fmt: skip
