@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_bytes
 from typing import Any
 
 import pytest
@@ -225,6 +227,35 @@ def test_two_tenants_see_only_their_own(console: Console, looked: Looked) -> Non
             assert "only-mine" not in text
         other.page.goto(f"{console.url}/console/runs/{mine}")
         assert "That did not work" in other.page.inner_text("main")
+
+
+def test_a_channel_is_previewed_and_what_was_sent_is_shown(console: Console, looked: Looked) -> None:
+    """The message goes nowhere: nothing but the public internet may be sent to, and a test's address is not there."""
+    api = f"{console.url}/api/notify/channels"
+    client, secret = console.secrets["default"]
+    form = {"grant_type": "client_credentials", "client_id": client, "client_secret": secret}
+    token = looked.page.request.post(f"{console.url}/authority/token", form=form).json()["access_token"]
+    kept = console.service.local.data_dir / "notify" / "secrets" / "default" / "hook"
+    kept.parent.mkdir(parents=True)
+    kept.write_text(f"whsec_{b64encode(token_bytes(32)).decode()}\n", encoding="utf-8")
+    kept.chmod(0o600)
+    settings = {"url": "https://127.0.0.1:9/hook", "secretRef": "hook"}
+    channel = {"id": "ops", "kind": "webhook", "settings": settings}
+    told = looked.page.request.post(api, data=channel, headers={"Authorization": f"Bearer {token}"})
+    assert told.status == 201, told.text()
+    page = looked.page
+    page.goto(f"{console.url}/console/notifications")
+    page.click("button:text-is('Preview')")
+    page.wait_for_selector("h1:has-text('Test of ops')")
+    assert "webhook" in page.inner_text("main")
+    page.fill("#text", "is anybody there")
+    page.click("button:text-is('Send it')")
+    page.wait_for_selector("h1 .state")
+    assert "is anybody there" in page.inner_text("main")
+    assert looked.accessibility() == []
+    page.goto(f"{console.url}/console/notifications")
+    assert page.locator("h2:text-is('Deliveries') ~ .scrolls tbody tr").count() >= 1
+    assert looked.accessibility() == []
 
 
 PAGES = ("/login", "/", "/runs", "/profiles", "/profiles/trivy:db", "/evidence", "/evidence?id=CVE-2020-9283",
