@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from stellaops.console.forms import FormRefused, fields_of
+from stellaops.console.forms import FormRefused, fields, fields_of
 from stellaops.console.inside import Inside, Refused
 from stellaops.console.pages import PAGES
 from stellaops.console.pages.login import Doors
@@ -59,7 +59,7 @@ class Console:
         async def answering(request: Request) -> Response:
             session = session_of(request)
             if session is None:
-                return _to_login(request)
+                return await _too_late(request)
             try:
                 sent = await fields_of(request, session) if request.method == "POST" else {}
                 visit = Visit(request, self._inside, session, sent)
@@ -70,6 +70,10 @@ class Console:
                     "problem.html", 403, _problem("ERR_CONSOLE_FORM", refused.why, "Load the page anew.")
                 )
             except Refused as refused:
+                if refused.status == 401:
+                    response = await _too_late(request)
+                    forget(response, secure=request.url.scheme == "https")
+                    return response
                 return _refusal(request, session, self._inside, refused)
             except TemplateError:
                 _LOG.exception("a page cannot be made", extra={"event": "console.broken", "path": page.path})
@@ -82,6 +86,18 @@ class Console:
         return answering
 
 
+async def _too_late(request: Request) -> Response:
+    """To the login; with what was written, where a form was sent: nothing that people wrote is lost."""
+    if request.method != "POST":
+        return _to_login(request)
+    try:
+        written = await fields(request)
+    except FormRefused as refused:
+        return plain("problem.html", 403, _problem("ERR_CONSOLE_FORM", refused.why, "Load the page anew."))
+    kept = {name: text for name, text in written.items() if text.strip() and name not in ("check", "once")}
+    return plain("late.html", 401, {"kept": kept})
+
+
 def _to_login(request: Request) -> Response:
     if request.headers.get("accept", "").startswith("text/event-stream"):
         return Response(None, 204)  # an event source that is told so does not come again
@@ -91,10 +107,6 @@ def _to_login(request: Request) -> Response:
 
 
 def _refusal(request: Request, session: Session, inside: Inside, refused: Refused) -> Response:
-    if refused.status == 401:
-        response = _to_login(request)
-        forget(response, secure=request.url.scheme == "https")
-        return response
     visit = Visit(request, inside, session)
     problem = _problem(refused.code, refused.what, refused.hint, refused.details)
     return visit.page("problem.html", refused.status, **problem)

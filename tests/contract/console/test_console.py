@@ -207,6 +207,16 @@ def test_after_the_log_out_the_session_is_over(house: House) -> None:
     assert browser.get("/console/").status_code == 303
 
 
+def test_what_was_written_when_the_session_ended_is_not_lost(house: House) -> None:
+    browser = house.logged_in()
+    check = check_of(browser.get("/console/profiles/new").text)
+    browser.cookies.clear()
+    answer = browser.post("/console/profiles", data={"text": "kind: <mine>\n", "check": check})
+    assert answer.status_code == 401
+    assert "kind: &lt;mine&gt;" in answer.text
+    assert check not in answer.text
+
+
 def test_a_revoked_clients_session_ends(house: House) -> None:
     client, secret = house.client()
     browser = house.browser()
