@@ -161,13 +161,13 @@ def test_the_commands_that_a_run_shows_verify_its_bundle(
     (run,) = console.stella("export", "run", "list", "--latest")
     console.stella("export", "download", run["runId"], "--to", str(tmp_path / "bundle"))
     pem = looked.page.request.get(f"{console.url}/tenants/default/export-center.pub").text()
-    (tmp_path / "bundle" / "export-center.pub").write_text(pem, encoding="utf-8")
+    (tmp_path / "export-center.pub").write_text(pem, encoding="utf-8")
     _, cosign, openssl = looked.page.locator(".command code").all_inner_texts()
     program = tools.require("cosign2")
     tools.require("openssl")
     for text in (cosign.replace("cosign ", f"{program} ", 1), openssl):
         done = subprocess.run(
-            ["bash", "-ec", text], cwd=tmp_path / "bundle", capture_output=True, text=True, check=False
+            ["bash", "-ec", text], cwd=tmp_path, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
         assert "Verified OK" in done.stdout + done.stderr

@@ -77,7 +77,7 @@ def test_what_it_names_is_there(mirror: Mirror) -> None:
     assert len(links) > 6
     for link in links:
         assert mirror.gateway.ask(link, "edge").status == 200, link
-    for url in re.findall(r"curl -O (http\S+)", page.body.decode()):
+    for url in re.findall(r"curl -fO(?: -u USER)? (http\S+)", page.body.decode()):
         assert mirror.gateway.ask(url.removeprefix(mirror.gateway.url), "edge").status in (200, 404), url
 
 

@@ -160,7 +160,15 @@ class LocalIngest:
     def quarantined(self, source: str | None = None) -> list[Wire]:
         """See the interface."""
         found = self._local.quarantine.list(source)
-        return [wire.quarantined(entry) for entry in found if self._visible(entry.source)]
+        ours = {
+            name: self._visible(name) and self._is_ours(name) for name in {entry.source for entry in found}
+        }
+        return [wire.quarantined(entry) for entry in found if ours[entry.source]]
+
+    def _is_ours(self, source: str) -> bool:
+        """Whether a source is of this side; one of which nothing was ever read may be of either."""
+        known = self._local.sources.find(source)
+        return known is None or side_of(known.feed) is self._side
 
     def quarantined_entry(self, entry: int) -> Wire:
         """See the interface."""
@@ -172,7 +180,7 @@ class LocalIngest:
 
     def _entry(self, entry: int) -> tuple[Quarantined, bytes]:
         found, content = self._local.quarantine.raw(entry)
-        if not self._visible(found.source):
+        if not (self._visible(found.source) and self._is_ours(found.source)):
             raise QuarantineEntryNotFound(f"there is no open quarantine entry {entry}")
         return found, content
 

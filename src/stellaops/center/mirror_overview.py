@@ -6,28 +6,31 @@ this one name their files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from cryptography import x509
 
 from stellaops.adapters.files import htpasswd
-from stellaops.adapters.settings import mirrors as host
+from stellaops.adapters.settings import mirrors as settings
 from stellaops.adapters.settings.load import load_mirror_host
 from stellaops.bootstrap import Local, now
 from stellaops.center.wire import Wire
 from stellaops.core import timestamps
 from stellaops.core.errors import StellaError
 from stellaops.mirrors.domain import Domain
+from stellaops.mirrors.ports import Root
 from stellaops.mirrors.status import Standing, standings
 
 
 def mirror_overview(local: Local, tenant: str) -> list[Wire]:
     """Every domain of a tenant with its sides, credentials and certificate."""
-    root, _ = local.mirror_places(None)
-    found = list(standings(tenant, root, local.publish_tools))
-    served = _served()
+    host = _host()
+    found = _newest(
+        each for place in _places(local, host) for each in standings(tenant, place, local.publish_tools)
+    )
+    served = dict(host.domains) if host else {}
     moment = now()
     return [
         _domain(each, [one for one in found if one.domain.id == each.id], served.get(each.id), moment)
@@ -36,15 +39,38 @@ def mirror_overview(local: Local, tenant: str) -> list[Wire]:
     ]
 
 
-def _served() -> dict[str, host.Domain]:
-    """Domains that this machine serves itself."""
+def _host() -> settings.MirrorHost | None:
+    """What this machine serves itself."""
     try:
-        return dict(load_mirror_host().domains)
-    except StellaError:  # `stella serve gateway` says what is wrong with them
-        return {}
+        return load_mirror_host()
+    except StellaError:  # `stella serve gateway` says what is wrong with it
+        return None
 
 
-def _domain(domain: Domain, sides: Sequence[Standing], served: host.Domain | None, moment: datetime) -> Wire:
+def _places(local: Local, host: settings.MirrorHost | None) -> list[Root]:
+    """Where this machine's mirrors may lie: where they are made, and what is served here."""
+    roots = [side.root.parent for side in (host.sides.values() if host else ()) if side.root is not None]
+    own, _ = local.mirror_places(None)
+    return [own, *(local.mirror_places(str(place))[0] for place in dict.fromkeys(roots))]
+
+
+def _newest(found: Iterable[Standing]) -> list[Standing]:
+    """Of each side of a domain, how it stands at the place where it was published last."""
+    best: dict[tuple[str, str], Standing] = {}
+    for each in found:
+        known = best.get((each.domain.id, each.side))
+        if known is None or _published(each) > _published(known):
+            best[each.domain.id, each.side] = each
+    return list(best.values())
+
+
+def _published(each: Standing) -> float:
+    return each.publication.published_at.timestamp() if each.publication else 0.0
+
+
+def _domain(
+    domain: Domain, sides: Sequence[Standing], served: settings.Domain | None, moment: datetime
+) -> Wire:
     document = domain.document
     return {
         "id": domain.id,
@@ -71,7 +97,7 @@ def _side(each: Standing, moment: datetime) -> dict[str, Any]:
     }
 
 
-def _credentials(served: host.Domain | None, moment: datetime) -> list[dict[str, Any]] | None:
+def _credentials(served: settings.Domain | None, moment: datetime) -> list[dict[str, Any]] | None:
     """Who may read, never with what; None where this machine does not know."""
     if served is None or served.htpasswd_file is None:
         return None
@@ -91,7 +117,7 @@ def _credentials(served: host.Domain | None, moment: datetime) -> list[dict[str,
     ]
 
 
-def _certificate(served: host.Domain | None) -> dict[str, Any] | None:
+def _certificate(served: settings.Domain | None) -> dict[str, Any] | None:
     """The names and dates of the certificate that readers get; None where this machine has none."""
     if served is None or served.tls_certificate_file is None:
         return None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.resources import files
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
-from jinja2 import TemplateError
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route, Router
@@ -53,7 +53,13 @@ class Console:
         elif path == "/console":
             await RedirectResponse("/console/", 308)(scope, receive, send)
         else:
-            await self._router({**scope, "app": self}, receive, send)
+            try:
+                await self._router({**scope, "app": self}, receive, send)
+            except HTTPException as error:
+                problem = _problem("ERR_METHOD_NOT_ALLOWED", "This page cannot be asked for in that way.", "")
+                response = plain("problem.html", error.status_code, problem)
+                response.headers.update(error.headers or {})
+                await response(scope, receive, send)
 
     def _answering(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
         async def answering(request: Request) -> Response:
@@ -66,16 +72,14 @@ class Console:
                 await visit.look_around()
                 found = await page.handler(visit)
             except FormRefused as refused:
-                return plain(
-                    "problem.html", 403, _problem("ERR_CONSOLE_FORM", refused.why, "Load the page anew.")
-                )
+                return _form_refused(refused)
             except Refused as refused:
                 if refused.status == 401:
                     response = await _too_late(request)
                     forget(response, secure=request.url.scheme == "https")
                     return response
                 return _refusal(request, session, self._inside, refused)
-            except TemplateError:
+            except Exception:  # noqa: BLE001 - whatever it is, who looks gets a page
                 _LOG.exception("a page cannot be made", extra={"event": "console.broken", "path": page.path})
                 problem = _problem("ERR_INTERNAL", "This page cannot be made.", "Tell the operator.")
                 return plain("problem.html", 500, problem)
@@ -93,9 +97,22 @@ async def _too_late(request: Request) -> Response:
     try:
         written = await fields(request)
     except FormRefused as refused:
-        return plain("problem.html", 403, _problem("ERR_CONSOLE_FORM", refused.why, "Load the page anew."))
-    kept = {name: text for name, text in written.items() if text.strip() and name not in ("check", "once")}
-    return plain("late.html", 401, {"kept": kept})
+        return _form_refused(refused)
+    return plain(
+        "late.html", 401, {"kept": _kept(written), "why": "the session ended before the form was sent"}
+    )
+
+
+def _form_refused(refused: FormRefused) -> Response:
+    if _kept(refused.written):
+        return plain("late.html", 403, {"kept": _kept(refused.written), "why": refused.why})
+    return plain("problem.html", 403, _problem("ERR_CONSOLE_FORM", refused.why, "Load the page anew."))
+
+
+def _kept(written: Mapping[str, str]) -> dict[str, str]:
+    """What people wrote themselves."""
+    ours = ("check", "once", "name", "revision", "side", "source", "secret")
+    return {name: text for name, text in written.items() if text.strip() and name not in ours}
 
 
 def _to_login(request: Request) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
@@ -18,11 +19,12 @@ class FormRefused(Exception):
 
     Attributes:
         why: a sentence.
+        written: what was sent, where it came from a page of ours.
     """
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, written: Mapping[str, str] | None = None) -> None:
         super().__init__(why)
-        self.why = why
+        self.why, self.written = why, dict(written or {})
 
 
 async def fields(request: Request, *, largest: int = _LARGEST) -> dict[str, str]:
@@ -47,7 +49,7 @@ async def fields_of(request: Request, session: Session) -> dict[str, str]:
     """
     found = await fields(request)
     if not session.is_form_of(found.pop("check", "")):
-        raise FormRefused("The form was made for another session.")
+        raise FormRefused("The form was made for another session.", found)
     return found
 
 

@@ -20,6 +20,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 COOKIE = "stella-console"
+LONGEST_COOKIE = 3800
+"""Characters of the longest token that fits into a cookie; browsers drop larger cookies without a word."""
 _SEED = 24  # bytes
 _LARGEST = 16 << 10
 _TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -74,6 +76,11 @@ class Session:
         """When it ends, in seconds of the clock."""
         told = self.claims.get("exp")
         return told if isinstance(told, int) else 0
+
+
+def is_tenant(name: str) -> bool:
+    """Whether a tenant may be called so."""
+    return _TENANT.fullmatch(name) is not None
 
 
 def begun(token: str, who: str, tenant: str = "") -> Session:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,10 @@ from starlette.responses import RedirectResponse, Response
 from stellaops.console.inside import Asker, Inside, Refused, Reply
 from stellaops.console.rendering import rendered
 from stellaops.console.session import Session
+
+EVERY, DEFAULT = "*", "default"
+_MOST_TENANTS = 20_000
+_ONCE = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(slots=True)
@@ -35,16 +40,37 @@ class Visit:
     async def look_around(self) -> None:
         """Find out whose pages can be chosen: for operators, those of every tenant."""
         told = self.session.claims.get("tenants")
-        self.tenants = tuple(str(each) for each in told) if isinstance(told, list) else ()
-        if "*" in self.tenants:
-            found = await self.maybe("/api/authority/tenants")
-            names = tuple(str(each["tenant"]) for each in found["items"]) if found else ()
-            self.tenants = names or ("default",)
+        names = [str(each) for each in told] if isinstance(told, list) else []
+        if EVERY in names:
+            names = [DEFAULT, *sorted(set(await self._every_tenant()) - {DEFAULT})]
+        if self.session.tenant and self.session.tenant not in names:
+            names.append(self.session.tenant)
+        self.tenants = tuple(names)
+
+    async def _every_tenant(self) -> list[str]:
+        names: list[str] = []
+        cursor = None
+        while len(names) < _MOST_TENANTS:
+            found = await self.maybe("/api/authority/tenants", limit=500, cursor=cursor)
+            names += [str(each["tenant"]) for each in found["items"]] if found else []
+            cursor = found["next"] if found else None
+            if cursor is None:
+                break
+        return names
+
+    @property
+    def tenant(self) -> str:
+        """Whom the page is about: the one that was chosen, else the token's first, of an operator the default one."""
+        if self.session.tenant:
+            return self.session.tenant
+        told = self.session.claims.get("tenants")
+        first = str(told[0]) if isinstance(told, list) and told else ""
+        return DEFAULT if first == EVERY else first
 
     @property
     def asker(self) -> Asker:
         """Who looks."""
-        return Asker(self.session.token, self.session.tenant, self.request.scope)
+        return Asker(self.session.token, self.tenant, self.request.scope)
 
     @property
     def query(self) -> Mapping[str, str]:
@@ -78,12 +104,21 @@ class Visit:
             raise
 
     async def all(self, *paths: str) -> list[Any]:
-        """Several of these at once."""
-        return list(await asyncio.gather(*(self.maybe(path) for path in paths)))
+        """Several of these at once; None also for what cannot be told just now."""
+        return list(await asyncio.gather(*(self._told(path) for path in paths)))
+
+    async def _told(self, path: str) -> Any:
+        try:
+            return await self.maybe(path)
+        except Refused as refused:
+            if refused.status in (429, 500, 503):
+                return None
+            raise
 
     async def change(self, method: str, path: str, body: object = None, **query: Any) -> Any:
         """Have the API change something, once however often the form is sent."""
-        key = self.form.get("once") or secrets.token_hex(16)
+        told = self.form.get("once", "")
+        key = told if _ONCE.fullmatch(told) else secrets.token_hex(16)
         reply = await self.ask(path, method, query=query, body=body, headers={"idempotency-key": key})
         return reply.json()
 

@@ -151,7 +151,8 @@ def _difference(old: Path, new: Path) -> Difference:
     before, after = _manifest(old), _manifest(new)
     paths = {content.path for content in before.contents} | {content.path for content in after.contents}
     if (before.profile.kind, before.profile.variant) != (after.profile.kind, after.profile.variant):
-        raise NotComparable(f"{old} and {new} are exports of different kinds")
+        kinds = [f"{each.profile.kind}:{each.profile.variant}" for each in (before, after)]
+        raise NotComparable(f"the exports are of different kinds: {kinds[0]} and {kinds[1]}")
     found = Difference(before.export_id, after.export_id)
     for path in sorted(paths):
         first, second = before.content(path), after.content(path)

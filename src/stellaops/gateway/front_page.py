@@ -61,7 +61,8 @@ class FrontPage:
         domains = self._domains(request.host)
         listed = {each["id"]: each for each in index.get("domains", ()) if each.get("id") in domains}
         offered = [
-            await self._offered(scope, name, title, listed.get(name)) for name, (title, _) in domains.items()
+            await self._offered(scope, name, title, listed.get(name)) | {"closed": closed}
+            for name, (title, closed) in domains.items()
         ]
         values = {
             "domains": [each for each in offered if each["concelier"] or each["excititor"]],
@@ -84,12 +85,14 @@ class FrontPage:
         status, index = await self._ask(scope, f"/excititor/mirror/{name}/index")
         exports = index.get("exports", []) if status == 200 else []
         tags, found = await self._ask(scope, f"/v2/{name}/trivy-db/tags/list")
+        java, named = await self._ask(scope, f"/v2/{name}/trivy-java-db/tags/list")
         return {
             "id": name,
             "title": title,
             "concelier": entry,
             "excititor": exports,
             "trivy": found.get("tags", []) if tags == 200 else [],
+            "java": named.get("tags", []) if java == 200 else [],
         }
 
     async def _ask(self, scope: Scope, path: str) -> tuple[int, dict[str, Any]]:

@@ -217,6 +217,102 @@ def test_what_was_written_when_the_session_ended_is_not_lost(house: House) -> No
     assert check not in answer.text
 
 
+def test_what_was_written_under_another_session_is_not_lost_either(house: House) -> None:
+    browser = house.logged_in()
+    old = check_of(browser.get("/console/profiles/new").text)
+    client, secret = house.client()
+    browser.post("/console/login", data={"client": client, "secret": secret})
+    answer = browser.post("/console/profiles", data={"text": "kind: <mine>\n", "check": old})
+    assert answer.status_code == 403
+    assert "kind: &lt;mine&gt;" in answer.text
+
+
+def test_an_operators_pages_are_about_the_tenant_that_the_header_shows(house: House) -> None:
+    house.api.tenant("acme")
+    for number in range(60):
+        house.api.tenant(f"many{number}")
+    browser = house.logged_in(tenants=("*",))
+    page = browser.get("/console/").text
+    assert "<option selected>default" in page
+    assert "many59" in page
+    assert house.run.id in page
+    browser.post("/console/tenant", data={"tenant": "acme", "check": check_of(page)})
+    page = browser.get("/console/").text
+    assert "<option selected>acme" in page
+    assert house.run.id not in page
+
+
+LAUGHS = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [LAUGHS, "[" * 30_000, "a: &a [*a]", 'a: "\\ud800"', f"a: {'9' * 6000}", "x" * 100_000],
+    ids=["laughs", "deep", "itself", "surrogate", "digits", "long"],
+)
+def test_hostile_profiles_are_refused_at_once(visitor: TestClient, text: str) -> None:
+    check = check_of(visitor.get("/console/profiles/new").text)
+    for path in ("/console/profiles/check", "/console/profiles"):
+        answer = visitor.post(path, data={"text": text, "check": check})
+        assert "ERR_EXPORT_INVALID_PROFILE" in answer.text
+        assert answer.status_code < 500
+
+
+@pytest.mark.parametrize("selectors", ["[" * 30_000, '"\\ud800"', "[1]", "{"])
+def test_hostile_selectors_are_refused(visitor: TestClient, selectors: str) -> None:
+    check = check_of(visitor.get("/console/runs").text)
+    form = {"profile": "json:raw", "selectors": selectors, "check": check, "once": "\U0001f642"}
+    answer = visitor.post("/console/runs", data=form)
+    assert answer.status_code in (400, 403), answer.text[:500]
+
+
+def test_wrong_methods_and_names_are_refused_with_a_page(visitor: TestClient) -> None:
+    wrong = [
+        ("GET", "logout"),
+        ("PUT", "logout"),
+        ("DELETE", "runs"),
+        ("OPTIONS", ""),
+        ("GET", "quarantine/retry"),
+    ]
+    for method, path in wrong:
+        answer = visitor.request(method, f"/console/{path}")
+        assert answer.status_code == 405, (method, path)
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+    check = check_of(visitor.get("/console/").text)
+    answer = visitor.post("/console/tenant", data={"tenant": "\U0001f642", "check": check})
+    assert answer.status_code == 303
+
+
+def test_a_client_of_very_many_tenants_is_told_to_choose_one(house: House) -> None:
+    tenants = tuple(f"a-tenant-with-a-rather-long-name-{number}" for number in range(90))
+    for name in tenants:
+        house.api.tenant(name)
+    client, secret = house.client(tenants=tenants)
+    form = {"client": client, "secret": secret}
+    answer = house.browser().post("/console/login", data=form)
+    assert answer.status_code == 400
+    assert "log in for one of them" in answer.text
+    assert house.browser().post("/console/login", data=form | {"tenant": tenants[7]}).status_code == 303
+
+
+def test_a_profile_that_somebody_else_has_changed_is_not_overwritten(visitor: TestClient) -> None:
+    head = "apiVersion: stellaops.io/export.v1\nkind: ExportProfile\nmetadata: {name: shared}\n"
+    check = check_of(visitor.get("/console/profiles/new").text)
+    visitor.post(
+        "/console/profiles", data={"text": f"{head}spec: {{kind: json, variant: raw}}", "check": check}
+    )
+    form = {"name": "shared", "revision": "r1", "check": check}
+    hers = f'{head}spec: {{kind: json, variant: raw, schedule: "0 3 * * *"}}'
+    assert visitor.post("/console/profiles", data=form | {"text": hers, "reason": "hers"}).status_code == 303
+    his = f"{head}spec: {{kind: json, variant: raw, timeLimit: 30m}}"
+    answer = visitor.post("/console/profiles", data=form | {"text": his, "reason": "his"})
+    assert answer.status_code == 409
+    assert "timeLimit" in answer.text
+    assert "hers" in visitor.get("/console/profiles/shared").text
+
+
 def test_a_revoked_clients_session_ends(house: House) -> None:
     client, secret = house.client()
     browser = house.browser()
@@ -262,7 +358,7 @@ def test_a_profile_is_checked_as_it_is_written_and_stored_when_it_is_good(
     answer = visitor.post("/console/profiles", data={"text": good, "check": check})
     assert answer.headers["location"] == "/console/profiles/mine"
     changed = good.replace("spec: {", 'spec: {schedule: "0 3 * * *", ')
-    form = {"name": "mine", "text": changed, "reason": "every night", "check": check}
+    form = {"name": "mine", "text": changed, "reason": "every night", "check": check, "revision": "r1"}
     assert visitor.post("/console/profiles", data=form).status_code == 303
     page = visitor.get("/console/profiles/mine").text
     assert "every night" in page

@@ -18,6 +18,8 @@ function watchRun(list) {
     list.append(line);
     list.scrollTop = list.scrollHeight;
     if (!ended && data.type === "run.progress" && data.step) markStep(data.step);
+    if (!ended && data.type === "run.started") document.querySelector("#state .state").replaceWith(stateOf("running"));
+    if (!ended && data.type === "run.held" && document.querySelector("#state").textContent.trim() !== "held") location.reload();
     if (last.has(data.type)) {
       source.close();
       if (!ended) location.reload();
@@ -25,6 +27,13 @@ function watchRun(list) {
   };
   for (const kind of kinds) source.addEventListener(`run.${kind}`, told);
   source.addEventListener("error", () => { if (ended) source.close(); });
+}
+
+function stateOf(word) {
+  const found = document.createElement("span");
+  found.className = `state ${word}`;
+  found.textContent = word;
+  return found;
 }
 
 function markStep(name) {
@@ -43,7 +52,11 @@ function checkAsWritten(area) {
     waiting = setTimeout(async () => {
       const number = ++asked;
       const answer = await fetch(area.dataset.checkedAt, { method: "POST", body: new URLSearchParams(new FormData(area.form)) });
-      if (number !== asked || !answer.ok) return;
+      if (number !== asked) return;
+      if (!answer.ok && answer.status !== 400) {
+        place.textContent = answer.status === 401 || answer.status === 403 ? "Not checked: the session is over. Log in again in another tab, and keep this one open." : "Not checked: the server does not answer as it should.";
+        return;
+      }
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const found = page.querySelector(area.dataset.tells);
       if (found) place.replaceChildren(...found.childNodes);

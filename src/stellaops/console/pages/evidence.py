@@ -36,6 +36,7 @@ async def evidence(visit: Visit) -> Response:
         statements=[_shown(each) for each in _items(statements)],
         consensus=consensus,
         lands=_items(lands),
+        hidden=[name for name in ("concelier.mirror.read", "excititor.mirror.read") if not visit.may(name)],
     )
 
 

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from stellaops.console.forms import FormRefused, fields, fields_of
 from stellaops.console.inside import Asker, Inside, Refused
 from stellaops.console.rendering import plain
-from stellaops.console.session import Session, begun, forget, keep, session_of
+from stellaops.console.session import LONGEST_COOKIE, Session, begun, forget, is_tenant, keep, session_of
 
 _FORM = "application/x-www-form-urlencoded"
 _NEXT = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
@@ -71,23 +71,31 @@ async def _log_in(doors: Doors, inside: Inside, request: Request) -> Response:
     try:
         form = await fields(request, largest=4096)
         client, there = form.get("client", "").strip(), destination(form.get("next", ""))
-        token = await token_of(inside, request, client, form.get("secret", "").strip())
+        wanted = form.get("tenant", "").strip()
+        token = await token_of(inside, request, client, form.get("secret", "").strip(), wanted)
     except FormRefused as refused:
         return _login_page(doors, there, client, refused.why, 403)
     except Refused as refused:
         wrong = refused.status in (400, 401)
         why = "This client is not known, or its secret does not hold." if wrong else refused.what
         return _login_page(doors, there, client, why, refused.status)
+    if len(token) > LONGEST_COOKIE:
+        why = "This client acts for more tenants than a browser's cookie can name: log in for one of them."
+        return _login_page(doors, there, client, why, 400)
     return entered(request, begun(token, client), there)
 
 
-async def token_of(inside: Inside, request: Request, client: str, secret: str) -> str:
+async def token_of(inside: Inside, request: Request, client: str, secret: str, tenant: str = "") -> str:
     """An access token for a client's credentials.
+
+    Args:
+        tenant: for this one only; for all of the client's when empty.
 
     Raises:
         Refused: they do not hold.
     """
     told = {"grant_type": "client_credentials", "client_id": client, "client_secret": secret}
+    told |= {"tenant": tenant} if tenant else {}
     asker, body = Asker("", "", request.scope), urlencode(told).encode("ascii")
     reply = await inside.ask(asker, "POST", "/authority/token", body=body, headers={"content-type": _FORM})
     return str(reply.json()["access_token"])
@@ -127,7 +135,8 @@ async def _choose_tenant(request: Request) -> Response:
         form = await fields_of(request, session)
     except FormRefused:
         return RedirectResponse("/console/", 303, {"cache-control": "no-store"})
-    return entered(request, session.of_tenant(form.get("tenant", "").strip()), "/")
+    wanted = form.get("tenant", "").strip()
+    return entered(request, session.of_tenant(wanted) if is_tenant(wanted) else session, "/")
 
 
 def _login_page(doors: Doors, there: str, client: str = "", why: str = "", status: int = 200) -> Response:

@@ -18,7 +18,19 @@ STATES = ("succeeded", "failed", "cancelled", "expired", "running", "pending", "
 
 async def overview(visit: Visit) -> Response:
     """The first page."""
-    health, queue, workers, quotas, statistics, runs, advisories, vex, checks, chores = await visit.all(
+    (
+        health,
+        queue,
+        workers,
+        quotas,
+        statistics,
+        runs,
+        advisories,
+        vex,
+        checks,
+        chores,
+        domains,
+    ) = await visit.all(
         "/readyz",
         "/api/export/queue",
         "/api/export/workers",
@@ -29,6 +41,7 @@ async def overview(visit: Visit) -> Response:
         "/api/excititor/status",
         "/api/export/verifications",
         "/api/export/chores",
+        "/api/mirror/domains",
     )
     return visit.page(
         "overview.html",
@@ -43,6 +56,7 @@ async def overview(visit: Visit) -> Response:
         vex=_by_age(vex),
         verifications=_items(checks),
         chores=_items(chores),
+        domains=_items(domains),
         shows=bool(statistics),
     )
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import yaml
+from anyio import to_thread
 from starlette.responses import Response
 
 from stellaops.console.inside import Refused
 from stellaops.console.pages.page import Page, form
 from stellaops.console.visit import Visit
 
+_LONGEST = 32_000  # characters
 _FIRST = """\
 apiVersion: stellaops.io/export.v1
 kind: ExportProfile
@@ -42,7 +45,7 @@ async def profile(visit: Visit) -> Response:
 def _history(found: Any) -> list[dict[str, Any]]:
     """Revisions with what each says, newest first."""
     items = found["items"] if found else []
-    return [{**each, "text": _text(each["profile"])} for each in items]
+    return [{**each, "text": _text(each["profile"])} for each in reversed(items)]
 
 
 def _text(document: Any) -> str:
@@ -61,20 +64,26 @@ async def edit(visit: Visit) -> Response:
         "metadata": metadata,
         **shown,
     }
-    return visit.page("edit.html", name=visit.part("name"), text=_text(document), refused=None, reason="")
+    revision = found["metadata"].get("revision", "")
+    return visit.page(
+        "edit.html", name=visit.part("name"), text=_text(document), refused=None, reason="", revision=revision
+    )
 
 
 async def begin(visit: Visit) -> Response:
     """The form of a profile that there is not yet."""
-    return visit.page("edit.html", name="", text=_FIRST, refused=None, reason="")
+    return visit.page("edit.html", name="", text=_FIRST, refused=None, reason="", revision="")
 
 
 async def store(visit: Visit) -> Response:
     """Make a profile, or its next revision."""
-    name, text, reason = (visit.form.get(each, "") for each in ("name", "text", "reason"))
+    name, text, reason, revision = (
+        visit.form.get(each, "") for each in ("name", "text", "reason", "revision")
+    )
     try:
-        document = parsed(text)
+        document = await parsed(text)
         if name:
+            await _demand_unchanged(visit, name, revision)
             body = {"changeReason": reason, "profile": document}
             found = await visit.change("PATCH", f"/api/export/profiles/{name}", body)
         else:
@@ -82,25 +91,71 @@ async def store(visit: Visit) -> Response:
     except Refused as refused:
         if refused.status in (401, 403):
             raise
-        return visit.page("edit.html", refused.status, name=name, text=text, refused=refused, reason=reason)
+        return visit.page(
+            "edit.html",
+            refused.status,
+            name=name,
+            text=text,
+            refused=refused,
+            reason=reason,
+            revision=revision,
+        )
     return visit.go(f"/profiles/{found['metadata']['name']}")
 
 
-def parsed(text: str) -> Any:
+async def _demand_unchanged(visit: Visit, name: str, revision: str) -> None:
+    """Refuse a change of what was not seen.
+
+    Raises:
+        Refused: somebody has stored another revision since the form was made.
+    """
+    found = await visit.get(f"/api/export/profiles/{name}")
+    newest = found["metadata"].get("revision", "")
+    if newest != revision:
+        hint = "Look at the newest revision in another tab, take over what it says, and load this form anew."
+        what = f"{name} is at revision {newest} meanwhile, and this form was made from {revision or 'none'}"
+        raise Refused(409, {"detail": what, "code": "ERR_CONSOLE_STALE", "hint": hint})
+
+
+async def parsed(text: str) -> Any:
     """A document as YAML or JSON.
 
     Raises:
-        Refused: it is neither.
+        Refused: it is neither, or larger than any profile.
     """
+    if len(text) > _LONGEST:
+        raise _unreadable(f"this is longer than {_LONGEST} characters")
+    return await to_thread.run_sync(_parsed, text)
+
+
+def _parsed(text: str) -> Any:
     try:
-        found = yaml.safe_load(text)
+        found = yaml.load(text, _Plain)  # noqa: S506 - a safe loader
+        json.dumps(found, ensure_ascii=False).encode()
     except yaml.YAMLError as error:
         raise _unreadable(f"this is no YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise _unreadable("this is nested too deeply") from None
+    except (ValueError, TypeError) as error:
+        raise _unreadable(f"this says something that JSON has not: {error}") from None
     if not isinstance(found, dict):
         raise _unreadable("a profile is a mapping: apiVersion, kind, metadata, spec")
     return found
+
+
+class _Plain(yaml.SafeLoader):
+    """YAML without aliases, by which a few lines can stand for gigabytes; what looks like a date is a text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as PyYAML has it
+        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """See PyYAML."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not taken")
+        return super().compose_node(parent, index)
 
 
 def _unreadable(what: str) -> Refused:
@@ -113,7 +168,7 @@ async def check(visit: Visit) -> Response:
     refused, plan = None, None
     try:
         checked = await visit.ask(
-            "/api/export/profile-check", "POST", body=parsed(visit.form.get("text", ""))
+            "/api/export/profile-check", "POST", body=await parsed(visit.form.get("text", ""))
         )
         plan = checked.json()
     except Refused as found:

@@ -14,6 +14,7 @@ from stellaops.console.pages.page import Page, form
 from stellaops.console.rendering import instant, size
 from stellaops.console.visit import Visit
 
+_LONGEST = 32_000  # characters
 _ENDED = frozenset({"succeeded", "failed", "cancelled", "expired"})
 _STATES = ("pending", "running", "held", "succeeded", "failed", "cancelled", "expired")
 _STEPS = ("plan", "build", "sign", "verify", "publish", "distribute")
@@ -55,8 +56,9 @@ def _selectors(text: str) -> Any:
     if not text.strip():
         return {}
     try:
-        found = json.loads(text)
-    except json.JSONDecodeError as error:
+        found = json.loads(text[:_LONGEST])
+        json.dumps(found, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
         raise _unreadable(f"the selectors are no JSON: {error}") from None
     if not isinstance(found, dict):
         raise _unreadable("the selectors are no JSON object")
@@ -79,13 +81,20 @@ async def run(visit: Visit) -> Response:
         run=found,
         ended=found["status"] in _ENDED,
         files=files["items"] if files else (),
-        signed=[each for each in (files["items"] if files else ()) if each["path"].startswith("signatures/")],
+        signed=[each for each in (files["items"] if files else ()) if _is_signature(each["path"])],
+        archives=[
+            each["path"] for each in (files["items"] if files else ()) if each["path"].endswith(".tar.zst")
+        ],
         earlier=[each for each in earlier["items"] if each["runId"] != found["runId"]],
         columns=flow_of(found, provenance),
         steps=_STEPS,
         report=None,
         message=visit.query.get("message", ""),
     )
+
+
+def _is_signature(path: str) -> bool:
+    return path.startswith("signatures/") or path.endswith((".sig", ".sigstore.json", ".jws"))
 
 
 def _has_bundle(found: Mapping[str, Any]) -> bool:
@@ -95,13 +104,18 @@ def _has_bundle(found: Mapping[str, Any]) -> bool:
 def flow_of(found: Mapping[str, Any], provenance: Any) -> list[tuple[str, list[tuple[str, str]]]]:
     """Where a bundle came from and where it went: sources → snapshot → artefacts → targets."""
     snapshot = found["snapshot"]
-    cut = (f"sequence {snapshot['sequence']}", str(snapshot["digest"] or "")[:23])
-    content = sorted(
-        (each for each in found["artifacts"] if "/" in each["path"]), key=lambda each: -each["bytes"]
+    planned = snapshot["sequence"] is not None
+    cut = (
+        f"sequence {snapshot['sequence']}" if planned else "not cut yet",
+        str(snapshot["digest"] or "")[:23],
     )
-    artefacts = [(each["path"], size(each["bytes"])) for each in (*content, *_manifests(found))]
+    inner = [each for each in found["artifacts"] if "/" in each["path"]]
+    content = sorted(inner or found["artifacts"], key=lambda each: -int(each["bytes"]))
+    shown = (*content, *(_manifests(found) if inner else ()))
+    artefacts = [(each["path"], size(each["bytes"])) for each in shown]
     targets = [(str(each.get("target")), str(each.get("status"))) for each in found["targets"]]
-    columns = [("Sources", _few(_sources(provenance))), ("Snapshot", [cut]), ("Artefacts", _few(artefacts))]
+    sources = _sources(provenance) or [("evidence", "named in the bundle itself")]
+    columns = [("Sources", _few(sources)), ("Snapshot", [cut]), ("Artefacts", _few(artefacts))]
     return [*columns, ("Targets", _few(targets))] if targets else columns
 
 
@@ -175,8 +189,12 @@ async def diff(visit: Visit) -> Response:
     query = visit.query
     old, new = query.get("old", ""), query.get("new", "")
     found = await visit.get("/api/export/diff", old=old, new=new) if old and new else None
-    listed = await visit.get("/api/export/runs", status="succeeded", limit=50)
-    return visit.page("diff.html", old=old, new=new, found=found, runs=listed["items"])
+    profile = (await visit.get(f"/api/export/runs/{new}"))["profile"] if new else None
+    listed = await visit.get("/api/export/runs", profile=profile, limit=200)
+    ids = {each["runId"] for each in listed["items"]}
+    more = [await visit.get(f"/api/export/runs/{each}") for each in (old, new) if each and each not in ids]
+    runs = [each for each in (*more, *listed["items"]) if each["status"] in ("succeeded", "held")]
+    return visit.page("diff.html", old=old, new=new, found=found, runs=runs)
 
 
 class _PassedOn(Response):
