@@ -14,7 +14,6 @@ import pytest
 
 from tests.acceptance import test_scan_examples as examples
 from tests.acceptance import test_scan_real as real
-from tests.support.choosing import all_quick_but
 from tests.support.shared import require_shared
 from tests.support.tools import ROOT
 from tests.unit.cli.running import Stella
@@ -80,7 +79,8 @@ def same(found: list[dict[str, Any]], report: dict[str, Any]) -> int:
     return len(mine)
 
 
-@pytest.mark.parametrize("name", all_quick_but(real.CASES, ("caddy",)))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(real.CASES))
 def test_findings_of_a_real_target_are_those_of_stock_trivy(
     name: str, made: Path, trivy: Path, no_network: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -91,6 +91,7 @@ def test_findings_of_a_real_target_are_those_of_stock_trivy(
     assert same(found, scan(no_network, trivy, made / "cache", bom, kind="sbom")) == case.counts[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", sorted(FORMS))
 def test_every_form_of_a_bill_of_materials_gives_the_same_findings(
     form: str, made: Path, trivy: Path, no_network: tuple[str, ...], tmp_path: Path

@@ -41,6 +41,7 @@ def test_a_full_disk_is_a_clear_error_and_with_room_the_import_goes_on(
     assert older.exists()
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_in_an_update_leaves_the_earlier_state_readable(
     small_disk: Callable[[int], Path], tmp_path: Path
 ) -> None:

@@ -33,7 +33,7 @@ SOURCES = {
     "pypa-osv": ("pypa", 7080, 0),
     "pypa-osv-2024-10": ("pypa", 2661, 0),
 }
-QUICK = ("haskell-osv", "rconsortium-osv", "k8s-osv", "ghsa-sample", "rustsec-osv", "dhi-osv")
+QUICK = ("haskell-osv", "k8s-osv", "ghsa-sample")
 _ID = re.compile(r'^\s*"?id"?: *["\']?([^"\'\n,]+)["\']?,?\s*$', re.MULTILINE)
 _DOCUMENT = re.compile(r"\.(json|ya?ml)$")
 

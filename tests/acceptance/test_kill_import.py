@@ -129,6 +129,7 @@ def test_staged_work_is_used_again_after_a_kill(scene: Scene, tmp_path: Path) ->
     finish_and_compare(scene, data)
 
 
+@pytest.mark.slow
 def test_an_interrupted_first_import_shows_nothing_until_it_is_done(scene: Scene, tmp_path: Path) -> None:
     data = tmp_path / "data"
     with start(data, *scene.arguments) as process:
@@ -159,6 +160,7 @@ def test_of_two_imports_of_one_source_at_once_one_is_told_to_wait(scene: Scene, 
     assert state(data) == scene.state
 
 
+@pytest.mark.slow
 def test_imports_of_two_sources_at_once_lose_nothing(scene: Scene, tmp_path: Path) -> None:
     data, alone = tmp_path / "data", tmp_path / "alone"
     names = ("one", "two")

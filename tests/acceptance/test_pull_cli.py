@@ -68,6 +68,7 @@ def test_one_source_that_fails_is_named_and_the_others_are_pulled(upstream: Upst
     assert concelier(tmp_path, "pull", "--all").code == 0
 
 
+@pytest.mark.slow
 def test_four_workers_at_once_come_to_what_one_comes_to(upstream: Upstream, tmp_path: Path) -> None:
     for data in (tmp_path / "four", tmp_path / "one"):
         for folder in NAMES:

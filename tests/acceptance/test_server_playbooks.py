@@ -199,6 +199,7 @@ def _audit(center: Center, tenant: str) -> list[dict[str, Any]]:
     return [each.to_wire() for each in found]
 
 
+@pytest.mark.slow
 def test_playbook_7_3_a_tenant_is_closed_while_keys_are_away_and_catches_up_before_others_afterwards(
     start: Callable[..., Center],
 ) -> None:
