@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 
 DAY = 86_400
@@ -125,6 +125,24 @@ class Capacity:
     gateways: int
 
 
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "tenants": (1, 1e9), "documents": (1, 1e12), "changed": (0, 1), "window": (0.1, 24), "busy": (0.01, 1),
+}  # fmt: skip
+"""The least and the most of a field; of all others from 0 on."""
+
+
+def problems(demand: Demand) -> list[str]:
+    """What cannot be asked for, a sentence for each field."""
+    found = []
+    for name, value in asdict(demand).items():
+        least, most = _RANGES.get(name, (0, 1e9))
+        if not least <= value <= most:  # nan is in no range
+            found.append(
+                f"--{name.replace('_', '-')}: a number from {least:g} to {most:g} is needed, not {value}"
+            )
+    return found
+
+
 def capacity(demand: Demand) -> Capacity:
     """Work a demand out."""
     full = demand.documents * BYTES_OF_FULL.value
@@ -223,6 +241,8 @@ def main() -> None:
     given = vars(parser.parse_args())
     form = given.pop("format")
     told = {name: value for name, value in given.items() if value is not None}
+    if wrong := problems(Demand(**told)):
+        parser.error("; ".join(wrong))
     demands = (Demand(**told),) if told else SHOWN
     if form == "json":
         print(json.dumps([asdict(each) | asdict(capacity(each)) for each in demands], indent=2))

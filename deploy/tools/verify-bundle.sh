@@ -32,8 +32,11 @@ need() { command -v "$1" >/dev/null || {
 bundle='' key='' scan=yes cache=''
 while [[ $# -gt 0 ]]; do
   case $1 in
-    --key) key=${2:?} && shift ;;
-    --cache-dir) cache=${2:?} && shift ;;
+    --key | --cache-dir)
+      [[ -n ${2:-} ]] || { printf 'error: %s needs a value\n\n' "$1" >&2 && usage; }
+      [[ $1 == --key ]] && key=$2 || cache=$2
+      shift
+      ;;
     --no-scan) scan=no ;;
     -*) usage ;;
     *) bundle=$1 ;;
@@ -70,8 +73,14 @@ sha256sum --check --quiet --strict "$work/sums" >"$work/wrong" 2>&1 ||
 {
   jq -r '.files[].path' files.json
   printf '%s\n' files.json provenance.json
+  stems=(export files)
+  [[ ! -f trivy/db.bundle ]] || stems+=(trivy-db)
+  [[ ! -f trivy/java-db.bundle ]] || stems+=(trivy-java-db)
+  printf 'signatures/%s.sig\n' "${stems[@]}"
+  printf 'signatures/%s.sigstore.json\n' "${stems[@]}" provenance
+  printf 'signatures/%s.jws\n' export files
 } | LC_ALL=C sort -u >"$work/listed"
-find . ! -type d ! -path './signatures/*' -printf '%P\n' | LC_ALL=C sort >"$work/there"
+find . ! -type d -printf '%P\n' | LC_ALL=C sort >"$work/there"
 stray=$(LC_ALL=C comm -13 "$work/listed" "$work/there" | head -n 1)
 [[ -z $stray ]] || distrust "$stray is in the bundle, and nothing signed names it"
 [[ -z $(find . -type l -print -quit) ]] || distrust "there is a link in the bundle"

@@ -63,3 +63,23 @@ def test_a_demand_can_be_told_on_the_command_line() -> None:
     (found,) = json.loads(done.stdout)
     expected = capacity.capacity(Demand(tenants=40, documents=300_000))
     assert (found["tenants"], found["workers"], found["stored"]) == (40, expected.workers, expected.stored)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--documents", "-5"), "--documents: a number from 1 to 1e+12 is needed, not -5"),
+        (("--busy", "0", "--changed", "2"), "--changed: a number from 0 to 1"),
+        (("--window", "0"), "--window: a number from 0.1 to 24"),
+        (("--busy", "nan"), "--busy: a number from"),
+        (("--receivers", "-1"), "--receivers: a number from 0"),
+    ],
+)
+def test_a_demand_that_cannot_be_is_refused(
+    words: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["capacity.py", *words])
+    with pytest.raises(SystemExit) as ended:
+        capacity.main()
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err

@@ -46,6 +46,15 @@ def _mail(wanted: Monitoring) -> dict[str, Any]:
     }
     if unknown := sorted(set(wanted.mail) - set(names)):
         raise InvalidMonitoring(f"mail: {', '.join(unknown)}: not known; there are {', '.join(names)}")
+    told = [name for name, ways in wanted.receivers.items() if any("email" in way for way in ways)]
+    missing = [name for name in ("smarthost", "from") if not wanted.mail.get(name)]
+    if told and missing:
+        raise InvalidMonitoring(
+            f"mail: {', '.join(missing)}: needed, since {', '.join(told)} is told by email"
+        )
+    host, _, port = str(wanted.mail.get("smarthost", "x:1")).rpartition(":")
+    if not (host and port.isdecimal()):
+        raise InvalidMonitoring(f"mail: smarthost: HOST:PORT is needed, not {wanted.mail['smarthost']!r}")
     return {names[name]: value for name, value in wanted.mail.items()}
 
 
@@ -95,8 +104,7 @@ def prometheus(wanted: Monitoring) -> dict[str, Any]:
 
 def _job(scrape: Scrape) -> dict[str, Any]:
     found: dict[str, Any] = {"job_name": scrape.job, "scheme": scrape.scheme}
-    if scrape.ca_file:
-        found["tls_config"] = {"ca_file": scrape.ca_file}
+    found |= _tls(scrape)
     if scrape.login:
         found["oauth2"] = _login(scrape)
     return found | {"static_configs": [{"targets": list(scrape.targets)}]}
@@ -111,4 +119,20 @@ def _login(scrape: Scrape) -> dict[str, Any]:
         "client_secret_file": told["secretFile"],
         "token_url": f"{scrape.scheme}://{scrape.targets[0]}/authority/token",
     }
-    return found | ({"tls_config": {"ca_file": scrape.ca_file}} if scrape.ca_file else {})
+    return found | _tls(scrape)
+
+
+def _tls(scrape: Scrape) -> dict[str, Any]:
+    told = {
+        "ca_file": scrape.ca_file,
+        "server_name": scrape.server_name,
+        "insecure_skip_verify": scrape.insecure_skip_verify or None,
+    }
+    found = {name: value for name, value in told.items() if value is not None}
+    if found and scrape.scheme != "https":
+        raise InvalidMonitoring(f"{scrape.job}: what certificates are checked by is for the scheme https")
+    if scrape.login and scrape.insecure_skip_verify:
+        raise InvalidMonitoring(
+            f"{scrape.job}: login: a secret goes only where insecureSkipVerify does not stand"
+        )
+    return {"tls_config": found} if found else {}

@@ -56,6 +56,8 @@ class Scrape:
         targets: `HOST:PORT` each.
         scheme: `http` or `https`.
         ca_file: certificates that an https target is checked by, beside the system's.
+        server_name: the host name in the target's certificate, where the target is asked by another one.
+        insecure_skip_verify: whether the certificate is not checked; not together with `login`.
         login: id and secret file of a client of the API that acts for all tenants, where addresses do not do.
     """
 
@@ -63,6 +65,8 @@ class Scrape:
     targets: tuple[str, ...]
     scheme: str = "http"
     ca_file: str | None = None
+    server_name: str | None = None
+    insecure_skip_verify: bool = False
     login: Mapping[str, str] | None = None
 
 
@@ -129,6 +133,8 @@ def _way(wire: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _scrape(wire: Mapping[str, Any]) -> Scrape:
     told = _known(dict(wire), Scrape)
+    if not isinstance(told.get("insecure_skip_verify", False), bool):
+        raise InvalidMonitoring(f"{told.get('job')}: insecureSkipVerify: true or false is needed")
     return Scrape(**{**told, "targets": tuple(told["targets"])})
 
 

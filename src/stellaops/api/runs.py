@@ -154,7 +154,7 @@ def delete(call: Call) -> Response:
     run, dry, tools = find(call), call.query.dry_run, control_tools(call)
     removed = control_runs.removed_with(run, tools) if dry else control_runs.delete_run(run, tools)
     call.change.target, call.change.before, call.change.none = f"run/{run.id}", _digest(run), dry
-    call.change.details = {"removed": list(removed)}
+    call.change.details = {"removed": list(removed), "profile": run.profile}
     return answer({"runId": run.id, "removed": list(removed), "dryRun": dry})
 
 
@@ -197,6 +197,7 @@ def changed(call: Call, before: Run, after: Run, reason: str) -> Response:
     told = call.change
     told.target, told.reason = f"run/{after.id}", reason
     told.before, told.after = _digest(before), _digest(after)
+    told.details["profile"] = after.profile
     told.none = before.version == after.version
     return answer(after.to_wire())
 

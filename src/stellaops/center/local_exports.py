@@ -173,7 +173,7 @@ class LocalExports:
         run = self._found(run_id)
         tools = self._local.control_tools
         cancelled = control_runs.cancel_run(self._tenant, run.id, tools, by=self._by)
-        self._tell(Change("run.cancelled", f"run/{run.id}"))
+        self._tell(Change("run.cancelled", f"run/{run.id}", details={"profile": run.profile}))
         return self._shown(cancelled)
 
     def approve(self, run_id: str, reason: str, progress: Progress = silent) -> Wire:
@@ -181,7 +181,7 @@ class LocalExports:
         run = self._found(run_id)
         tools = self._local.control_tools
         approved = control_runs.approve_run(self._tenant, run.id, tools, by=self._by)
-        self._tell(Change("run.approved", f"run/{run.id}", reason=reason))
+        self._tell(Change("run.approved", f"run/{run.id}", reason=reason, details={"profile": run.profile}))
         if is_local(run):
             with self._recorded(run.id):
                 approved = go_on(approved, self._local.export_tools, progress)
@@ -193,7 +193,7 @@ class LocalExports:
         run, tools = self._found(run_id), self._local.control_tools
         removed = (control_runs.removed_with if dry_run else control_runs.delete_run)(run, tools)
         if not dry_run:
-            self._tell(Change("run.deleted", f"run/{run.id}"))
+            self._tell(Change("run.deleted", f"run/{run.id}", details={"profile": run.profile}))
         return {"runId": run.id, "removed": removed, "dryRun": dry_run}
 
     def download(self, run_id: str, target: Path, progress: Progress = silent) -> Wire:

@@ -79,5 +79,9 @@ def _less(what: str, before: int, after: int, previous: Previous, most: int) -> 
 
 
 def _ago(span: timedelta) -> str:
-    hours = span.total_seconds() / 3600
-    return f"{hours / 24:.1f} days" if hours >= 48 else f"{hours:.1f} hours"
+    """A span in the largest unit of which there are two, or in seconds."""
+    seconds = span.total_seconds()
+    for name, unit in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.1f} {name}"
+    return f"{seconds:.0f} seconds"

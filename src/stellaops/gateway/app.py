@@ -230,7 +230,11 @@ class Gateway:
         if request.path == b"/metrics" and not is_within(
             client[0] if client else "", self._host.metrics_from
         ):
-            raise Refused(403, MirrorForbidden("metrics are for networks that GATEWAY__METRICSFROM names"))
+            refused = MirrorForbidden(
+                "metrics are for addresses of GATEWAY__METRICSFROM",
+                hint="Have the network of Prometheus named in GATEWAY__METRICSFROM of this mirror host.",
+            )
+            raise Refused(403, refused)
         status, media, body = await asyncio.to_thread(self._host.about, request.path)
         headers = [
             (b"content-type", media.encode()),

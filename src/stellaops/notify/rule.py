@@ -22,6 +22,8 @@ _MOST = 20
 _LONGEST_PAUSE = timedelta(days=30)
 _LONGEST_QUIET = 8
 """Days: windows that follow each other for longer are no quiet hours but silence, which `enabled` is for."""
+_SOME_MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
+"""The begin of a week in which few zones change their clocks."""
 _Short = Annotated[str, msgspec.Meta(max_length=200)]
 
 
@@ -117,13 +119,19 @@ def quiet_until(rule: Rule, severity: Severity, now: datetime) -> datetime | Non
     """When the quiet hours that hold a message back end; None where none do."""
     if severity.rank >= rule.quiet_below.rank:
         return None
+    moment = _quiet_end(rule.quiet_hours, now)
+    return moment if moment > now else None
+
+
+def _quiet_end(windows: Sequence[QuietHours], now: datetime) -> datetime:
+    """When windows that follow each other end, or a moment after the longest time that is looked at."""
     moment, last = now, now + timedelta(days=_LONGEST_QUIET)
     while moment < last:
-        ends = [end for window in rule.quiet_hours for end in _end_of(window, moment)]
+        ends = [end for window in windows for end in _end_of(window, moment)]
         if not ends:
             break
         moment = max(ends)
-    return moment if moment > now else None
+    return moment
 
 
 def _end_of(window: QuietHours, moment: datetime) -> Iterator[datetime]:
@@ -159,8 +167,15 @@ def _problems(rule: Rule) -> Iterator[str]:
     for name, values in (("topics", rule.topics), ("events", rule.events), ("quietHours", rule.quiet_hours)):
         if len(values) > _MOST:
             yield f"{name}: at most {_MOST} are taken"
-    for window in rule.quiet_hours:
-        yield from _window_problems(window)
+    wrong = [problem for window in rule.quiet_hours for problem in _window_problems(window)]
+    yield from wrong
+    if not wrong and _is_always_quiet(rule.quiet_hours[:_MOST]):
+        yield "quietHours: they never end; leave them out, or switch the rule off with enabled: false"
+
+
+def _is_always_quiet(windows: Sequence[QuietHours]) -> bool:
+    """Whether no moment of a week is left in which messages go out."""
+    return _quiet_end(windows, _SOME_MONDAY) >= _SOME_MONDAY + timedelta(days=_LONGEST_QUIET)
 
 
 def _event_problems(patterns: Sequence[str]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -177,8 +178,9 @@ def _held(asked: Api) -> Run:
     return asked.local.runs.change(held, [Event(EventType.HELD, now(), {})])
 
 
-def test_a_held_run_goes_on_with_a_reason(fresh: Api) -> None:
+def test_a_held_run_goes_on_with_a_reason(fresh: Api, caplog: pytest.LogCaptureFixture) -> None:
     run = _held(fresh)
+    caplog.set_level(logging.INFO)
     assert fresh.post(f"{_RUNS}/{run.id}/approve").status_code == 400
     assert fresh.post(f"{_RUNS}/{run.id}/approve", {"reason": "  "}).status_code == 400
     found = fresh.post(f"{_RUNS}/{run.id}/approve", {"reason": "upstream pruned"})
@@ -187,6 +189,8 @@ def test_a_held_run_goes_on_with_a_reason(fresh: Api) -> None:
     (record,) = fresh.local.audit.list([TENANT], AuditFilter(action="run.approved"))
     assert record.change.reason == "upstream pruned"
     assert record.change.details["held"] == ["half of ghsa is gone"]
+    (line,) = [vars(each) for each in caplog.records if getattr(each, "event", "") == "run.approved"]
+    assert (line["runId"], line["profile"], line["tenant"]) == (run.id, run.profile, TENANT)
 
 
 def test_a_replay_has_the_selectors_and_the_snapshot_of_its_origin(filled: Filled) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from ipaddress import ip_network
 from pathlib import Path
@@ -597,6 +597,71 @@ def test_secrets_of_channels_lie_by_tenant_and_name_and_the_mail_server_can_be_r
             assert 587 in [port["port"] for rule in rules for port in rule["ports"]]
 
 
+def _outside(found: Sequence[Document], name: str) -> dict[str, set[int]]:
+    """Networks that a policy lets a part reach, with the ports."""
+    ways: dict[str, set[int]] = {}
+    for rule in named(found, "NetworkPolicy", name)["spec"].get("egress", []):
+        for peer in rule["to"]:
+            if "ipBlock" in peer:
+                ways.setdefault(peer["ipBlock"]["cidr"], set()).update(each["port"] for each in rule["ports"])
+    return ways
+
+
+def _store(address: str) -> dict[str, Any]:
+    return {"evidence": address, "service": address}
+
+
+_WORKER, _GATEWAY, _SYNC = "export-center-worker", "stellaops-mirror-gateway", "mirror-sync"
+
+
+@pytest.mark.parametrize(
+    ("values", "part", "reached"),
+    [
+        (whole(), _WORKER, {"0.0.0.0/0": {443, 5432}}),
+        (whole(networkPolicy={"databases": ["10.9.0.0/16"]}), _WORKER, {"0.0.0.0/0": {443}, "10.9.0.0/16": {5432}}),
+        (
+            whole(store=_store("postgresql://s@one:6432,two/x?a=b"), networkPolicy={"databases": ["10.9.0.0/16"]}),
+            _WORKER, {"0.0.0.0/0": {443}, "10.9.0.0/16": {5432, 6432}},
+        ),
+        (whole(store=_store("postgresql://s@[2001:db8::1]:7432/x")), _WORKER, {"0.0.0.0/0": {443, 7432}}),
+        (whole(artefacts={"endpoint": "https://minio:9000"}), _WORKER, {"0.0.0.0/0": {443, 5432, 9000}}),
+        (whole(publish={"endpoint": "https://minio:9001/x"}), "mirror-publish", {"0.0.0.0/0": {443, 5432, 9001}}),
+        (whole(egress={"proxy": "http://proxy:3128"}), "stellaops-api", {"0.0.0.0/0": {443, 3128, 5432}}),
+        (
+            whole(api={"settings": {"STELLA_HASHIVAULT_ADDRESS": "https://vault:8200", "STELLA_API_PUBLIC_URL": "https://x:9"}}),
+            _WORKER, {"0.0.0.0/0": {443, 5432, 8200}},
+        ),
+        (mirror(), _GATEWAY, {}),
+        (
+            mirror(gateway={"replicas": 2, "state": {"address": "postgresql://g@db:5433/g"}}),
+            _GATEWAY, {"0.0.0.0/0": {5433}},
+        ),
+        (
+            mirror(mirror={"authority": {"url": "https://stella.example.org:8443"}}),
+            _GATEWAY, {"0.0.0.0/0": {443, 8443}},
+        ),
+        (
+            mirror(concelier={"settings": {"STELLA_TRACING_ENDPOINT": "http://collector:4318"}}),
+            "stellaops-concelier", {"0.0.0.0/0": {443, 4318}},
+        ),
+        (mirror(sync={"source": "https://m:8443", "awsSecretForm": "none"}), _SYNC, {"0.0.0.0/0": {443, 8443}}),
+        (mirror(sync={"source": "oci://m:5000/x", "awsSecretForm": "none"}), _SYNC, {"0.0.0.0/0": {443, 5000}}),
+        (mirror(sync={"source": "rsync://m/x", "awsSecretForm": "none"}), _SYNC, {"0.0.0.0/0": {443, 873}}),
+        (mirror(sync={"endpoint": "http://objects:8333"}), _SYNC, {"0.0.0.0/0": {443, 8333}}),
+    ],
+)  # fmt: skip
+def test_policies_open_the_ports_of_the_addresses_that_values_name(
+    values: dict[str, Any], part: str, reached: dict[str, set[int]]
+) -> None:
+    assert _outside(documents(values), part) == reached
+
+
+def test_stores_of_the_chart_open_nothing_outside() -> None:
+    own = merged(everything(), {"networkPolicy": {"databases": ["10.9.0.0/16"]}})
+    assert _outside(documents(own), _WORKER) == {"0.0.0.0/0": {443, 587}}
+    assert _outside(documents(own), _GATEWAY)["10.9.0.0/16"] == {5432}
+
+
 def test_the_gateway_counts_budgets_and_the_back_ends_do_not() -> None:
     found = found_in("mirror")
     hosts = {
@@ -725,6 +790,14 @@ def test_wrong_values_are_refused_by_the_schema(values: dict[str, Any], said: st
         (mirror(monitoring={"serviceMonitor": {"enabled": True}}), "podNetworks"),
         (whole(store={"service": ""}), "store.evidence, store.service"),
         (whole(artefacts={"store": ""}), "artefacts.store: name a bucket"),
+        (
+            whole(networkPolicy={"outbound": []}),
+            "networkPolicy.databases: no policy lets pods reach PostgreSQL",
+        ),
+        (
+            mirror(gateway={"state": {"address": "postgresql://g@db/g"}}, networkPolicy={"outbound": []}),
+            "networkPolicy.databases",
+        ),
         (whole(worker={"replicas": 2}), "persistence.jobs.accessMode"),
         (whole(worker={"autoscaling": {"enabled": True}}), "persistence.jobs.accessMode"),
         (whole(api={"replicas": 2}), "persistence.jobs.accessMode"),

@@ -19,7 +19,7 @@ import pytest
 
 from stellaops.signing import ecdsa_p256
 from tests.support import registry
-from tests.support.deploy import DEPLOY, IMAGES, copy_compose, edit, tool
+from tests.support.deploy import DEPLOY, IMAGES, copy_compose, edit, resolved, tool
 from tests.support.gateways import PASSWORD, GatewayProcess, Setup, serving, write_users
 from tests.support.publishing import Publisher
 from tests.support.tools import find, require
@@ -123,6 +123,20 @@ def test_nothing_is_invented(images: tuple[str, dict[str, str]], file: Path) -> 
     assert sorted(each.name for each in file.parent.iterdir() if "mirror.env." in each.name) == [
         "mirror.env.example"
     ]
+
+
+def test_a_reference_that_is_not_asked_for_is_let_be_until_it_is_set(tmp_path: Path) -> None:
+    file = tmp_path / "mirror.env"
+    shutil.copy(DEPLOY / "compose/env/mirror.env.example", file)
+    ours, nginx = (f"{name}={IMAGES[name]}" for name in ("STELLAOPS_IMAGE", "NGINX_IMAGE"))
+    done = tool("pin-images.sh", "--set", ours, file)
+    assert done.returncode == 0, done.stderr
+    assert f"\n{ours}\n" in file.read_text()
+    assert "\n#NGINX_IMAGE=\n" in file.read_text()
+    assert tool("pin-images.sh", "--set", nginx, file).returncode == 0
+    assert f"\n{nginx}\n" in file.read_text()
+    done = tool("pin-images.sh", "--set", f"POSTGRES_IMAGE={IMAGES['POSTGRES_IMAGE']}", file)
+    assert (done.returncode, "POSTGRES_IMAGE is in none of these files" in done.stderr) == (2, True)
 
 
 # ---- make-secrets
@@ -291,6 +305,29 @@ def test_health_is_told_by_answers_and_by_the_age_of_files(tmp_path: Path) -> No
     assert health()[0] == 2
 
 
+def test_health_follows_how_often_a_loop_runs_and_looks_at_every_domain(tmp_path: Path) -> None:
+    for name, age in (("primary", 10), ("community", 4000)):
+        file = tmp_path / f"{name}.json"
+        file.touch()
+        os.utime(file, (time.time() - age, time.time() - age))
+    pattern = f"fresh:{tmp_path}/*.json"
+    for options, code in (
+        ("every=5m", 1), ("every=30m", 0), ("every=2s&seconds=5000", 0), ("every=1h&seconds=60", 0),
+        ("every=20m&seconds=60", 1), ("every=90", 1),
+    ):  # fmt: skip
+        assert health(f"{pattern}?{options}")[0] == code, options
+    assert "community.json is 4000 s old, and at most 900 s are allowed" in health(f"{pattern}?every=2s")[1]
+
+
+def test_health_checks_of_the_compose_files_take_their_turns_from_the_settings(tmp_path: Path) -> None:
+    place = copy_compose(tmp_path)
+    edit(place / "env/mirror.env", MIRROR_SYNC_EVERY="2h")
+    edit(place / "env/stellaops.env", MIRROR_PUBLISH_EVERY="3h")
+    services = resolved(place, "full")["services"]
+    assert services["mirror-sync"]["healthcheck"]["test"][-1].endswith("?every=2h")
+    assert "?every=3h&" in services["mirror-publish"]["healthcheck"]["test"][-1]
+
+
 def test_health_of_a_worker_is_what_the_queue_knows_of_it(tmp_path: Path) -> None:
     program = tmp_path / "stella"
     me = socket.gethostname()
@@ -371,7 +408,10 @@ def test_what_nothing_explains_another_key_and_no_bundle_are_refused(
     root = Path(shutil.copytree(bundle[0], tmp_path / "bundle"))
     (root / "more.txt").write_text("x")
     assert verify(root, bundle[1], cosign3, "--no-scan")[0] == 6
-    (root / "more.txt").unlink()
+    (root / "more.txt").rename(root / "signatures" / "more.sig")
+    code, told = verify(root, bundle[1], cosign3, "--no-scan")
+    assert (code, "signatures/more.sig is in the bundle, and nothing signed names it" in told) == (6, True)
+    (root / "signatures" / "more.sig").unlink()
     (root / "link").symlink_to("export.json")
     assert verify(root, bundle[1], cosign3, "--no-scan")[0] == 6
     (root / "link").unlink()
@@ -381,3 +421,11 @@ def test_what_nothing_explains_another_key_and_no_bundle_are_refused(
     assert verify(root, stranger, cosign3, "--no-scan")[0] == 6
     assert verify(tmp_path, bundle[1], cosign3)[0] == 2
     assert tool("verify-bundle.sh", root).returncode == 2
+
+
+@pytest.mark.parametrize("option", ["--key", "--cache-dir"])
+def test_an_option_of_verify_bundle_without_its_value_is_wrong_use(tmp_path: Path, option: str) -> None:
+    done = tool("verify-bundle.sh", tmp_path, option)
+    assert done.returncode == 2
+    assert f"error: {option} needs a value" in done.stderr
+    assert "verify-bundle.sh BUNDLE --key" in done.stderr

@@ -88,6 +88,19 @@ def test_sources_that_were_not_checked_for_too_long_are_noticed() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("oldest", "age", "told"),
+    [
+        ("1m", timedelta(minutes=12), "12.0 minutes ago; 60 seconds are allowed"),
+        ("90m", timedelta(hours=3), "3.0 hours ago; 90.0 minutes are allowed"),
+        ("5m", timedelta(days=2), "2.0 days ago; 5.0 minutes are allowed"),
+    ],
+)
+def test_short_bounds_are_told_in_units_that_show_them(oldest: str, age: timedelta, told: str) -> None:
+    (found,) = objections(Gate(max_source_age=oldest), run({"a": 1}), None, {"a": NOON - age}, NOON)
+    assert found == f"source a was last checked {told}"
+
+
 # ---- in a run
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from stellaops.cli.main import stella
 from stellaops.exports.run import RunStatus
 from stellaops.notify.delivery import Status as DeliveryStatus
 from tests.support import tools
+from tests.support.deploy import DIGEST, copy_compose, edit, resolved
 from tests.support.metrics import Told, told_metrics
 from tests.support.tools import ROOT
 from tools.monitoring.__main__ import HELM, PLACE, SETTINGS, files, main
@@ -425,6 +427,12 @@ def test_an_operators_own_settings_are_what_comes_out_and_the_programs_take_it(t
         (OWN.replace("from:", "sender:"), "sender: not known"),
         (OWN.replace(", secretFile: key", ""), "pagerduty: secretFile is needed"),
         (OWN.replace("client: prometheus, ", ""), "client and secretFile are needed"),
+        (OWN.partition("\nmail:")[0] + "\nmail: {}", "mail: smarthost, from: needed, since Export.Center.Failures,"),
+        (OWN.replace("from: stella@example.org, ", ""), "mail: from: needed"),
+        (OWN.replace("example.org:587", "example.org"), "mail: smarthost: HOST:PORT is needed"),
+        (OWN.replace("caFile: /etc/ca.pem", "insecureSkipVerify: true"), "login: a secret goes only where"),
+        (OWN.replace("caFile: /etc/ca.pem", "insecureSkipVerify: 'no'"), "insecureSkipVerify: true or false"),
+        (OWN.replace("scheme: https, ", ""), "is for the scheme https"),
         ("scrapes: [{job: x}]", "targets"),
         ("- a list", "sections are needed"),
         ("{", "settings.yaml"),
@@ -436,6 +444,49 @@ def test_settings_that_cannot_be_used_are_told_with_what_is_wrong(
     assert main(["--settings", str(write(tmp_path, text)), "--to", str(tmp_path / "out")]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def shown(name: str) -> str:
+    """A block of the page that a remark names."""
+    _, _, rest = PAGE.read_text("utf-8").partition(f"<!-- {name} -->\n```yaml\n")
+    return rest.partition("```\n<!-- end -->")[0]
+
+
+def test_prometheus_asks_every_process_where_compose_puts_it_and_is_let_in(tmp_path: Path) -> None:
+    place = copy_compose(tmp_path)
+    (place / "docker-compose.monitoring.yaml").write_text(shown("compose"))
+    edit(place / "env" / "stellaops.env", PROMETHEUS_IMAGE=f"prometheus@{DIGEST}")
+    services = resolved(place, "full", "-f", "docker-compose.monitoring.yaml")["services"]
+    near = ip_network("172.30.242.0/24")
+    jobs = yaml.safe_load((PLACE / "prometheus.yaml").read_text())["scrape_configs"]
+    for job in jobs:
+        ((target,),) = [each["targets"] for each in job["static_configs"]]
+        name, _, port = target.partition(":")
+        told = services[name]["environment"]
+        assert services[name]["command"][services[name]["command"].index("--port") + 1] == port, target
+        assert job["scheme"] == ("https" if told.get("GATEWAY__TLSDIR") else "http"), target
+        allowed = told["STELLA_API_METRICS_FROM" if name == "api" else "GATEWAY__METRICSFROM"].split(",")
+        assert near in map(ip_network, allowed), target
+        assert len(services[name]["networks"]) > 1, "those that it was in before stay"
+    asked = {job["static_configs"][0]["targets"][0].partition(":")[0] for job in jobs}
+    inside = {name for name, each in services.items() if "metrics" in (each.get("networks") or {})}
+    assert inside == asked | {"prometheus"}
+
+
+def test_prometheus_asks_every_process_where_systemd_puts_it(tmp_path: Path) -> None:
+    own = OWN.partition("scrapes:")[0] + shown("systemd")
+    assert main(["--settings", str(write(tmp_path, own)), "--to", str(tmp_path / "out")]) == 0
+    jobs = yaml.safe_load((tmp_path / "out" / "prometheus.yaml").read_text())["scrape_configs"]
+    units = {"stellaops-api": "stella-all"}
+    for job in jobs:
+        unit = units.get(job["job_name"], job["job_name"].replace("stellaops-mirror-", "stellaops-"))
+        unit = unit.replace("stellaops-", "stella-mirror-")
+        text = (ROOT / "deploy" / "systemd" / f"{unit}.service").read_text()
+        (found,) = re.findall(r"(?:--port |SERVE_PORT=)(\d+)", text)
+        assert job["static_configs"] == [{"targets": [f"127.0.0.1:{found}"]}]
+    assert jobs[-1]["tls_config"] == {"server_name": "mirror-primary.example.org"}
+    done = run("promtool", "check", "config", "--syntax-only", str(tmp_path / "out" / "prometheus.yaml"))
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_no_secret_stands_in_what_is_made_but_only_where_it_lies() -> None:

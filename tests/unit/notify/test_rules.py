@@ -108,10 +108,26 @@ def test_windows_that_follow_each_other_are_one() -> None:
     )
     friday = datetime(2026, 3, 6, 23, tzinfo=UTC)
     assert quiet_until(weekend, Severity.INFO, friday) == datetime(2026, 3, 9, 7, tzinfo=UTC)
-    always = rule(quietHours=[{"from": "00:00", "to": "00:00"}])
+    always = Rule("r", "ops", ("*",), quiet_hours=(QuietHours("00:00", "00:00"),))
     found = quiet_until(always, Severity.INFO, NOON)
     assert found is not None
     assert found - NOON < timedelta(days=10), "silence for ever is what `enabled` is for"
+
+
+@pytest.mark.parametrize(
+    "windows",
+    [
+        [{"from": "00:00", "to": "00:00"}],
+        [{"from": "09:30", "to": "09:30", "zone": "Asia/Kolkata", "days": list(DAYS)}],
+        [{"from": "22:00", "to": "07:00"}, {"from": "07:00", "to": "22:00"}],
+        [{"from": "20:00", "to": "08:00"}, {"from": "02:00", "to": "16:00", "zone": "America/New_York"}],
+    ],
+)
+def test_quiet_hours_that_leave_no_moment_are_refused(windows: list[dict[str, Any]]) -> None:
+    with pytest.raises(InvalidRule, match="they never end; leave them out"):
+        rule(quietHours=windows)
+    less = [{**windows[0], "days": ["mon", "tue", "wed", "thu", "fri", "sat"]}]
+    assert rule(quietHours=less).quiet_hours
 
 
 _CLOCK = st.builds(lambda hour, minute: f"{hour:02}:{minute:02}", st.integers(0, 23), st.integers(0, 59))

@@ -46,6 +46,12 @@
 {{- if and .objects.enabled (include "stellaops.inService" $) (not .artefacts.keySecret.name) }}
 {{- $wrong = append $wrong "artefacts.keySecret.name: the object store of the chart lets nobody in without a key" }}
 {{- end }}
+{{- $databases := list }}
+{{- if include "stellaops.inService" $ }}{{ $databases = list .store.evidence .store.service }}{{ end }}
+{{- if .gateway.enabled }}{{ $databases = append $databases .gateway.state.address }}{{ end }}
+{{- if and .networkPolicy.enabled (include "stellaops.portsOf" (dict "addresses" $databases)) (not (or .networkPolicy.databases .networkPolicy.outbound)) }}
+{{- $wrong = append $wrong "networkPolicy.databases: no policy lets pods reach PostgreSQL: name its networks, or networkPolicy.outbound" }}
+{{- end }}
 {{- if and .monitoring.serviceMonitor.enabled (not .podNetworks) }}
 {{- $wrong = append $wrong "podNetworks: name the network of the cluster's pods: Prometheus reads /metrics from it" }}
 {{- end }}

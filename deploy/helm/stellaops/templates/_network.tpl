@@ -18,30 +18,83 @@
     - {protocol: TCP, port: 53}
 {{- end }}
 
+{{/* The ports of addresses outside the chart, as `443,9000`: that of each host, or the usual one of its scheme. */}}
+{{- define "stellaops.portsOf" -}}
+{{- $usual := dict "http" "80" "https" "443" "oci" "443" "postgresql" "5432" "rsync" "873" "s3" "443" }}
+{{- $own := list "stellaops-api" "stellaops-postgres" "stellaops-objects" }}
+{{- $ports := list }}
+{{- range compact .addresses }}
+{{- $scheme := regexFind "^[a-z0-9]+" . }}
+{{- $hosts := regexReplaceAll "^[a-z0-9]+://([^/?#@]*@)?([^/?#]*).*$" . "${2}" }}
+{{- range splitList "," $hosts }}
+{{- if not (has (regexFind "^[^.:]+" .) $own) }}
+{{- $ports = append $ports (regexFind ":[0-9]+$" . | trimPrefix ":" | default (get $usual $scheme)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- join "," (compact $ports | uniq) }}
+{{- end }}
+
+{{/* Addresses that settings of a part name, such as the collector of traces or an object store of bundles, as JSON. */}}
+{{- define "stellaops.addressesIn" -}}
+{{- $found := list }}
+{{- range $name, $value := . }}
+{{- if and (regexMatch "^(https?|oci)://" (toString $value)) (not (regexMatch "PUBLIC(_|BASE)URL$" $name)) }}
+{{- $found = append $found $value }}
+{{- end }}
+{{- end }}
+{{- toJson $found }}
+{{- end }}
+
+{{/* Networks outside, at the ports that are always open and those of addresses. */}}
 {{- define "stellaops.toOutside" -}}
-{{- with .Values.networkPolicy.outbound }}
+{{- $ports := list }}
+{{- range .root.Values.networkPolicy.outboundPorts }}{{ $ports = append $ports (int . | toString) }}{{ end }}
+{{- $ports = concat $ports (include "stellaops.portsOf" . | splitList "," | compact) }}
+{{- with .root.Values.networkPolicy.outbound }}
 - to:
     {{- range . }}
     - ipBlock: {{ toYaml . | nindent 8 }}
     {{- end }}
   ports:
-    {{- range $.Values.networkPolicy.outboundPorts }}
-    - {protocol: TCP, port: {{ int . }}}
+    {{- range uniq $ports }}
+    - {protocol: TCP, port: {{ . }}}
     {{- end }}
 {{- end }}
 {{- end }}
 
+{{/* The chart's own PostgreSQL, and those of addresses: in the networks of databases, or in those outside. */}}
 {{- define "stellaops.toDatabase" -}}
-{{- if .Values.postgres.enabled }}
-{{ include "stellaops.toPart" (dict "root" . "component" "stellaops-postgres" "port" 5432) }}
+{{- $policy := .root.Values.networkPolicy }}
+{{- if .root.Values.postgres.enabled }}
+{{ include "stellaops.toPart" (dict "root" .root "component" "stellaops-postgres" "port" 5432) }}
 {{- end }}
-{{- with .Values.networkPolicy.databases }}
+{{- $ports := include "stellaops.portsOf" . | splitList "," | compact }}
+{{- if and $ports (or $policy.databases $policy.outbound) }}
 - to:
-    {{- range . }}
+    {{- range $policy.databases }}
     - ipBlock: {cidr: {{ . }}}
+    {{- else }}
+    {{- range $policy.outbound }}
+    - ipBlock: {{ toYaml . | nindent 8 }}
+    {{- end }}
     {{- end }}
   ports:
-    - {protocol: TCP, port: 5432}
+    {{- range $ports }}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What the gateway and a back end ask outside: who issues tokens, and who takes traces. */}}
+{{- define "stellaops.mirrorEgress" -}}
+{{- $named := include "stellaops.addressesIn" .settings | fromJsonArray }}
+{{- with .root.Values.mirror.authority.url }}{{ $named = prepend $named . }}{{ end }}
+{{- if $named }}
+{{ include "stellaops.toOutside" (dict "root" .root "addresses" $named) }}
+{{- end }}
+{{- if and .root.Values.mirror.authority.url .root.Values.api.enabled }}
+{{ include "stellaops.toPart" (dict "root" .root "component" "stellaops-api" "port" 8080) }}
 {{- end }}
 {{- end }}
 
@@ -88,15 +141,10 @@ stellaops-mirror-gateway:
     {{- include "stellaops.toPart" (dict "root" $ "component" (printf "stellaops-%s" $side) "port" 8080) | nindent 4 }}
     {{- end }}
     {{- end }}
-    {{- if $values.gateway.state.address }}
-    {{- include "stellaops.toDatabase" . | nindent 4 }}
+    {{- with $values.gateway.state.address }}
+    {{- include "stellaops.toDatabase" (dict "root" $ "addresses" (list .)) | nindent 4 }}
     {{- end }}
-    {{- if $values.mirror.authority.url }}
-    {{- include "stellaops.toOutside" . | nindent 4 }}
-    {{- if $values.api.enabled }}
-    {{- include "stellaops.toPart" (dict "root" . "component" "stellaops-api" "port" 8080) | nindent 4 }}
-    {{- end }}
-    {{- end }}
+    {{- include "stellaops.mirrorEgress" (dict "root" . "settings" $values.gateway.settings) | nindent 4 }}
 {{- end }}
 {{- range $side := list "concelier" "excititor" }}
 {{- if (index $values $side).enabled }}
@@ -112,19 +160,16 @@ stellaops-{{ $side }}:
     {{- end }}
   egress:
     {{- include "stellaops.toNames" $ | nindent 4 }}
-    {{- if $values.mirror.authority.url }}
-    {{- include "stellaops.toOutside" $ | nindent 4 }}
-    {{- if $values.api.enabled }}
-    {{- include "stellaops.toPart" (dict "root" $ "component" "stellaops-api" "port" 8080) | nindent 4 }}
-    {{- end }}
-    {{- end }}
+    {{- include "stellaops.mirrorEgress" (dict "root" $ "settings" (index $values $side).settings) | nindent 4 }}
 {{- end }}
 {{- end }}
 {{- if $values.sync.enabled }}
 mirror-sync:
   egress:
     {{- include "stellaops.toNames" . | nindent 4 }}
-    {{- include "stellaops.toOutside" . | nindent 4 }}
+    {{- $named := include "stellaops.addressesIn" $values.sync.settings | fromJsonArray }}
+    {{- $named = concat (list $values.sync.source $values.sync.endpoint $values.egress.proxy) $named }}
+    {{- include "stellaops.toOutside" (dict "root" . "addresses" $named) | nindent 4 }}
     {{- include "stellaops.toObjects" . | nindent 4 }}
 {{- end }}
 {{- if $values.api.enabled }}
@@ -178,10 +223,13 @@ stellaops-objects:
 
 {{/* What API, workers and publisher reach. */}}
 {{- define "stellaops.serviceEgress" -}}
+{{- $named := include "stellaops.addressesIn" .Values.api.settings | fromJsonArray }}
+{{- $named = concat (list .Values.artefacts.endpoint .Values.egress.proxy) $named }}
+{{- if .Values.publish.enabled }}{{ $named = append $named .Values.publish.endpoint }}{{ end }}
 {{ include "stellaops.toNames" . }}
-{{ include "stellaops.toDatabase" . }}
+{{ include "stellaops.toDatabase" (dict "root" . "addresses" (list .Values.store.evidence .Values.store.service)) }}
 {{ include "stellaops.toObjects" . }}
-{{ include "stellaops.toOutside" . }}
+{{ include "stellaops.toOutside" (dict "root" . "addresses" $named) }}
 {{- if .Values.notify.smtp.host }}
 {{- with .Values.networkPolicy.outbound }}
 - to:
