@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from sqlalchemy import Engine, select
 
 from stellaops.adapters.mirrors.bucket import MirrorBucket
 from stellaops.adapters.mirrors.registry import MirrorRegistry
 from stellaops.adapters.mirrors.rsync_source import RsyncSource, share_of
 from stellaops.adapters.mirrors.sources import BucketSource
+from stellaops.adapters.sql import schema
 from stellaops.ingest.pull_model import Definition
 from stellaops.mirrors.domain import SIDES, Side
 from stellaops.mirrors.errors import BadTree, PublicationConflict, SourceUnreachable
@@ -23,6 +25,7 @@ from tests.support import mirror_sources, tools
 from tests.support.mirror_sources import DOMAINS, KINDS, Origin, brought
 from tests.support.publishing import RIGHT, Publisher, follow, snapshot
 from tests.support.pulling import Puller, ok
+from tests.unit.cli.running import osv, package, until
 
 NOBODY = {
     "directory": "/nowhere/at/all",
@@ -182,6 +185,53 @@ def test_a_mirror_is_a_source_for_the_pulls_of_others_by_what_its_publisher_sign
         assert tampered.sequence == taken.sequence
         served.login_file("wrong")
         assert puller.pull(definition, at_once=True).state == "failed"
+        store.engine.dispose()
+    publisher.close()
+
+
+DEBIAN = osv(
+    "DSA-1-1", package("Debian:12", "right", *until("2.0-1")), upstream=["CVE-2026-4000"], aliases=[]
+)
+WOLFI = osv("CVE-2026-4001", package("Wolfi", "left", *until("1.5-r0")), aliases=["CVE-2026-4001"])
+CURL = osv("CURL-CVE-2026-4002", package("PyPI", "curled", *until("8.0")), aliases=["CVE-2026-4002"])
+
+
+def trivy_rows(engine: Engine) -> set[tuple[object, ...]]:
+    """What an installation's databases for Trivy are made of."""
+    table = schema.trivy_advisory
+    with engine.connect() as connection:
+        rows = connection.execute(
+            select(table.c.bucket, table.c.package, table.c.vulnerability, table.c.value)
+        )
+        return {tuple(row) for row in rows}
+
+
+def test_who_pulls_a_mirror_of_several_databases_has_the_publishers_rows_for_scanners(tmp_path: Path) -> None:
+    publisher = Publisher(tmp_path / "data").filled()
+    publisher.take({"debian.json": DEBIAN}, "debian-osv")
+    publisher.take({"wolfi.json": WOLFI}, "wolfi")
+    publisher.take({"curl.json": CURL}, "rest")
+    publisher.domain("primary", advisories={"formats": ["osv"]})
+    with mirror_sources.origin("http", publisher, tmp_path / "origin") as served:
+        store = sqlite_store(tmp_path / "store")
+        puller = Puller(store, store.engine, tmp_path)
+        options = {"domain": "primary", "publicKey": publisher.key().pem().decode()}
+        mixed = Definition(
+            name="upstream", layout="mirror", url=served.address, feed="osv", prune=True,
+            authentication=served.login_file(), options=options,
+        )  # fmt: skip
+        refused = puller.pull(mixed)
+        assert (refused.state, refused.error_code) == ("failed", "ERR_SOURCE_DEFINITION")
+        assert "debian, ghsa, osv, wolfi" in (refused.error_text or "")
+        others = {"others": ["debian", "ghsa", "wolfi"]}
+        for database, more in {"debian": {}, "ghsa": {}, "wolfi": {}, "osv": others}.items():
+            own = replace(mixed, name=f"upstream-{database}", database=database, options={**options, **more})
+            done = ok(puller.pull(own)).report
+            assert done is not None
+            assert (done.database, done.quarantined) == (database, 0)
+        expected = trivy_rows(publisher.local.evidence_engine)
+        assert any(str(row[0]).startswith("debian 12") for row in expected)
+        assert trivy_rows(store.engine) == expected
         store.engine.dispose()
     publisher.close()
 

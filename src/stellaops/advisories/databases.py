@@ -295,6 +295,7 @@ SBOMS = Database(
 )
 POLICY = Database("policy", "Policy overlays", "https://stellaops.io", key_rule=KeyRule.ID, feeds=())
 
+_OF_OSV = tuple(database for database in DATABASES if "osv" in database.feeds)
 _BY_NAME = {database.name: database for database in (*DATABASES, VEX, SBOMS, POLICY)}
 
 
@@ -336,6 +337,17 @@ def tell(
     for identifier, ecosystems in documents:
         votes[_tell_one(identifier, ecosystems, candidates, own_form=feed != "osv")] += 1
     return _most(votes, GENERIC)
+
+
+def tell_by_name(identifier: str, ecosystem: str) -> str:
+    """The database of an OSV document by its id and an ecosystem, as its name; the generic one where they tell none."""
+    return _tell_one(identifier, (ecosystem,), _OF_OSV, own_form=True)
+
+
+def is_told_by_names(database: str) -> bool:
+    """Whether ids or ecosystems tell the OSV documents of a database."""
+    found = get(database)
+    return found is not None and bool(found.id_prefixes or found.ecosystems or found.own_ecosystems)
 
 
 def _most(votes: Counter[str], otherwise: Database) -> Database:

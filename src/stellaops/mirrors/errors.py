@@ -68,6 +68,13 @@ class StaleTree(NotTrusted):
     hint = "Publish at the source, then sync again; --allow-stale takes it all the same."
 
 
+class DomainsLost(Conflict):
+    """Another tree would come without domains that readers of the host have."""
+
+    code = "ERR_MIRROR_DOMAINS_LOST"
+    hint = "Sync all of the host's domains at once; name those that are to go by --drop."
+
+
 class SourceUnreachable(DependencyFailed):
     """The tree to sync from cannot be read."""
 

@@ -6,6 +6,9 @@
     4. The index is written from the manifests. Then the tree gets its name, the statements are put beside it, and
        `latest` is switched. Trees that have not been followed for a while go.
 
+What lies under an export id only ever grows: domains that the tree of this id has already stay in it, whichever are
+brought. Readers do not lose a domain by another tree either, unless whoever syncs says that it may go.
+
 A sync that is interrupted leaves the tree in force as it was; the next one goes on with what was fetched.
 """
 
@@ -13,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -24,10 +27,11 @@ import msgspec
 
 from stellaops.bundles import freshness, layout, precompressed
 from stellaops.bundles.freshness import BadFreshness, Freshness
+from stellaops.core.errors import StellaError
 from stellaops.exports.ports import Staging
 from stellaops.mirrors import forms, sync_state
 from stellaops.mirrors.domain import Side, is_domain_id
-from stellaops.mirrors.errors import BadTree, SourceUnreachable, StaleTree
+from stellaops.mirrors.errors import BadTree, DomainsLost, SourceUnreachable, StaleTree
 from stellaops.mirrors.forms import Entry, TreeList
 from stellaops.mirrors.publish import KEEP
 from stellaops.mirrors.signed_files import SIG, SIGSTORE, measure, verify_bytes
@@ -38,6 +42,8 @@ from stellaops.signing.ecdsa_p256 import BadSignature, PublicKey
 
 _SIGNATURE_BYTES = 8 << 10
 _PARTIAL = ".partial"
+_LIST = ("", SIG, SIGSTORE)
+"""What follows the name of a list of files in the names of itself and its signatures."""
 _ROUNDS = 5
 _OTHER_KEY = (
     "Where the publisher's key was rotated, get the public key that signs at present by a way that you trust, and name "
@@ -55,6 +61,7 @@ class Wish:
         domains: all that the source tells of where empty.
         allow_stale: also take a statement that is missing, expired, or older than the one that is held.
         check_held: hash what is held, and fetch again what is not as it was signed.
+        drops: domains of the tree in force that another tree may come without.
         at_once: files that are fetched at a time.
     """
 
@@ -65,6 +72,7 @@ class Wish:
     dry_run: bool = False
     at_once: int = 4
     keep: timedelta = KEEP
+    drops: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +136,7 @@ def sync(wish: Wish, tools: SyncTools) -> tuple[Synced, ...]:
 
     Raises:
         BadTree, BadSignature, StaleTree: what the source has is not what a trusted key signed, or not the newest.
+        DomainsLost: its tree would come without domains that are in force.
         SourceUnreachable, SyncRuns: see there. The tree in force stays as it was.
     """
     done: list[Synced] = []
@@ -187,10 +196,12 @@ def _sync_side(side: Side, domains: Sequence[str], wish: Wish, tools: SyncTools)
     claims = _claims(side, domains, wish, tools)
     work, there = _Work(side, claims[0].export_id, wish, tools), tools.destination
     before = there.latest(side)
-    parts = [_compared(_listing(claim, work), before, work) for claim in claims]
     known = set() if before is None else set(there.domains(side, before))
+    if before != work.export_id:
+        _demand_all(known, domains, work)
+    parts = [_compared(_listing(claim, work), before, work) for claim in claims]
     if not wish.dry_run:
-        whole = before == work.export_id and known == {each.domain for each in claims}
+        whole = before == work.export_id and known.issuperset(domains)
         if not whole or any(each.missing for each in parts):
             _bring(parts, work)
         _put_in_force(claims, work)
@@ -209,17 +220,35 @@ def _sync_side(side: Side, domains: Sequence[str], wish: Wish, tools: SyncTools)
     ]
 
 
+def _demand_all(known: Collection[str], domains: Collection[str], work: _Work) -> None:
+    """Let no domain be lost that readers have.
+
+    Raises:
+        DomainsLost: see there.
+    """
+    lost = sorted(set(known) - set(domains) - set(work.wish.drops))
+    if lost:
+        source, options = work.tools.source.place, " ".join(f"--drop {name}" for name in lost)
+        raise DomainsLost(
+            f"the tree {work.export_id} of {work.side} would come from {source} without {', '.join(lost)}, "
+            "which readers of this host have",
+            hint=f"Sync all of the host's domains at once, with credentials that may read them all; where they are "
+            f"to go, say so: {options}",
+        )
+
+
 def _put_in_force(claims: Sequence[_Claim], work: _Work) -> None:
     """Let readers follow the tree, and note that this sync went through."""
-    there, side, domains = work.tools.destination, work.side, [each.domain for each in claims]
+    there, side = work.tools.destination, work.side
+    here = sorted(there.domains(side, work.export_id))
     for claim in claims:
         there.put_freshness(side, claim.domain, claim.files)
     there.switch(side, work.export_id)
-    there.drop_freshness(side, domains)
+    there.drop_freshness(side, here)
     state = SyncState(work.export_id, work.tools.now()).encode()
-    for domain in domains:
-        there.note_synced(side, domain, state)
-    there.drop_synced(side, domains)
+    for claim in claims:
+        there.note_synced(side, claim.domain, state)
+    there.drop_synced(side, here)
     _clear(work)
 
 
@@ -344,8 +373,46 @@ def _is_sound(file: Path | None, entry: Entry, wish: Wish) -> bool:
         return False
 
 
-def _bring(parts: Sequence[_Part], work: _Work) -> None:
-    """Gather the tree and give it its name."""
+def _staying(brought: Sequence[_Part], work: _Work) -> list[_Part]:
+    """The other domains that the tree of this id has already.
+
+    Their lists were checked when they came; whoever brings other domains need not have the keys that signed these.
+
+    Raises:
+        BadTree: one of them is damaged here.
+    """
+    brought_now = {each.claim.domain for each in brought}
+    here = work.tools.destination.domains(work.side, work.export_id)
+    return [_held(domain, work) for domain in sorted(set(here) - brought_now)]
+
+
+def _held(domain: str, work: _Work) -> _Part:
+    def file(path: str) -> Path:
+        return work.tools.destination.file(work.side, work.export_id, path)
+
+    folder, rough = forms.place(domain), replace(work.wish, check_held=False)
+    try:
+        own = {name: file(name).read_bytes() for name in (f"{folder}/{forms.TREE}{each}" for each in _LIST)}
+        tree = forms.parse_tree(own[f"{folder}/{forms.TREE}"])
+        key = ecdsa_p256.load_public_key(file(f"{folder}/{forms.KEY}").read_bytes())
+    except (OSError, StellaError) as error:
+        raise _damaged(domain, work) from error
+    held = {each.sha256: file(each.path) for each in tree.files}
+    if not all(_is_sound(held[each.sha256], each, rough) for each in tree.files):
+        raise _damaged(domain, work)
+    return _Part(_Claim(domain, work.export_id), tree, own, key, held)
+
+
+def _damaged(domain: str, work: _Work) -> BadTree:
+    return BadTree(
+        f"{domain} of {work.side} {work.export_id} is damaged here",
+        hint="Sync this domain together with the others: what it lacks is fetched again.",
+    )
+
+
+def _bring(brought: Sequence[_Part], work: _Work) -> None:
+    """Gather the tree, with what its id has of other domains, and give it its name."""
+    parts = [*brought, *_staying(brought, work)]
     with work.tools.destination.gather(work.side, work.export_id) as staging:
         root = staging.root
         for part in parts:
@@ -353,8 +420,9 @@ def _bring(parts: Sequence[_Part], work: _Work) -> None:
             for entry in part.tree.files:
                 if entry.path not in wanted:
                     _link(part.held[entry.sha256], root / entry.path)
-            work.tools.told(f"fetching {part.claim.domain}: {len(wanted)} files")
-            _fetch_all(part.missing, staging, work)
+            if part.missing:
+                work.tools.told(f"fetching {part.claim.domain}: {len(wanted)} files")
+                _fetch_all(part.missing, staging, work)
             for path, data in part.own.items():
                 _write(root / path, data)
             _pack(root / forms.place(part.claim.domain) / forms.TREE)
@@ -444,7 +512,7 @@ def _remove_unlisted(root: Path, parts: Sequence[_Part]) -> None:
 
 
 def _index(export_id: str, parts: Sequence[_Part], root: Path) -> bytes:
-    """The index of the domains that were synced, from their manifests."""
+    """The index of the domains that the tree has, from their manifests."""
     described = []
     for part in sorted(parts, key=lambda part: part.claim.domain):
         folder = root / forms.place(part.claim.domain)

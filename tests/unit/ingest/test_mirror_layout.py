@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,12 +31,14 @@ ID = content_id(b"a tree")
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 BASE = "https://mirror.example.org/concelier/exports"
 DOCUMENTS = {f"osv/primary/npm/GHSA-{number}.json": f"{number:064x}" for number in range(1, 9)}
+MANIFEST = "mirror/primary/manifest.json"
 FILES = {"osv/primary/npm/all.zip": "a" * 64, "osv/primary/all.zip": "b" * 64, **DOCUMENTS}
 
 
-def definition(**options: Any) -> Definition:
+def definition(database: str = "", **options: Any) -> Definition:
     told = {"domain": "primary", "publicKey": KEY.public_key_pem().decode(), **options}
-    return Definition(name="upstream", layout="mirror", url="https://mirror.example.org/", options=told)
+    url = "https://mirror.example.org/"
+    return Definition(name="upstream", layout="mirror", url=url, database=database, options=told)
 
 
 def pages(
@@ -46,11 +49,16 @@ def pages(
     issued: datetime = NOW,
     side: str = "concelier",
     domain: str = "primary",
+    holds: Sequence[str] = ("ghsa",),
 ) -> dict[str, bytes]:
     """What the mirror answers, by address."""
     statement = freshness.encode(
         freshness.issue("default", profile, ID, 4, [], now=issued, cadence=timedelta(hours=1))
     )
+    manifest = json.dumps(
+        {"sources": [{"name": f"the {name}", "database": name, "documents": 3} for name in holds]}
+    ).encode()
+    files = files | {MANIFEST: hashlib.sha256(manifest).hexdigest()}
     entries = [{"path": path, "sha256": digest, "bytes": 9} for path, digest in files.items()]
     tree = json.dumps(
         {"schema": "x", "side": side, "domain": domain, "exportId": ID, "files": entries}
@@ -60,6 +68,7 @@ def pages(
     return {
         f"{BASE}/freshness/primary.json": statement,
         f"{BASE}/freshness/primary.json.sig": cosign_blob.encode(key.sign(statement)),
+        f"{BASE}/{ID}/{MANIFEST}": manifest,
         place: tree,
         f"{place}.sig": cosign_blob.encode(key.sign(tree)),
         f"{place}.sigstore.json": sigstore_bundle.encode_blob(public, digest, key.sign(tree)),
@@ -102,6 +111,69 @@ def test_an_older_statement_than_one_that_was_seen_is_refused() -> None:
         planned(pages(), Situation(definition(), cursor="2026-05-01T13:00:00Z"))
 
 
+MIXED = FILES | {
+    "osv/primary/Debian/all.zip": "c" * 64,
+    "osv/primary/Wolfi/all.zip": "c" * 64,
+    "osv/primary/GIT/all.zip": "c" * 64,
+    "osv/primary/Debian/DSA-1.json": "d" * 64,
+    "osv/primary/Wolfi/CVE-2026-1.json": "e" * 64,
+    "osv/primary/GIT/CURL-CVE-2026-2.json": "f" * 64,
+}
+HOLDS = ("debian", "ghsa", "kev", "osv", "wolfi")
+
+
+@pytest.mark.parametrize(
+    ("database", "others", "wanted"),
+    [
+        ("debian", [], {"Debian/DSA-1.json"}),
+        ("wolfi", [], {"Wolfi/CVE-2026-1.json"}),
+        ("ghsa", [], {path.removeprefix("osv/primary/") for path in DOCUMENTS}),
+        ("osv", ["debian", "ghsa", "wolfi"], {"GIT/CURL-CVE-2026-2.json"}),
+    ],
+)
+def test_of_a_mirror_of_several_databases_a_source_takes_one(
+    database: str, others: list[str], wanted: set[str]
+) -> None:
+    told = definition(database, **({"others": others} if others else {}))
+    full = planned(pages(MIXED, holds=HOLDS), Situation(told))
+    assert set(full.files) == wanted
+    assert {want.path for want in full.wants} == {f"{path.partition('/')[0]}/all.zip" for path in wanted}
+    kept = {path.removeprefix("osv/primary/") for path in MIXED if path.endswith("json")}
+    assert {path for path in kept if layout_of("mirror").keeps(told, path)} == wanted
+    later = planned(pages(MIXED, holds=HOLDS), Situation(told, cursor="2026-05-01T11:00:00Z"))
+    assert {want.path for want in later.wants} == wanted
+
+
+@pytest.mark.parametrize(
+    ("told", "holds", "reason"),
+    [
+        (definition(), HOLDS, "names none of them; the mirror has documents of debian, ghsa, osv, wolfi"),
+        (definition("alpine"), HOLDS, "is of 'alpine'"),
+        (definition("osv"), ("ghsa",), "is of 'osv'"),
+        (definition("osv"), HOLDS, "does not name in `others`"),
+        (definition("osv", others=["ghsa", "wolfi"]), HOLDS, "does not name in `others`"),
+        (definition("nvd"), (*HOLDS, "nvd"), "nothing tells the documents of nvd, osv apart"),
+        (definition("ghsa"), ("debian", "ghsa", "wolfi"), "1 documents to no source, such as GIT/CURL-CVE"),
+    ],
+)
+def test_a_source_that_would_mix_databases_or_lose_documents_is_refused_with_the_sources_to_define(
+    told: Definition, holds: Sequence[str], reason: str
+) -> None:
+    with pytest.raises(BadDefinition) as refused:
+        planned(pages(MIXED, holds=holds), Situation(told))
+    assert reason in refused.value.what
+    assert "stella concelier sources add upstream-ghsa … --database ghsa`" in refused.value.advice
+    assert ("--database osv --option others=debian --option others=ghsa" in refused.value.advice) == (
+        {"osv", "debian"} <= set(holds)
+    )
+
+
+def test_prefixes_pick_documents_where_nothing_else_tells_them() -> None:
+    told = definition("osv", prefixes=["CURL-"])
+    plan = planned(pages(MIXED, holds=(*HOLDS, "nvd")), Situation(told))
+    assert set(plan.files) == {"GIT/CURL-CVE-2026-2.json"}
+
+
 @pytest.mark.parametrize(
     ("answers", "error"),
     [
@@ -109,6 +181,7 @@ def test_an_older_statement_than_one_that_was_seen_is_refused() -> None:
         (pages() | {f"{BASE}/freshness/primary.json.sig": b"bm8="}, MirrorNotTrusted),
         (pages() | {f"{BASE}/{ID}/mirror/primary/tree.json": b"{}"}, MirrorNotTrusted),
         (pages() | {f"{BASE}/{ID}/mirror/primary/tree.json.sigstore.json": b"{}"}, MirrorNotTrusted),
+        (pages() | {f"{BASE}/{ID}/{MANIFEST}": b'{"sources": []}'}, ListingUnusable),
         (pages(issued=NOW - timedelta(hours=9)), ListingUnusable),
         (pages(profile="mirror/concelier/community"), ListingUnusable),
         (pages(side="excititor"), ListingUnusable),
@@ -116,7 +189,7 @@ def test_an_older_statement_than_one_that_was_seen_is_refused() -> None:
         (pages({"osv/primary/../x.json": "a" * 64}), ListingUnusable),
         (pages({"mirror/primary/bundle.json": "a" * 64}), ListingUnusable),
     ],
-    ids=["a stranger's key", "a signature of nothing", "another list", "another bundle", "expired",
+    ids=["a stranger's key", "a signature of nothing", "another list", "another bundle", "another manifest", "expired",
          "a statement about another domain", "a list of the other side", "a list of another domain",
          "a path that leads up", "no bucket"],
 )  # fmt: skip
@@ -128,8 +201,17 @@ def test_what_is_not_signed_for_this_domain_ends_the_pull(
 
 
 @pytest.mark.parametrize(
-    "options", [{"domain": ""}, {"publicKey": ""}, {"publicKey": "no PEM"}, {"side": "left"}, {"more": "x"}]
+    "options",
+    [
+        {"domain": ""},
+        {"publicKey": ""},
+        {"publicKey": "no PEM"},
+        {"side": "left"},
+        {"more": "x"},
+        {"others": "ghsa"},
+        {"others": "ghsa", "database": "debian"},
+    ],
 )
-def test_a_definition_that_cannot_work_is_refused(options: dict[str, str]) -> None:
+def test_a_definition_that_cannot_work_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(BadDefinition):
         layout_of("mirror").check(definition(**options))

@@ -16,7 +16,7 @@ from stellaops.adapters.mirrors.sources import DirectorySource
 from stellaops.bundles.freshness import Freshness, encode
 from stellaops.mirrors import forms
 from stellaops.mirrors.domain import SIDES, Side
-from stellaops.mirrors.errors import BadTree, SourceUnreachable, StaleTree, SyncRuns
+from stellaops.mirrors.errors import BadTree, DomainsLost, SourceUnreachable, StaleTree, SyncRuns
 from stellaops.mirrors.publish import publish
 from stellaops.mirrors.status import hosted
 from stellaops.mirrors.sync import Synced, SyncTools, Trusted, Wish, sync
@@ -276,9 +276,62 @@ def test_some_domains_may_be_synced_and_others_later(host: Host, publisher: Publ
     later = host.sync()
     assert {(each.domain, each.changed) for each in later} == {("community", False), ("primary", True)}
     assert host.files("concelier") == snapshot(publisher.tree())
+
+
+@pytest.mark.parametrize("first", [(), ("primary",)], ids=["all at first", "one at first"])
+def test_under_an_export_id_domains_add_up_and_none_is_removed(
+    host: Host, publisher: Publisher, first: tuple[str, ...]
+) -> None:
+    host.sync(domains=first)
+    (done,) = host.sync(domains=("community",), sides=("concelier",))
+    assert done.changed == bool(first)
+    host.sync(domains=("community",), drops=("primary",))
+    for side in SIDES:
+        assert host.files(side) == snapshot(publisher.tree(side))
+        for domain in ("community", "primary"):
+            statement(host.root.root, side, domain, publisher.key())
+    follow(host.root.root, "primary", publisher.key())
+
+
+def test_another_tree_without_a_domain_in_force_is_refused_unless_told(
+    host: Host, publisher: Publisher
+) -> None:
+    host.sync()
+    before = {side: host.files(side) for side in SIDES}
+    change(publisher)
+    for dry_run in (True, False):
+        with pytest.raises(DomainsLost, match=r"would come from .* without primary") as refused:
+            host.sync(domains=("community",), dry_run=dry_run)
+    assert "--drop primary" in refused.value.advice
+    assert {side: host.files(side) for side in SIDES} == before
+    host.sync(domains=("community",), drops=("primary",))
+    assert host.root.domains("concelier", str(host.root.latest("concelier"))) == {"community"}
+    assert host.root.freshness("concelier", "primary") is None
+    assert {each.domain for each in hosted(host.root) if each.side == "concelier"} == {"community"}
+    host.sync(domains=("primary", "community"))
+    assert host.files("concelier") == snapshot(publisher.tree())
+
+
+def test_domains_whose_keys_differ_are_brought_one_after_the_other(host: Host, publisher: Publisher) -> None:
     host.sync(domains=("primary",))
-    assert not (tree / "mirror/community").exists()
-    assert not (host.root.root / "concelier" / forms.FRESHNESS / "community.json").exists()
+    key = host.root.root / "concelier" / forms.LATEST / "mirror/primary" / forms.KEY
+    assert key.read_bytes() == publisher.key().pem()
+    host.sync(domains=("community",))
+    (index,) = {
+        (host.root.root / "concelier" / forms.LATEST / forms.INDEX).read_bytes(),
+        (publisher.tree() / forms.INDEX).read_bytes(),
+    }
+    assert {each["id"] for each in json.loads(index)["domains"]} == {"community", "primary"}
+
+
+def test_a_domain_that_is_damaged_here_is_not_carried_on(host: Host, publisher: Publisher) -> None:
+    host.sync(domains=("primary",))
+    file = host.root.root / "concelier" / forms.LATEST / "osv/primary/all.zip"
+    file.unlink()
+    with pytest.raises(BadTree, match=r"primary of concelier .* is damaged here"):
+        host.sync(domains=("community",))
+    host.sync()
+    assert host.files("concelier") == snapshot(publisher.tree())
 
 
 def test_what_rotted_here_is_found_when_it_is_asked_for(host: Host, publisher: Publisher) -> None:
@@ -370,8 +423,12 @@ def test_when_a_domain_was_synced_is_noted_beside_the_tree_and_forgotten_by_who_
     } == {(side, domain, lag) for side in SIDES for domain in ("community", "primary")}
     again = host.sync()
     assert {each.lag(datetime.now(UTC) + host.clock) for each in again} == {0}
+    host.clock = timedelta(minutes=9)
     host.sync(domains=("primary",))
-    assert {each.domain for each in hosted(host.root)} == {"primary"}
+    assert {(each.domain, each.lag(datetime.now(UTC) + host.clock)) for each in hosted(host.root)} == {
+        ("community", 120),
+        ("primary", 0),
+    }
     before = {each.synced_at for each in hosted(host.root)}
     host.source.breaks_after = 0
     change(publisher)

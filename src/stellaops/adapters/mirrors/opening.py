@@ -20,7 +20,8 @@ from stellaops.adapters.settings.load import Settings
 from stellaops.adapters.web.client import WebClient, WebSettings
 from stellaops.adapters.web.credentials import Signer, user_and_password
 from stellaops.bundles.oci import names
-from stellaops.core.egress import AddressRefused, EgressPolicy, SchemeRefused, target_of
+from stellaops.core.egress import AddressRefused, EgressPolicy, SchemeRefused, redacted, target_of
+from stellaops.core.errors import InvalidInput
 from stellaops.ingest.pull_model import Authentication
 from stellaops.mirrors.errors import SourceUnreachable
 from stellaops.mirrors.ports import Bucket
@@ -29,6 +30,19 @@ from stellaops.mirrors.sync_ports import TreeSource
 BUCKET, REGISTRY = "s3://", "oci://"
 
 _CONNECTIONS = 16
+
+_SCHEMES = (BUCKET, REGISTRY, "https://", "http://", "rsync://")
+
+
+class UnknownSource(InvalidInput):
+    """An address of a kind that mirrors are not synced from."""
+
+    code = "ERR_MIRROR_SOURCE_UNKNOWN"
+    hint = (
+        "Name s3://BUCKET/PREFIX, https://HOST, oci://REGISTRY/REPOSITORY, rsync://HOST/MODULE/PATH, HOST:PATH for a "
+        "host that ssh reaches, or a directory."
+    )
+
 
 Clock = Callable[[], datetime]
 
@@ -91,7 +105,7 @@ def open_source(
         login: to a mirror over HTTP, a registry or an rsync daemon.
 
     Raises:
-        BadBucket, BadRepository, BadShare, NoRsync: see there.
+        BadBucket, BadRepository, BadShare, NoRsync, UnknownSource: see there.
         SourceUnreachable: it is a directory that does not exist.
         StellaError: the policy does not let a share be gone to, or its credentials cannot be read.
     """
@@ -103,6 +117,9 @@ def open_source(
         return HttpSource(place, WebClient(web), Signer(login, now).headers)
     if Path(place).is_dir():
         return DirectorySource(Path(place))
+    scheme, mark, _ = place.partition("://")
+    if mark and f"{scheme}{mark}" not in _SCHEMES:
+        raise UnknownSource(f"{redacted(place)}: mirrors are not synced by {scheme}")
     if is_share(place):
         share = share_of(place, None if login is None else user_and_password(login))
         share.admit(web.policy)

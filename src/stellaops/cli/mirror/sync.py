@@ -30,6 +30,13 @@ from stellaops.mirrors.sync import sync as sync_all
     "--key", "keys", multiple=True, type=click.Path(path_type=Path), help="A public key that you trust."
 )
 @click.option("--domain", "domains", multiple=True, metavar="ID", help="Only this one; all if left out.")
+@click.option(
+    "--drop",
+    "drops",
+    multiple=True,
+    metavar="ID",
+    help="A domain that this directory has, and that the next tree may come without.",
+)
 @click.option("--side", "sides", multiple=True, type=click.Choice(SIDES), help="Only this one.")
 @click.option(
     "--credentials",
@@ -70,9 +77,10 @@ def sync(app: App, /, *, source: str, directory: Path, every: timedelta | None, 
     SOURCE is a bucket, a mirror over HTTP, a repository of a registry, a share that rsync reaches (also HOST:PATH), or
     a directory. It goes by the signed list of each domain's files, never by sizes or times: files that are held are
     linked, others are fetched and checked by their digests. Then `latest` is switched. Interrupted, it leaves the tree
-    in force and goes on where it was when it is run again; run it every five minutes. A tree whose freshness statement
-    has expired, or is older than the one that is held, is refused with exit code 6. Of a whole root only one process
-    works at a time.
+    in force and goes on where it was when it is run again; run it every five minutes. Domains add up under an export
+    id; another tree that lacks a domain which DIR has is refused, unless --drop names it. A tree whose freshness
+    statement has expired, or is older than the one that is held, is refused with exit code 6. Of a whole root only one
+    process works at a time.
     """
     if every is None:
         _print(app, _synced(app, source, directory, options), dry_run=options["dry_run"])
@@ -97,6 +105,7 @@ def _synced(app: App, source: str, directory: Path, options: Mapping[str, Any]) 
         options["dry_run"],
         options["parallel"],
         options["keep"],
+        options["drops"],
     )
     with app.out.progress("syncing") as steps:
         trusted = Trusted.of(*trusted_keys(app, options["keys"]))

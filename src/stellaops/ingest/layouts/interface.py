@@ -163,7 +163,8 @@ class PlainLayout:
 
     def keeps(self, definition: Definition, path: str) -> bool:
         """See the interface: the option `prefixes` picks files by how their names begin."""
-        prefixes = tuple(definition.options.get("prefixes", ()))
+        told = definition.options.get("prefixes", ())
+        prefixes = (told,) if isinstance(told, str) else tuple(told)
         return not prefixes or path.rpartition("/")[2].startswith(prefixes)
 
     def verify(self, want: Want, content: bytes, beside: Mapping[str, bytes]) -> str:
