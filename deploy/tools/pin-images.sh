@@ -7,7 +7,8 @@
 #
 # Every `…_IMAGE=` of a file is looked at. REGISTRY/NAME:TAG becomes REGISTRY/NAME:TAG@sha256:…, as the registry says it;
 # a reference with a digest stays as it is (--update asks again). The registry is asked by skopeo, crane, or docker
-# buildx, whichever is there. An empty reference is left empty and told: nothing is invented.
+# buildx, whichever is there. An empty reference is left empty and told: nothing is invented. A line `#…_IMAGE=` is let
+# be, unless --set names it.
 #
 # Exit codes: 0 every reference has a digest · 2 wrong use · 4 a reference is empty or has no digest · 5 no program to ask
 # with · 10 a registry does not answer. A file is changed as a whole or not at all.
@@ -76,6 +77,7 @@ done
 [[ $# -gt 0 ]] || usage
 
 worst=0
+named=
 for file in "$@"; do
   if [[ ! -f $file ]]; then
     say "$file: no such file"
@@ -85,12 +87,18 @@ for file in "$@"; do
   coming=$(mktemp "$file.XXXXXX")
   trap 'rm -f "$coming"' EXIT
   while IFS= read -r line || [[ -n $line ]]; do
-    if [[ $line =~ ^([A-Z][A-Z0-9_]*_IMAGE)=(.*)$ ]]; then
-      name=${BASH_REMATCH[1]} reference=${BASH_REMATCH[2]}
+    if [[ $line =~ ^(#?)([A-Z][A-Z0-9_]*_IMAGE)=(.*)$ ]]; then
+      off=${BASH_REMATCH[1]} name=${BASH_REMATCH[2]} reference=${BASH_REMATCH[3]}
       for each in ${settings[@]+"${settings[@]}"}; do
-        if [[ ${each%%=*} = "$name" ]]; then reference=${each#*=}; fi
+        if [[ ${each%%=*} = "$name" ]]; then
+          reference=${each#*=} off=
+          named+=" $name "
+        fi
       done
-      if [[ -z $reference ]]; then
+      if [[ -n $off ]]; then
+        printf '%s\n' "$line"
+        continue
+      elif [[ -z $reference ]]; then
         say "$file: $name is empty"
         say "→ name an image: $0 --set $name=REGISTRY/NAME:TAG $file"
         worst=4
@@ -119,5 +127,11 @@ for file in "$@"; do
     mv "$coming" "$file"
   fi
   rm -f "$coming"
+done
+for each in ${settings[@]+"${settings[@]}"}; do
+  if [[ $named != *" ${each%%=*} "* ]]; then
+    say "${each%%=*} is in none of these files: $*"
+    worst=2
+  fi
 done
 exit "$worst"

@@ -298,6 +298,14 @@ def test_a_connection_that_breaks_is_a_finding(world: World) -> None:
     assert not report.passed()
 
 
+@pytest.mark.parametrize("path", ["ecosystems.txt", "modified_id.csv"])
+def test_the_page_of_an_error_is_not_read_as_a_list(world: World, path: str) -> None:
+    away = where(f"^/osv/.*{path}$", lambda seen: replace(seen, status=503, body=b"Service\nUnavailable\n"))
+    (osv_,) = (each for each in _report(world, away).judged if each.requirement.name == "osv")
+    assert osv_.status == "failed"
+    assert all(f"{path} answers 503" in each for each in osv_.findings), osv_.findings
+
+
 @pytest.mark.slow
 def test_a_publication_meanwhile_is_no_fault_of_the_mirror(tmp_path: Path) -> None:
     publisher = publish_all(tmp_path)

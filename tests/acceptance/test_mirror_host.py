@@ -56,6 +56,7 @@ def three(tree: MirrorTree, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     limits = {
         "CONCELIER__MIRROR__DOMAINS__0__MAXDOWNLOADREQUESTSPERHOUR": "60",
         "CONCELIER__MIRROR__MAXINDEXREQUESTSPERHOUR": "25",
+        "CONCELIER__MIRROR__DOMAINS__1__MAXINDEXREQUESTSPERHOUR": "7",
     }
     if time.time() % 3600 > 3540:
         time.sleep(3600 - time.time() % 3600)  # budgets are by the hour, and this takes a few seconds
@@ -63,6 +64,16 @@ def three(tree: MirrorTree, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield gateway
 
 
+def test_each_domain_has_a_budget_of_its_own_for_its_indexes(three: GatewayProcess) -> None:
+    asked = {user: three.ask(f"/concelier/exports/freshness/{domain}.json", user).headers
+             for user, domain in (("edge", "primary"), ("comm", "community"))}  # fmt: skip
+    assert {user: each["ratelimit-limit"] for user, each in asked.items()} == {"edge": "25", "comm": "7"}
+    (side,) = (each for name, each in three.ask("/.well-known/api-policy.json", "comm").json["sides"].items()
+               if name == "concelier")  # fmt: skip
+    assert [each["maxIndexRequestsPerHour"] for each in side["domains"] if each["id"] == "community"] == [7]
+
+
+@pytest.mark.slow
 def test_several_processes_together_give_exactly_the_budget(three: GatewayProcess) -> None:
     with ThreadPoolExecutor(8) as pool:
         replies = list(pool.map(lambda _: three.ask(STABLE, "edge"), range(150)))

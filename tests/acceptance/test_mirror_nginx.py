@@ -253,6 +253,22 @@ def test_each_name_has_its_own_certificate_and_others_are_turned_away(secured: F
             _certificate(secured, name)
 
 
+@pytest.mark.parametrize("path", ["/", "/index.html", "/healthz", STABLE])
+def test_a_good_handshake_gives_nothing_of_a_host_that_no_domain_has(secured: Front, path: str) -> None:
+    for host in ("evil.example.org", "127.0.0.1"):
+        reply = secured.outside.ask(path, "edge", headers={"Host": host})
+        assert (reply.status, reply.headers["cache-control"]) == (421, "no-store")
+        assert b"Welcome" not in reply.body
+
+
+def test_without_tls_a_host_that_no_domain_has_gets_no_file_of_nginx(worlds: Callable[[str], Front]) -> None:
+    plain = worlds("nginx with Lua").outside
+    for path in ("/", "/index.html", "/50x.html"):
+        reply = plain.ask(path, headers={"Host": "evil.example.org"})
+        assert (reply.status, reply.json["code"]) == (404, "ERR_MIRROR_NOT_FOUND")
+    assert plain.ask(STABLE, headers={"Host": "evil.example.org"}).status == 401
+
+
 def test_a_renewed_certificate_is_shown_after_a_reload_and_downloads_under_way_go_on(secured: Front) -> None:
     name, path = NAMES["primary"], "/concelier/exports/mirror/primary/big.bin"
     assert secured.outside.tls is not None

@@ -18,6 +18,7 @@ EXPECTED = (
     ("as acme export run list |", r"\Atrivy:db\n\Z"),
     ("stella export verify trivy-db", r"^ok$"),
     ("jq -r '[.Results", r"^CVE-"),
+    ("stella --context local mirror init", r"\Aprimary\n\Z"),
     ('reach -u "edge:$(cat edge.password)" "$MIRROR/concelier/exports/index.json"', r"^primary$"),
     ("stella mirror check", r"^passed$"),
     ("as site-b export run submit --profile mirror:delta", r"^succeeded\t1$"),
@@ -46,6 +47,10 @@ def test_the_page_alone_leads_a_newcomer_from_nothing_to_an_alert(tmp_path: Path
     with runbook.shell(tmp_path, programs, variables) as shell:
         outcomes = runbook.follow(page, shell, {"On the other side": without_network})
     assert len(outcomes) == len(page.executed())
+    nothing = [
+        each.command.text for each in outcomes if "jq -r" in each.command.text and each.out == "null\n"
+    ]
+    assert nothing == [], "a path that the answer does not have"
     for begins, pattern in EXPECTED:
         found = [each for each in outcomes if each.command.text.startswith(begins)]
         assert found, begins

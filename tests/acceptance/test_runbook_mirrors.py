@@ -63,7 +63,7 @@ def _desk(published: Path, place: Path, port: int, **variables: str) -> Iterator
     names = "".join(f'resolve = "{name}:{port}:127.0.0.1"\n' for name in NAMES.values())
     (place / "home" / ".curlrc").write_text(f'{names}cacert = "{desk / "trusted.pem"}"\n')
     told = {name.upper(): f"https://{host}:{port}" for name, host in NAMES.items()}
-    told |= {"NODE": "127.0.0.1", "STELLA_EGRESS_ALLOW_PRIVATE": "127.0.0.0/8", "GATEWAY_PORT": str(port)}
+    told |= {"NODE": "127.0.0.1", "GATEWAY_PORT": str(port)}
     with runbook.shell(place, _programs(place), told | variables) as shell:
         yield shell
 

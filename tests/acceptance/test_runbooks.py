@@ -15,13 +15,14 @@ from stellaops.adapters.settings import load as settings
 from stellaops.exports.errors import ERROR_CODES
 from tests.support import api, openbao, runbook, tools
 from tests.support.openbao import OpenBao
-from tests.support.runbook import ROOT, Outcome, Page, Shell
+from tests.support.runbook import ROOT, Command, Outcome, Page, Shell
 from tests.support.workers import Service, service
 from tests.unit.cli.running import Stella
 
 PAGES = [*sorted(path.name for path in (ROOT / "docs" / "operate").glob("runbook-*.md")), "newcomer.md"]
 CENTER = "runbook-export-center.md"
 UNEXECUTED = "What is not executed"
+_COMPOSE = "deploy/compose"
 
 
 # What every page has to be
@@ -38,6 +39,23 @@ def test_each_command_of_a_page_is_executed_or_judged(page: Page) -> None:
     assert len(page.executed()) > len(page.judged())
     for command in page.judged():
         runbook.judge(command)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("docker compose -f deploy/compose/docker-compose.yaml logs worker", "STELLAOPS_IMAGE is missing"),
+        (
+            f"docker compose --env-file {_COMPOSE}/env/mirror.env -f {_COMPOSE}/docker-compose.mirror.yaml logs worker",
+            "have no service 'worker'",
+        ),
+        ("journalctl -u 'stella-worker@*'", "leaves out stella-all.service"),
+        ("journalctl -u 'mirror-*'", "no unit is called"),
+    ],
+)  # fmt: skip
+def test_a_line_that_no_host_would_take_is_found(line: str, said: str) -> None:
+    with pytest.raises(runbook.Unknown, match=re.escape(said)):
+        runbook.judge(Command("", 1, line, 0))
 
 
 def test_a_page_says_itself_what_is_not_executed(page: Page) -> None:

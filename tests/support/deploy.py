@@ -53,7 +53,7 @@ def copy_compose(place: Path) -> Path:
     for example in (target / "env").glob("*.example"):
         text = example.read_text()
         for name, value in IMAGES.items():
-            text = re.sub(rf"(?m)^{name}=$", f"{name}={value}", text)
+            text = re.sub(rf"(?m)^#?{name}=$", f"{name}={value}", text)
         example.with_suffix("").write_text(text)
     return target
 

@@ -110,11 +110,13 @@ def front(
             yield Front(form, tree, gateway, gateway, place, ends)
             return
         own["GATEWAY__PROXYLOG"] = str(place / "nginx" / "access.log")
-        # nginx ends TLS; the gateway behind it is plain.
-        plain = {name: value for name, value in own.items() if name != "GATEWAY__TLSDIR"}
+        # nginx ends TLS; the gateway behind it has the same settings and is plain.
+        options = ("--plain",) if form.tls else ()
         with ThreadPoolExecutor(3) as pool:
             starting = [pool.submit(begun, side) for side in sides]
-            gateway = stack.enter_context(serving(Setup(tree.root, place / "gateway", plain)))
+            gateway = stack.enter_context(
+                serving(Setup(tree.root, place / "gateway", own), "gateway", *options)
+            )
             ends = dict(zip(sides, (each.result() for each in starting), strict=True))
         proxy = nginx.rendered(
             Setup(tree.root, place, own), place / "nginx", gateway.url, ends["concelier"].url,

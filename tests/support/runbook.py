@@ -24,14 +24,19 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
-import yaml
 
 from stellaops.cli.main import stella as root_command
 from stellaops.cli.mirror import mirror as mirror_command
+from tests.support.deploy import copy_compose
+from tests.support.tools import require
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {"stella": root_command, "mirror": mirror_command}
@@ -405,6 +410,7 @@ _PLAIN = frozenset(
     {"base64", "cat", "cd", "chmod", "cp", "curl", "cut", "echo", "export", "grep", "htpasswd", "install", "jq", "ls",
      "mkdir", "openssl", "printf", "rm", "sleep", "tar", "test"}
 )  # fmt: skip
+_WITH_WORKERS = frozenset({"stella-all.service", "stella-worker@.service"})
 _UNITS = re.compile(r"^(stella|mirror)[a-z-]*(@[\w%]*)?(\.(service|timer))?$")
 
 
@@ -442,13 +448,19 @@ def _judge_files(words: Sequence[str]) -> None:
 
 
 def _judge_docker(words: Sequence[str]) -> None:
-    _judge_files(words)
-    named = services(words)
-    known = compose_services()
-    for name in named:
+    _judge_files([word for word in words if not word.endswith(".env")])
+    known = compose_services(tuple(_of_files(words)))
+    for name in services(words):
         if name not in known:
-            raise Unknown(f"no Compose file has a service {name!r}")
+            raise Unknown(f"these Compose files have no service {name!r}")
     _judge_inside(words)
+
+
+def _of_files(words: Sequence[str]) -> Iterator[str]:
+    """The options of a `docker compose` line that name files, with their values."""
+    for word, value in pairwise(words):
+        if word in {"-f", "--file", "--env-file"}:
+            yield from (word, value)
 
 
 _COMPOSE_VERBS = {"exec", "restart", "logs", "stop", "start", "kill", "pull", "up", "run", "ps"}
@@ -485,20 +497,32 @@ def services(words: Sequence[str]) -> list[str]:
     return found
 
 
-def compose_services() -> set[str]:
-    """Services of all Compose files."""
-    found: set[str] = set()
-    for file in sorted((ROOT / "deploy" / "compose").glob("*.yaml")):
-        document = yaml.load(file.read_text(encoding="utf-8"), _ComposeLoader)  # noqa: S506 - derived from the safe one
-        found |= set((document or {}).get("services", {}))
-    return found
+@cache
+def compose_services(options: tuple[str, ...]) -> frozenset[str]:
+    """Services that the real Compose finds by the files of a line, where env files are made of the examples.
 
+    Args:
+        options: `-f` and `--env-file` with their values, from the root of the project or from `deploy/compose`.
 
-class _ComposeLoader(yaml.SafeLoader):
-    """Takes Compose's own tags (`!override`, `!reset`) for what stands behind them."""
-
-
-_ComposeLoader.add_multi_constructor("!", lambda _loader, _tag, _node: None)
+    Raises:
+        Unknown: Compose refuses them.
+    """
+    with TemporaryDirectory() as name:
+        files = copy_compose(Path(name) / "deploy")
+        from_root = any(word.startswith("deploy/") for word in options)
+        command = [str(require("docker-compose")), *options, "--profile", "*", "config", "--services"]
+        variables = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
+        done = subprocess.run(
+            command,
+            cwd=name if from_root else files,
+            env=variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode != 0 or not done.stdout.strip():  # some releases end with 0 all the same
+        raise Unknown(f"Compose refuses {' '.join(options)}: {done.stderr.strip()}")
+    return frozenset(done.stdout.split())
 
 
 _KINDS = re.compile(
@@ -521,12 +545,26 @@ def _judge_kubectl(words: Sequence[str]) -> None:
 
 def _judge_systemd(words: Sequence[str]) -> None:
     for word in words[1:]:
+        if "*" in word:
+            _judge_pattern(word)
         if not _UNITS.match(word):
             continue
         stem = re.sub(r"@[^.]*", "@", word)
         files = [stem] if "." in stem else [f"{stem}.service", f"{stem}.timer"]
         if not any((ROOT / "deploy" / "systemd" / file).exists() for file in files):
             raise Unknown(f"there is no unit {word}")
+
+
+def _judge_pattern(pattern: str) -> None:
+    """A pattern of units fits some, and all that have workers where it fits one of those: a host runs either."""
+    names = {file.name for file in (ROOT / "deploy" / "systemd").glob("*.service")}
+    fitting = {name for name in names if fnmatchcase(name.replace("@.", "@1."), f"{pattern}*")}
+    if not fitting:
+        raise Unknown(f"no unit is called {pattern}")
+    if fitting & _WITH_WORKERS and not fitting >= _WITH_WORKERS:
+        raise Unknown(
+            f"{pattern} leaves out {', '.join(sorted(_WITH_WORKERS - fitting))}, where workers run too"
+        )
 
 
 def _judge_make(words: Sequence[str]) -> None:

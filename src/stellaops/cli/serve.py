@@ -154,17 +154,23 @@ _PROCESSES = click.option(
     help="Processes that share the work.",
 )
 _FD = click.option("--fd", type=int, hidden=True, help="A socket that listens already.")
+_PLAIN = click.option(
+    "--plain",
+    is_flag=True,
+    help="Without TLS, though the settings name certificates: a proxy in front ends it.",
+)
 
 
 @serve.command("gateway")
 @_HOST
 @_PORT
 @_PROCESSES
+@_PLAIN
 @_FD
 @_PARENT
 @pass_app
 def serve_gateway(
-    app: App, *, host: str, port: int, processes: int, fd: int | None, parent: int | None
+    app: App, *, host: str, port: int, processes: int, plain: bool, fd: int | None, parent: int | None
 ) -> None:
     r"""Serve the mirrors of both sides: domains, credentials, budgets, TLS by host name.
 
@@ -176,53 +182,65 @@ def serve_gateway(
     It needs no evidence store, no queue and no signing key. Changed settings, users and certificates are taken
     without a restart; SIGHUP has them looked at at once.
     """
-    _serve_mirrors(app, "gateway", (host, port), processes, (fd, parent))
+    _serve_mirrors(app, "gateway", (host, port), processes, (fd, parent), plain=plain)
 
 
 @serve.command("concelier")
 @_HOST
 @_PORT
 @_PROCESSES
+@_PLAIN
 @_FD
 @_PARENT
 @pass_app
 def serve_concelier(
-    app: App, *, host: str, port: int, processes: int, fd: int | None, parent: int | None
+    app: App, *, host: str, port: int, processes: int, plain: bool, fd: int | None, parent: int | None
 ) -> None:
     """Serve Concelier's mirrors alone: indexes, bundles, OSV, Trivy's databases."""
-    _serve_mirrors(app, "concelier", (host, port), processes, (fd, parent))
+    _serve_mirrors(app, "concelier", (host, port), processes, (fd, parent), plain=plain)
 
 
 @serve.command("excititor")
 @_HOST
 @_PORT
 @_PROCESSES
+@_PLAIN
 @_FD
 @_PARENT
 @pass_app
 def serve_excititor(
-    app: App, *, host: str, port: int, processes: int, fd: int | None, parent: int | None
+    app: App, *, host: str, port: int, processes: int, plain: bool, fd: int | None, parent: int | None
 ) -> None:
     """Serve Excititor's mirrors alone: VEX exports, and the VEX repository."""
-    _serve_mirrors(app, "excititor", (host, port), processes, (fd, parent))
+    _serve_mirrors(app, "excititor", (host, port), processes, (fd, parent), plain=plain)
 
 
 def _serve_mirrors(
-    app: App, part: str, address: tuple[str, int], processes: int, given: tuple[int | None, int | None]
+    app: App,
+    part: str,
+    address: tuple[str, int],
+    processes: int,
+    given: tuple[int | None, int | None],
+    *,
+    plain: bool,
 ) -> None:
     fd, parent = given
     with server_extra():
         from stellaops.api.server import listen  # noqa: PLC0415 - of the extra `server`
-        from stellaops.gateway import opening, server  # noqa: PLC0415 - of the extra `server`
+        from stellaops.gateway import certificates, opening, server  # noqa: PLC0415 - of the extra `server`
     if parent is not None:
         end_with(parent)
     logs.configure(app.settings.get("log.level") or "info")
     with listen(*address) if fd is None else socket.socket(fileno=fd) as listening:
         if processes == 1:
-            server.serve(opening.open_host(part, app.settings.data_dir), listening)
+            server.serve(opening.open_host(part, app.settings.data_dir), listening, plain=plain)
             return
-        opening.open_host(part, app.settings.data_dir, log=-1)  # what is wrong with the settings is told once
-        raise SystemExit(Supervisor.of_mirrors(app, listening, part, processes).run())
+        # What is wrong with the settings or with certificates is told once.
+        found = opening.open_host(part, app.settings.data_dir, log=-1)
+        if not plain:
+            certificates.Certificates(found.settings)
+        options = ["--plain"] if plain else []
+        raise SystemExit(Supervisor.of_mirrors(app, listening, part, processes, *options).run())
 
 
 def _prepare(app: App, parent: int | None = None) -> None:

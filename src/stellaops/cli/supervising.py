@@ -79,10 +79,12 @@ class Supervisor:
         ]
 
     @classmethod
-    def of_mirrors(cls, app: App, listening: socket.socket, part: str, processes: int) -> Supervisor:
-        """Runs processes of a mirror host that share a socket."""
+    def of_mirrors(
+        cls, app: App, listening: socket.socket, part: str, processes: int, *options: str
+    ) -> Supervisor:
+        """Runs processes of a mirror host that share a socket; they are given the options."""
         found = cls(app, listening, None, workers=0, slots=None)
-        found._parts = [_mirror_part(part, f"{part} {n + 1}", listening) for n in range(processes)]
+        found._parts = [_mirror_part(part, f"{part} {n + 1}", listening, *options) for n in range(processes)]
         found._is_mirror = True
         return found
 
@@ -171,8 +173,9 @@ class Supervisor:
         return bool(self._app.local.clients.list())
 
 
-def _mirror_part(part: str, name: str, listening: socket.socket) -> _Part:
-    return _Part(name, ["serve", part, "--fd", str(listening.fileno())], listening, reloads=True)
+def _mirror_part(part: str, name: str, listening: socket.socket, *options: str) -> _Part:
+    arguments = ["serve", part, "--fd", str(listening.fileno()), *options]
+    return _Part(name, arguments, listening, reloads=True)
 
 
 def _answers(host: str, port: int) -> bool:

@@ -84,12 +84,7 @@ def _put_there(service: Service, file: Path, *, private: bool) -> str:
 def check_users(service: Service, host: MirrorHost, now: datetime) -> Iterator[Finding]:
     """The htpasswd file of each domain: bcrypt alone, nobody's for ever, readable for the service."""
     for domain in host.domains.values():
-        closed = [
-            side
-            for side in host.sides.values()
-            if side.enabled and side.rules(domain.id).require_authentication
-        ]
-        if closed:
+        if host.is_closed(domain.id):
             yield from _users(service, host, domain, now)
 
 
@@ -151,12 +146,18 @@ def check_certificates(service: Service, host: MirrorHost, now: datetime) -> Ite
             text = "other domains have a certificate, and this one has none"
             hint = f"Put mirror-{domain.id}.crt and mirror-{domain.id}.key beside the others."
             yield Finding(f"{service.name}: certificate of {domain.id}", FAILED, text, hint)
-    if not with_tls and service.environment.get("GATEWAY__TLSDIR"):
-        hint = "Put mirror-<domain>.crt and mirror-<domain>.key there, or end TLS in front of the gateway."
-        text = (
-            f"{service.translated()['GATEWAY__TLSDIR']} holds no certificate: the gateway speaks without TLS"
-        )
-        yield Finding(f"{service.name}: certificates", WARNING, text, hint)
+    if not with_tls and host.tls_dir is not None and "--plain" not in service.command:
+        yield _without_tls(service, host, host.tls_dir)
+
+
+def _without_tls(service: Service, host: MirrorHost, place: Path) -> Finding:
+    name, text = f"{service.name}: certificates", f"{place} holds no certificate"
+    hint = "Put mirror-<domain>.crt and mirror-<domain>.key there, or leave GATEWAY__TLSDIR empty and end TLS in front."
+    closed = [each for each in host.domains if host.is_closed(each)]
+    if closed:
+        told = f"{text}: credentials of {', '.join(closed)} would go in the clear"
+        return Finding(name, FAILED, told, hint)
+    return Finding(name, WARNING, f"{text}: the gateway speaks without TLS", hint)
 
 
 def _certificate(service: Service, domain: Domain, now: datetime) -> Finding:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from stellaops.adapters.settings.load import describe, load
 from stellaops.adapters.settings.mirrors import MirrorHost, read_mirror_host
 from stellaops.core.errors import StellaError
-from stellaops.deployment import files, trees
+from stellaops.deployment import files, proxies, trees
 from stellaops.deployment.services import Service, option
 from stellaops.ingest.doctor import Finding, Verdict
 from stellaops.kit.key_files import public_keys
@@ -44,6 +44,7 @@ def validate(
         if service.is_ours:
             yield from _check_service(service, judges)
     yield from check_agreement(services)
+    yield from proxies.check_proxies(services, now)
     for service in services:
         yield from check_mounts(service)
 
@@ -131,13 +132,15 @@ def check_quotas(service: Service, host: MirrorHost) -> Iterator[Finding]:
     for side in host.sides.values():
         if not side.enabled or not _has_part(service, side.name):
             continue
-        if not side.indexes_per_hour:
+        if not side.indexes_per_hour:  # what is asked for under a host name of no domain
             free.append(f"{side.name.upper()}__MIRROR__MAXINDEXREQUESTSPERHOUR")
         for domain in side.domains:
             most = side.rules(domain).downloads_per_hour
             told.append(f"{side.name} {domain} {most}")
             if not most:
                 free.append(f"{side.name} {domain}: MAXDOWNLOADREQUESTSPERHOUR")
+            if side.indexes_per_hour and not side.rules(domain).indexes_per_hour:
+                free.append(f"{side.name} {domain}: MAXINDEXREQUESTSPERHOUR")
     if not host.domains:
         hint = (
             "Set CONCELIER__MIRROR__DOMAINS__0__ID and so on; `stella mirror domains settings` prints them."

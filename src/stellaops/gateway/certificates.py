@@ -17,6 +17,12 @@ class CertificateUnusable(MissingPrerequisite):
     hint = "Give PEM files that belong together, the certificate first and those above it after it."
 
 
+_WITHOUT = (
+    "Put mirror-<domain>.crt and mirror-<domain>.key there. Behind a proxy that ends TLS, leave GATEWAY__TLSDIR empty "
+    "or give --plain."
+)
+
+
 class Certificates:
     """The contexts of all names. What begins after `load` has the new ones; connections that are open stay.
 
@@ -53,6 +59,8 @@ class Certificates:
                 if (chain, key) not in contexts:
                     contexts[chain, key] = _loaded(chain, key)
                 names.update(dict.fromkeys(domain.hosts, contexts[chain, key]))
+        if not contexts:
+            _demand_open(settings)
         self._first = next(iter(contexts.values()), None)
         self._by_name = names
 
@@ -60,6 +68,14 @@ class Certificates:
         chosen = self._by_name.get((name or "").lower(), self._first)
         if chosen is not None:
             connection.context = chosen
+
+
+def _demand_open(settings: MirrorHost) -> None:
+    """Passwords do not go in the clear because a file is missing: who wants that, says so."""
+    closed = [name for name in settings.domains if settings.is_closed(name)]
+    if settings.tls_dir is not None and closed:
+        text = f"{settings.tls_dir} holds no mirror-<domain>.crt, and credentials are asked for: {', '.join(closed)}"
+        raise CertificateUnusable(text, hint=_WITHOUT)
 
 
 def _context() -> ssl.SSLContext:

@@ -153,7 +153,7 @@ class Host:
         if side is None or wish.budget is Budget.FREE:
             return 0
         if wish.budget is Budget.INDEX:
-            return side.indexes_per_hour
+            return side.rules(domain).indexes_per_hour if domain else side.indexes_per_hour
         return side.rules(domain).downloads_per_hour if domain else 0
 
     # What happens
@@ -397,6 +397,7 @@ class Host:
                         "displayName": self.domains[each].display_name,
                         "hosts": list(self.domains[each].hosts),
                         "requireAuthentication": self.is_closed(name, each),
+                        "maxIndexRequestsPerHour": side.rules(each).indexes_per_hour or None,
                         "maxDownloadRequestsPerHour": side.rules(each).downloads_per_hour or None,
                     }
                     for each in domains

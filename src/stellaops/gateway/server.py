@@ -47,14 +47,18 @@ class Server(uvicorn.Server):
         task.add_done_callback(self._reloads.discard)
 
 
-def serve(host: Host, listening: socket.socket) -> None:
+def serve(host: Host, listening: socket.socket, *, plain: bool = False) -> None:
     """Serve until SIGTERM or SIGINT.
+
+    Args:
+        plain: without TLS, whatever certificates the settings name.
 
     Raises:
         CertificateUnusable: see there.
     """
-    certificates = Certificates(host.settings)
-    host.on_reload = certificates.load
+    certificates = None if plain else Certificates(host.settings)
+    if certificates is not None:
+        host.on_reload = certificates.load
     config = uvicorn.Config(
         Gateway(host),
         lifespan="on",
@@ -69,7 +73,7 @@ def serve(host: Host, listening: socket.socket) -> None:
         ws="none",
     )
     config.load()
-    config.ssl = certificates.context
+    config.ssl = certificates.context if certificates is not None else None
     # uvicorn ends cleanly, then raises the signal again for whoever was there before it: that is no failure here.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)

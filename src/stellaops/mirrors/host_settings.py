@@ -10,7 +10,8 @@ from stellaops.mirrors.domain import SIDES, Domain
 def host_settings(domains: Sequence[Domain]) -> Iterator[tuple[str, str]]:
     """Names and values, as in the environment of a host.
 
-    The bound on requests for indexes is one for all domains of a side: the smallest that any of them states.
+    Each domain has its own bound on requests for indexes. What is asked for under a host name of no domain counts by
+    the side's, which is the smallest that any of them states.
     """
     for side in SIDES:
         prefix = f"{side.upper()}__MIRROR__"
@@ -20,7 +21,10 @@ def host_settings(domains: Sequence[Domain]) -> Iterator[tuple[str, str]]:
         if stated:
             yield f"{prefix}MAXINDEXREQUESTSPERHOUR", str(min(stated))
         for number, each in enumerate(mine):
-            yield from ((f"{prefix}DOMAINS__{number}__{name}", value) for name, value in _rules(each))
+            here = f"{prefix}DOMAINS__{number}__"
+            yield from ((f"{here}{name}", value) for name, value in _rules(each))
+            if stated:  # who states none has none, whatever others state
+                yield f"{here}MAXINDEXREQUESTSPERHOUR", str(bounds[number] or 0)
 
 
 def _rules(domain: Domain) -> Iterator[tuple[str, str]]:

@@ -140,7 +140,8 @@ def test_a_mirror_host_is_told_of_domains_by_its_settings(stella: Stella) -> Non
     told = stella("mirror", "domains", "settings")
     host = read_mirror_host({}, told)
     for side in host.sides.values():
-        assert side.indexes_per_hour == 9
+        assert side.indexes_per_hour == 9  # of what is asked for under no domain's host name
+        assert [side.rules(name).indexes_per_hour for name in ("community", "primary")] == [9, 0]
         assert [side.rules(name).require_authentication for name in ("community", "primary")] == [False, True]
         assert side.rules("primary").downloads_per_hour == 50
     assert host.domains["primary"].display_name == "Our mirror"

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support import runbook
 from tests.support.deploy import (
     COMPOSE,
     DEPLOY,
+    DIGEST,
     IMAGES,
     NOT_SETTINGS,
     PROFILES,
@@ -21,7 +26,7 @@ from tests.support.deploy import (
     is_setting,
     resolved,
 )
-from tests.support.tools import ROOT, require
+from tests.support.tools import ROOT, missing, require
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +166,46 @@ def test_the_examples_are_settings_that_hold(profile: dict[str, Any]) -> None:
         }
         load({}, {"STELLA_CONFIG": "/dev/null/none", **environment})
         assert read_mirror_host({}, environment).unknown == ()
+
+
+def test_no_example_takes_away_what_another_says() -> None:
+    first, second = (
+        dict(re.findall(r"(?m)^([A-Z][A-Z0-9_]+)=(.*)$", file.read_text()))
+        for file in (COMPOSE / "env").glob("*.example")
+    )
+    # Compose takes what it reads last, even where that is empty.
+    assert {
+        name for name in first.keys() & second.keys() if first[name] != second[name] or not first[name]
+    } == set()
+    assert not {name for name in first.keys() & second.keys() if name.endswith("_IMAGE")}
+
+
+def test_what_the_page_says_of_the_whole_service_makes_what_the_validator_wants(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        missing("files cannot be given to the users of the containers without root")
+    page = runbook.read("compose.md")
+    text = next(each.text for each in page.blocks if each.section == "The whole service")
+    assert "validate-profiles.sh" in text
+    for folder in ("compose", "tools"):
+        shutil.copytree(DEPLOY / folder, tmp_path / "deploy" / folder, ignore=shutil.ignore_patterns("*.env"))
+    for example in (tmp_path / "deploy/compose/env").glob("*.example"):
+        example.write_text(example.read_text().replace("/opt/stellaops", str(tmp_path / "opt")))
+    text = re.sub(r"REGISTRY/(\S+)", rf"registry.example/\1@{DIGEST}", text).replace(
+        "/opt/stellaops", str(tmp_path / "opt")
+    )
+    text = re.sub(r"(?m)^docker compose (.*) up -d$", r"docker-compose \1 config -q", text)
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name, line in (("sudo", '"$@"'), ("htpasswd", f'{sys.executable} -m tests.support.htpasswd "$@"')):
+        (programs / name).write_text(f"#!/bin/sh\nexec env PYTHONPATH={ROOT} {line}\n")
+        (programs / name).chmod(0o755)
+    path = f"{programs}:{ROOT / '.venv/bin'}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euc", text], cwd=tmp_path, env={"PATH": path, "HOME": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing is wrong" in done.stderr
 
 
 def test_a_third_domain_reaches_all_parts(tmp_path: Path) -> None:

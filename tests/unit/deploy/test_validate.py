@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from stellaops.adapters.settings.mirrors import read_mirror_host
 from stellaops.cli.main import stella
 from stellaops.deployment.services import BadDeployment, Owner, read_compose, read_environment
 from stellaops.deployment.validate import merged, validate
+from stellaops.gateway.nginx.rendering import BadProxySettings, Proxy, render
 from stellaops.ingest.doctor import Finding, Verdict
 from stellaops.signing import ecdsa_p256
 from tests.support.certificates import certify
@@ -177,7 +179,91 @@ def test_a_certificate_with_anothers_key_none_at_all_or_no_pem(host: Host) -> No
     assert "other domains have a certificate" in host.only().detail
     for file in tls.glob("mirror-*"):
         file.unlink()
+    assert (
+        "holds no certificate: credentials of primary, community would go in the clear" in host.only().detail
+    )
+    for side in ("CONCELIER", "EXCITITOR"):
+        edit(host.file("env/mirror.env"), **{f"{side}__MIRROR__REQUIREAUTHENTICATION": "false"})
     assert "speaks without TLS" in host.only(Verdict.WARNING).detail
+
+
+def test_a_gateway_behind_a_proxy_says_so_and_is_not_asked_for_certificates(host: Host) -> None:
+    def plain(wire: dict[str, Any]) -> None:
+        wire["services"]["mirror-gateway"]["environment"]["GATEWAY__TLSDIR"] = ""
+
+    host.change = plain
+    for file in host.file("mirror-gateway/tls").glob("mirror-*"):
+        file.unlink()
+    assert [each for each in host.findings() if each.verdict is not Verdict.OK] == []
+
+
+@pytest.fixture
+def behind_nginx(host: Host) -> Host:
+    """The same with the overlay, and nginx's configuration as its head says that it is made."""
+    edit(host.file("env/mirror.env"), MIRROR_CACHE=str(host.mirrors))
+    render_nginx(host)
+    return host
+
+
+def render_nginx(host: Host) -> None:
+    services = read_compose(json.dumps(host.wire("nginx")))
+    (access,) = (each for each in services if each.name == "mirror-access")
+    tls = host.file("mirror-gateway/tls")
+    settings = read_mirror_host({}, {**access.translated(), "GATEWAY__TLSDIR": str(tls)})
+    gateway, concelier, excititor = (
+        f"http://{name}:8080" for name in ("mirror-access", "concelier", "excititor")
+    )
+    cache, own = Path("/var/cache/nginx"), Path("/var/run/nginx")
+    proxy = Proxy(gateway, concelier, excititor, "0.0.0.0:8443", cache, own)
+    text = render(settings, proxy).replace(str(tls), "/run/tls")
+    host.file("mirror-gateway/nginx/nginx.conf").write_text(text)
+
+
+def test_nginx_as_it_should_be_is_found_to_be_so(behind_nginx: Host) -> None:
+    findings = behind_nginx.findings("nginx")
+    assert [each for each in findings if each.verdict is not Verdict.OK] == []
+    told = {each.name for each in findings}
+    assert told >= {f"mirror-gateway: certificate of {each}" for each in DOMAINS}
+    assert "mirror-gateway: configuration of nginx" in told
+
+
+def test_nginx_without_its_configuration_or_with_one_of_other_settings(behind_nginx: Host) -> None:
+    edit(
+        behind_nginx.file("env/mirror.env"),
+        GATEWAY__DOMAINS__0__HOSTS="mirror-primary.example.org,more.example.org",
+    )
+    told = " ".join(each.detail for each in behind_nginx.wrong("nginx"))
+    assert "it does not know more.example.org" in told
+    behind_nginx.file("mirror-gateway/nginx/nginx.conf").unlink()
+    (found,) = (each for each in behind_nginx.wrong("nginx") if "nginx.conf" in each.detail)
+    assert "no such file" in found.detail
+    assert "stella mirror render-gateway nginx" in found.hint
+
+
+def test_certificates_of_nginx_are_looked_at_too(behind_nginx: Host) -> None:
+    tls = behind_nginx.file("mirror-gateway/tls")
+    certify(tls, "mirror-primary", "mirror-primary.example.org", 2, days=0)
+    (tls / "mirror-primary.key").chmod(0o640)
+    (found,) = behind_nginx.wrong("nginx")
+    assert "ended at" in found.detail
+    (tls / "mirror-primary.crt").unlink()
+    details = " ".join(each.detail for each in behind_nginx.wrong("nginx"))
+    assert "mirror-primary.crt: no such file" in details
+    assert "other domains have a certificate, and this one has none" in details
+
+
+def test_nginx_without_tls_is_told_and_not_rendered_by_accident(behind_nginx: Host) -> None:
+    tls = behind_nginx.file("mirror-gateway/tls")
+    for file in tls.glob("mirror-*"):
+        file.unlink()
+    with pytest.raises(BadProxySettings, match=r"holds no mirror-<domain>\.crt"):
+        render_nginx(behind_nginx)
+    behind_nginx.file("mirror-gateway/nginx/nginx.conf").write_text(
+        "server { listen 8443; server_name _; }\n"
+    )
+    assert behind_nginx.wrong("nginx") == []
+    (found,) = behind_nginx.wrong("nginx", Verdict.WARNING)
+    assert "nginx speaks without TLS" in found.detail
 
 
 def test_users_that_are_hashed_otherwise_old_expired_or_cheap(host: Host) -> None:

@@ -75,6 +75,32 @@ def test_the_environment_goes_before_the_file() -> None:
     assert list(host.domains) == ["primary", "community"]
 
 
+def test_an_empty_variable_takes_away_what_the_file_says(tmp_path: Path) -> None:
+    for end in ("crt", "key"):
+        (tmp_path / f"mirror-primary.{end}").touch()
+    wire = {"Gateway": {"TlsDir": str(tmp_path), "Domains": [{"Id": "primary", "Hosts": ["a.example.org"]}]}}
+    assert read_mirror_host(wire, {}).domains["primary"].tls_key_file == tmp_path / "mirror-primary.key"
+    assert read_mirror_host(wire, {"GATEWAY__TLSDIR": ""}).domains["primary"].tls_key_file is None
+    assert read_mirror_host(wire, {"GATEWAY__DOMAINS__0__HOSTS": ""}).domains["primary"].hosts == ()
+
+
+def test_an_empty_list_of_host_names_is_none() -> None:
+    wire = {"Gateway": {"Domains": [{"Id": "primary", "Hosts": []}], "TlsDir": "", "SecretsDir": ""}}
+    primary = read_mirror_host(wire, {}).domains["primary"]
+    assert (primary.hosts, primary.htpasswd_file, primary.tls_certificate_file) == ((), None, None)
+
+
+def test_a_domain_has_a_budget_for_indexes_of_its_own_or_the_mirrors() -> None:
+    own = {
+        "CONCELIER__MIRROR__DOMAINS__1__MAXINDEXREQUESTSPERHOUR": "9",
+        "CONCELIER__MIRROR__DOMAINS__2__ID": "open",
+        "CONCELIER__MIRROR__DOMAINS__2__MAXINDEXREQUESTSPERHOUR": "0",
+    }
+    concelier = read_mirror_host({}, RUNBOOK | own).sides["concelier"]
+    names = ("primary", "community", "open", "unnamed")
+    assert [concelier.rules(name).indexes_per_hour for name in names] == [600, 9, 0, 600]
+
+
 @pytest.mark.parametrize(
     ("told", "text"),
     [

@@ -59,6 +59,7 @@ def test_the_port_is_that_of_https_only_where_there_are_certificates() -> None:
         ([_secured("a")], {}),
         ([_secured("a", "a.example.org"), Domain("b", "B")], {}),
         ([Domain("a", "A")], {"concelier": "https://concelier"}),
+        ([_secured("a", "a.example.org")], {"gateway": "https://127.0.0.1:8080"}),
         ([Domain("a", "A")], {"lua": Lua("/a b")}),
         ([Domain("a", "A")], {"lua": Lua(""), "gateway": "http://127.0.0.1"}),
         ([Domain("a", "A")], {"lua": Lua(resolver="1.2.3.4;")}),
@@ -101,6 +102,21 @@ def test_proxies_before_nginx_are_those_that_the_gateway_believes() -> None:
     assert "set_real_ip_from 10.1.0.0/16;" in text
     assert "set_real_ip_from 2001:db8::/32;" in text
     assert "real_ip_header" not in render(_host(Domain("a", "A")), PROXY)
+
+
+def test_whoever_renders_tls_is_told_that_the_processes_behind_it_have_to_be_plain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "config.yaml"
+    monkeypatch.setenv("STELLA_CONFIG", str(file))
+    domain = "Id: a, Hosts: [a.example.org]"
+    file.write_text(f"Gateway: {{Domains: [{{{domain}, TlsCertificateFile: /a.crt, TlsKeyFile: /a.key}}]}}")
+    asked = CliRunner().invoke(render_gateway, ["nginx"])
+    assert "ssl_certificate /a.crt;" in asked.stdout
+    assert "--plain" in asked.stderr
+    assert "--plain" not in asked.stdout
+    file.write_text(f"Gateway: {{Domains: [{{{domain}}}]}}")
+    assert CliRunner().invoke(render_gateway, ["nginx"]).stderr == ""
 
 
 @pytest.mark.parametrize("options", [("--modules", "x"), ("--resolver", "127.0.0.11")])

@@ -2,7 +2,7 @@
 
 A host that only serves mirrors reads these and no others. Names in the file are in PascalCase and in the environment
 in capitals, parts joined by two underscores, places in a list by their number; case does not matter in either. The
-environment goes before the file, name by name.
+environment goes before the file, name by name; an empty variable takes away what the file says.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ _DOMAIN = {
     "displayname": "what people call it",
     "tenant": "tenant whose access tokens may read it; else `default`",
     "requireauthentication": "`false` opens it to everybody; else as the mirror's",
+    "maxindexrequestsperhour": "requests of one credential for its indexes in an hour; 0: no limit; else the mirror's",
     "maxdownloadrequestsperhour": "downloads of one credential in an hour; 0 for no limit",
 }
 _SIDE = {
@@ -92,10 +93,12 @@ class DomainRules:
 
     Attributes:
         downloads_per_hour: of one credential; 0 for no limit.
+        indexes_per_hour: the same for indexes.
     """
 
     require_authentication: bool = True
     downloads_per_hour: int = 0
+    indexes_per_hour: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,8 @@ class Side:
     Attributes:
         root: where its exports are; None where none is configured.
         upstream: address of its back end, which is asked instead.
-        indexes_per_hour: of one credential; 0 for no limit.
+        indexes_per_hour: of one credential, for domains without rules of their own and for what is of no domain; 0
+            for no limit.
         require_authentication: for domains without rules of their own.
         domains: rules by domain.
     """
@@ -121,7 +125,8 @@ class Side:
 
     def rules(self, domain: str) -> DomainRules:
         """The rules of a domain."""
-        return self.domains.get(domain) or DomainRules(self.require_authentication)
+        own = self.domains.get(domain)
+        return own or DomainRules(self.require_authentication, indexes_per_hour=self.indexes_per_hour)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +168,7 @@ class MirrorHost:
 
     Attributes:
         authorities: whose access tokens are taken, by section.
+        tls_dir: where certificates were to be looked for; None where nobody said so.
         unknown: names in sections of ours that mean something to other programs, if anything.
     """
 
@@ -177,12 +183,17 @@ class MirrorHost:
     state_password_file: Path | None = None
     cache_dir: Path | None = None
     proxy_log: Path | None = None
+    tls_dir: Path | None = None
     unknown: tuple[str, ...] = ()
 
     @property
     def has_trees(self) -> bool:
         """Whether any side has something to serve."""
         return any(side.enabled and (side.root or side.upstream) for side in self.sides.values())
+
+    def is_closed(self, domain: str) -> bool:
+        """Whether a domain asks for credentials, on any side that is served."""
+        return any(side.enabled and side.rules(domain).require_authentication for side in self.sides.values())
 
     def authority(self, part: str) -> AuthoritySettings | None:
         """Whose access tokens a part takes: those of its own section, else of the first that names any."""
@@ -209,8 +220,10 @@ def read_mirror_host(wire: Mapping[Any, Any], environment: Mapping[str, str]) ->
     file_problems = _unknown(told)
     for variable, value in environment.items():
         name = variable.lower().replace("__", ".")
-        if "__" in variable and name.split(".")[0] in SECTIONS and value != "":
-            told[name] = value
+        if "__" in variable and name.split(".")[0] in SECTIONS:
+            told.pop(name, None)
+            if value:
+                told[name] = value
     reader = _Reader(told)
     host = reader.host()
     ours, others = _parted(_unknown(told), file_problems)
@@ -282,17 +295,20 @@ class _Reader:
             self._path("gateway.statepasswordfile"),
             self._path("gateway.cachedir"),
             self._path("gateway.proxylog"),
+            self._path("gateway.tlsdir"),
         )
 
     def _side(self, name: str) -> Side:
         here = f"{name}.mirror"
         required = self._switch(f"{here}.requireauthentication", default=True)
+        indexes = self._count(f"{here}.maxindexrequestsperhour")
         rules = {}
         for place in self._places(f"{here}.domains"):
             if (found := self._told.get(f"{place}.id")) is not None:
                 rules[found] = DomainRules(
                     self._switch(f"{place}.requireauthentication", default=required),
                     self._count(f"{place}.maxdownloadrequestsperhour"),
+                    self._count(f"{place}.maxindexrequestsperhour", indexes),
                 )
         root = self._path(f"{here}.exportroot")
         if name == "excititor" and root is None:
@@ -304,7 +320,7 @@ class _Reader:
             root,
             self._told.get(f"{here}.activeexportid"),
             self._url(f"gateway.{name}.url"),
-            self._count(f"{here}.maxindexrequestsperhour"),
+            indexes,
             rules,
         )
 
@@ -328,12 +344,12 @@ class _Reader:
         chain, key = values.get("tlscertificatefile"), values.get("tlskeyfile")
         if (chain is None) != (key is None):
             self.problems.append(f"domain {name}: TLS needs both a certificate and its key")
-        htpasswd, beside = values.get("htpasswdfile"), self._told.get("gateway.secretsdir")
+        htpasswd, beside = values.get("htpasswdfile"), self._path("gateway.secretsdir")
         if htpasswd is None and beside is not None:
-            htpasswd = str(Path(beside) / f"mirror-{name}.htpasswd")
-        tls = self._told.get("gateway.tlsdir")
-        if chain is None and tls is not None and (Path(tls) / f"mirror-{name}.crt").exists():
-            chain, key = (str(Path(tls) / f"mirror-{name}.{end}") for end in ("crt", "key"))
+            htpasswd = str(beside / f"mirror-{name}.htpasswd")
+        tls = self._path("gateway.tlsdir")
+        if chain is None and tls is not None and (tls / f"mirror-{name}.crt").exists():
+            chain, key = (str(tls / f"mirror-{name}.{end}") for end in ("crt", "key"))
         return Domain(
             name,
             values.get("displayname", name),
@@ -346,7 +362,8 @@ class _Reader:
 
     def _hosts(self, name: str, values: Mapping[str, str]) -> tuple[str, ...]:
         told = [value for key, value in values.items() if key == "hosts" or key.startswith("hosts.")]
-        hosts = tuple(each.strip().lower().rstrip(".") for text in told for each in text.split(","))
+        listed = (each.strip() for text in told for each in text.split(","))
+        hosts = tuple(each.lower().rstrip(".") for each in listed if each)
         for each in hosts:
             if not _HOST.fullmatch(each):
                 self.problems.append(f"domain {name}: {each[:80]!r} is no host name")
@@ -394,8 +411,8 @@ class _Reader:
             self._wrong(name, f"one of {', '.join(word for word in words if word)} is needed", value)
         return value
 
-    def _count(self, name: str) -> int:
-        value = self._told.get(name, "0")
+    def _count(self, name: str, default: int = 0) -> int:
+        value = self._told.get(name, str(default))
         if not (value.isascii() and value.isdecimal() and int(value) <= _MOST):
             self._wrong(name, "a whole number is needed", value)
             return 0

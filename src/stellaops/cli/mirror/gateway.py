@@ -12,6 +12,10 @@ from stellaops.bootstrap import server_extra
 from stellaops.cli.frame import StellaGroup
 
 _MODULES = "modules"
+_ENDS_TLS = (
+    "nginx ends TLS and speaks plain HTTP to the gateway and the back ends. Processes that read the same certificates"
+    " from their settings have to be started with --plain."
+)
 
 
 @click.group("render-gateway", cls=StellaGroup)
@@ -93,7 +97,8 @@ def render_nginx(  # noqa: PLR0917 - click gives them by name
       install -d /var/run/nginx && nginx -t && nginx -s reload
 
     nginx ends TLS, keeps answers and asks `stella serve gateway` about every request; contents come from the back
-    ends. Name nginx's network in GATEWAY__TRUSTEDPROXIES of all three, and its access log in GATEWAY__PROXYLOG.
+    ends. Name nginx's network in GATEWAY__TRUSTEDPROXIES of all three, and its access log in GATEWAY__PROXYLOG. It
+    speaks plain HTTP to all three: where their settings name certificates too, start them with --plain.
     """
     if not lua and (resolver or modules != _MODULES):
         raise click.UsageError("--modules and --resolver mean something with --lua alone")
@@ -101,7 +106,10 @@ def render_nginx(  # noqa: PLR0917 - click gives them by name
         from stellaops.gateway.nginx.rendering import Lua, Proxy, render  # noqa: PLC0415 - of the extra `server`
     door = Lua(None if modules == "none" else modules, resolver) if lua else None
     proxy = Proxy(url, concelier, excititor, listen, cache, place, workers, door)
-    text = render(load_mirror_host(), proxy)
+    host = load_mirror_host()
+    text = render(host, proxy)
+    if any(each.tls_certificate_file is not None for each in host.domains.values()):
+        click.echo(_ENDS_TLS, err=True)
     if to is None:
         click.echo(text, nl=False)
         return

@@ -70,6 +70,7 @@ _NO_DOMAIN = (
     "Run it with the settings of the gateway; `stella mirror domains settings` prints those of the domains."
 )
 _NO_RESOLVER = "Give --resolver ADDRESS (Docker's is 127.0.0.11), or the gateway's address as a number."
+_NO_TLS = "Start the process there with --plain, and give its address as http://host:port."
 _CONTENT = (
     ("/concelier/", "stella_concelier"), ("/osv/", "stella_concelier"), ("/v2/", "stella_concelier"),
     ("= /mirror-key.pub", "stella_concelier"), ("/excititor/", "stella_excititor"), ("/vex/", "stella_excititor"),
@@ -87,6 +88,10 @@ _AWAY = (
 _HASTY = (
     429, "ERR_MIRROR_LOGIN_RATE", "TOOMANYREQUESTS", "this address asks too often; ask again in a second",
 )  # fmt: skip
+_NO_CERTIFICATE = (
+    "Credentials would go in the clear: put certificates there. Behind a proxy that ends TLS, leave GATEWAY__TLSDIR"
+    " empty."
+)
 
 
 def render(host: MirrorHost, proxy: Proxy) -> str:
@@ -98,6 +103,8 @@ def render(host: MirrorHost, proxy: Proxy) -> str:
     if not host.domains:
         raise BadProxySettings("no domain is configured", hint=_NO_DOMAIN)
     secured = [each for each in host.domains.values() if each.tls_certificate_file is not None]
+    if not secured and host.tls_dir is not None and any(host.is_closed(each) for each in host.domains):
+        raise BadProxySettings(f"{host.tls_dir} holds no mirror-<domain>.crt", hint=_NO_CERTIFICATE)
     if secured and any(not each.hosts for each in secured):
         raise BadProxySettings("a domain has a certificate and no host name")
     if secured and len(secured) != len(host.domains):
@@ -189,6 +196,8 @@ def _indented(text: str) -> str:
 
 def _address(url: str) -> str:
     parts = urlsplit(url)
+    if parts.scheme == "https":
+        raise BadProxySettings(f"{url[:80]!r}: nginx ends TLS and asks without it", hint=_NO_TLS)
     if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/"):
         raise BadProxySettings(f"{url[:80]!r} is no address of a back end")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname

@@ -245,7 +245,14 @@ TLS = Template("""\
 SECURED = """
       add_header Strict-Transport-Security "max-age=31536000" always;"""
 REJECTED = Template("""
-  server { listen $listen default_server; server_name _; ssl_reject_handshake on; }
+  # Names of no domain: in a handshake they end it, and after a good one they get nothing.
+  server {
+    listen $listen default_server;
+    server_name _;
+    ssl_reject_handshake on;
+    add_header Cache-Control no-store always;
+    return 421;
+  }
 """)
 ADDRESSES = Template("""
   # Whose word about addresses counts, as the gateway has it.

@@ -54,15 +54,21 @@ def judge_osv(visit: Visit) -> None:
     if seen.status == 404:
         visit.notes.skip(f"{base} is not there", "osv")
         return
-    visit.notes.demand("osv", seen.status == 200, f"{base}/ecosystems.txt answers {seen.status}")
+    if not visit.notes.demand("osv", seen.status == 200, f"{base}/ecosystems.txt answers {seen.status}"):
+        return
     for ecosystem in seen.body.decode("utf-8", "replace").split("\n")[:_FEW]:
         if not ecosystem:
             continue
         folder = f"{base}/{quote(ecosystem)}"
         changes = visit.get(f"{folder}/modified_id.csv")
-        visit.notes.demand("osv", changes.status == 200, f"{folder}/modified_id.csv answers {changes.status}")
+        listed = visit.notes.demand(
+            "osv", changes.status == 200, f"{folder}/modified_id.csv answers {changes.status}"
+        )
         archive = visit.ask(Question(f"{folder}/all.zip", keep=4))
-        visit.notes.demand("osv", archive.body[:2] == b"PK", f"{folder}/all.zip is no archive")
+        packed = archive.status == 200 and archive.body[:2] == b"PK"
+        visit.notes.demand("osv", packed, f"{folder}/all.zip is no archive")
+        if not listed:
+            continue
         for line in changes.body.decode("utf-8", "replace").split("\n")[:_FEW]:
             if line:
                 _osv_document(visit, folder, line.rpartition(",")[2].strip())
