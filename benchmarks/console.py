@@ -58,6 +58,8 @@ def fill(local: Local, place: Path, count: int, runs: int) -> Run:
         if status is RunStatus.SUCCEEDED and at < made.submitted_at - _KEPT:
             run = replace(run, expired="retention: older than 30 days", removed_at=at + _KEPT)
             status = RunStatus.EXPIRED
+        if status in (RunStatus.FAILED, RunStatus.CANCELLED):
+            run = replace(run, artifacts=(), export_id=None, archive_id=None, done=(), signatures=())
         local.runs.add(replace(run, status=status), ())
     return made
 

@@ -22,6 +22,7 @@ class MirrorSideForm(Form, frozen=True):
     export_id: str | None
     sequence: int | None
     published_at: datetime | None
+    synced_at: datetime | None
     behind: int | None
     lag_seconds: int | None
     expires: datetime | None
@@ -45,14 +46,23 @@ class MirrorCertificateForm(Form, frozen=True):
     not_after: datetime
 
 
+class MirrorUseForm(Form, frozen=True):
+    """Requests of a reader in this hour, `index` or `download`; blocks that gateways hold count whole."""
+
+    budget: str
+    reader: str
+    requests: int
+
+
 class MirrorDomainForm(Form, frozen=True):
-    """A domain; credentials and certificate are null where this machine does not serve it."""
+    """A domain; credentials, certificate and used budgets are null where this machine does not serve it."""
 
     id: str
     display_name: str
     require_authentication: bool
     max_index_requests_per_hour: int | None
     max_download_requests_per_hour: int | None
+    used: list[MirrorUseForm] | None
     sides: list[MirrorSideForm]
     credentials: list[MirrorCredentialForm] | None
     certificate: MirrorCertificateForm | None

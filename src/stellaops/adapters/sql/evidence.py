@@ -262,11 +262,14 @@ class SqlEvidence:
 
     def chosen(self, selection: Selection, keys: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         """Which documents of some, by source and key, a selection holds."""
-        statement = self._selected(selection, revision.c.source, revision.c.key).distinct()
         sources = set(self._sources(selection))
-        named = tuple_(revision.c.source, revision.c.key).in_([each for each in keys if each[0] in sources])
+        wanted = {each for each in keys if each[0] in sources}
+        statement = self._selected(selection, revision.c.source, revision.c.key).where(
+            revision.c.source.in_(sorted({source for source, _ in wanted})),
+            revision.c.key.in_(sorted({key for _, key in wanted})),
+        )
         with reading(self._engine) as connection:
-            return sorted((row[0], row[1]) for row in connection.execute(statement.where(named)))
+            return sorted(wanted & {(row[0], row[1]) for row in connection.execute(statement)})
 
     def _selected(self, selection: Selection, *columns: ColumnElement[Any]) -> Select[Any]:
         return selected(dialect_of(self._engine), selection, *columns)

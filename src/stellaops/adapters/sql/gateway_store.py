@@ -116,6 +116,12 @@ class SqlGatewayStore:
             connection.execute(insert(part).values(name=name, hour=hour))
             return True
 
+    def used(self, hour: int) -> dict[str, int]:
+        """What was given of every budget in an hour, by its name; of a block that a process holds, all of it."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(budget.c.name, budget.c.used).where(budget.c.hour == hour))
+            return {row.name: int(row.used) for row in rows}
+
     @retried
     def forget(self, hour: int) -> None:
         """Remove budgets of hours that are over for long."""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from backports import zstd
-from sqlalchemy import Engine, or_, select
+from sqlalchemy import Connection, Engine, and_, select
 
 from stellaops.adapters.sql import schema
 from stellaops.adapters.sql.alias_schema import alias_link
@@ -34,16 +34,7 @@ class SqlRecords:
             schema.container,
             schema.source,
         )
-        index, vulnerability, link = schema.index_row, schema.trivy_vulnerability, alias_link
-        named = (
-            select(vulnerability.c.revision).where(vulnerability.c.vulnerability == identifier),
-            select(link.c.revision).where(
-                link.c.subject == identifier, link.c.relation != Relation.RELATED.value
-            ),
-            select(link.c.revision).where(
-                link.c.object == identifier, link.c.relation != Relation.RELATED.value
-            ),
-        )
+        index = schema.index_row
         statement = (
             select(revision, document.c.verbatim, document.c.body, document.c.raw_length, document.c.checked,
                    container.c.url,
@@ -52,18 +43,16 @@ class SqlRecords:
             .join(container, container.c.id == revision.c.container)
             .join(source, source.c.name == revision.c.source)
             .join(index, index.c.revision == revision.c.id)
-            .where(revision.c.owner.in_([SHARED, tenant]), revision.c.seq_to == OPEN)
-            .where(
-                or_(
-                    revision.c.key == identifier,
-                    revision.c.key.startswith(f"{identifier}#", autoescape=True),
-                    *(revision.c.id.in_(ids) for ids in named),
-                )
-            )
-            .order_by(revision.c.source, revision.c.key)
         )  # fmt: skip
         with reading(self._engine) as connection:
-            return [_record(row) for row in connection.execute(statement)]
+            ids = _named(connection, identifier, tenant)
+            pieces = [ids[begin : begin + _AT_ONCE] for begin in range(0, len(ids), _AT_ONCE)]
+            found = [
+                _record(row)
+                for piece in pieces
+                for row in connection.execute(statement.where(revision.c.id.in_(piece)))
+            ]
+        return sorted(found, key=lambda each: (each.source.encode(), each.key.encode()))
 
     def statements(self, identifiers: Collection[str], tenant: str) -> Sequence[Statement]:
         """See the port."""
@@ -128,3 +117,27 @@ def _record(row: Any) -> StoredRecord:
         sequence_to=None if row.seq_to == OPEN else row.seq_to,
         index_row=row.value,
     )
+
+
+def _named(connection: Connection, identifier: str, tenant: str) -> list[int]:
+    """Current revisions that have an id, an alias or a key; each look is one place of an index."""
+    revision, vulnerability, link = schema.revision, schema.trivy_vulnerability, alias_link
+    current = revision.c.owner.in_([SHARED, tenant]), revision.c.seq_to == OPEN
+    stated = link.c.relation != Relation.RELATED.value
+    looks = [
+        select(revision.c.id).join(vulnerability, vulnerability.c.revision == revision.c.id)
+        .where(vulnerability.c.vulnerability == identifier, *current),
+        *(
+            select(revision.c.id).join(link, link.c.revision == revision.c.id)
+            .where(name == identifier, stated, *current)
+            for name in (link.c.subject, link.c.object)
+        ),
+    ]  # fmt: skip
+    sources = list(connection.execute(select(schema.source.c.name)).scalars())
+    # What stands after the key of a container: `#` and which of its records.
+    part = and_(revision.c.key >= f"{identifier}#", revision.c.key < f"{identifier}{chr(ord('#') + 1)}")
+    looks += [
+        select(revision.c.id).where(revision.c.source.in_(sources), key, *current)
+        for key in (revision.c.key == identifier, part)
+    ]
+    return sorted({int(found) for look in looks for found in connection.execute(look).scalars()})

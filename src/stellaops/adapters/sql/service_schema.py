@@ -58,6 +58,9 @@ run_indexes = (
 )
 
 run_by_keeps = Index("run_by_keeps", run_t.c.keeps, run_t.c.tenant)
+run_by_profile = Index(
+    "run_by_profile", run_t.c.tenant, run_t.c.profile, run_t.c.status, run_t.c.submitted_at, run_t.c.id
+)
 
 run_event = Table(
     "run_event",

@@ -190,7 +190,7 @@ async def diff(visit: Visit) -> Response:
     old, new = query.get("old", ""), query.get("new", "")
     found = await visit.get("/api/export/diff", old=old, new=new) if old and new else None
     profile = (await visit.get(f"/api/export/runs/{new}"))["profile"] if new else None
-    listed = await visit.get("/api/export/runs", profile=profile, limit=200)
+    listed = await visit.get("/api/export/runs", profile=profile, limit=50)
     ids = {each["runId"] for each in listed["items"]}
     more = [await visit.get(f"/api/export/runs/{each}") for each in (old, new) if each and each not in ids]
     runs = [each for each in (*more, *listed["items"]) if each["status"] in ("succeeded", "held")]

@@ -48,6 +48,7 @@ from stellaops.adapters.sql.migrations import (
     service_0003_attempts,
     service_0004_storage,
     service_0005_keeps,
+    service_0006_by_profile,
 )
 from stellaops.adapters.sql.migrations.unfinished import unfinished_copy
 
@@ -142,6 +143,7 @@ SERVICE = Store(
         Step(3, "versions, attempts and events of runs", 1, service_0003_attempts.apply),
         Step(4, "bounds of storage", 1, service_0004_storage.apply),
         Step(5, "which runs keep bundles", 1, service_0005_keeps.apply),
+        Step(6, "runs by profile", 1, service_0006_by_profile.apply),
     ),
 )
 
