@@ -108,7 +108,8 @@ def kill_at_random_moments(store: Stella, profile: str, times: int, seed: int) -
     assert {run["status"] for run in runs} <= {"succeeded", "failed"}
     for run in runs:
         if run["status"] == "failed":
-            assert run["errorCode"] == "internal"
+            # One that was killed after its bundle was published has failed to bring it to its targets.
+            assert run["errorCode"] in ("internal", "distribution")
             assert "submit it again" in run["error"]
     assert stopped == times
     demand_whole(store, reference["exportId"])

@@ -166,9 +166,13 @@ class LocalIngest:
         return [wire.quarantined(entry) for entry in found if ours[entry.source]]
 
     def _is_ours(self, source: str) -> bool:
-        """Whether a source is of this side; one of which nothing was ever read may be of either."""
+        """Whether a source is of this side; one of which nothing was ever read may be of either.
+
+        What is neither advisories nor VEX, such as bills of materials, stands with the advisories.
+        """
         known = self._local.sources.find(source)
-        return known is None or side_of(known.feed) is self._side
+        side = None if known is None else side_of(known.feed)
+        return side is None or side is self._side or (side not in PRODUCTS and self._side is Side.ADVISORIES)
 
     def quarantined_entry(self, entry: int) -> Wire:
         """See the interface."""
