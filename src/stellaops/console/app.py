@@ -37,7 +37,7 @@ class Console:
     """
 
     def __init__(self, api: ASGIApp, doors: Doors) -> None:
-        self._api, self._inside, self._doors = api, Inside(api), doors
+        self._api, self._inside = api, Inside(api)
         routes = [
             Route("/console/assets/{name}", _asset),
             *doors.routes(self._inside),

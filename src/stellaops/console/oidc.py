@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +82,8 @@ class OidcDoor:
     def routes(self, inside: Inside) -> Sequence[Route]:
         """The way there and back."""
         return [
-            Route("/console/login/oidc", partial(self._leave), methods=["GET"]),
-            Route("/console/login/oidc/callback", partial(self._return), methods=["GET"]),
+            Route("/console/login/oidc", self._leave, methods=["GET"]),
+            Route("/console/login/oidc/callback", self._return, methods=["GET"]),
         ]
 
     @cached_property

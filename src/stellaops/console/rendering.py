@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, Response
 
 from stellaops import __version__
 from stellaops.console import charts
-from stellaops.core import timestamps
+from stellaops.core import sizes, timestamps
 
 if TYPE_CHECKING:
     from stellaops.console.visit import Visit
@@ -44,7 +44,6 @@ NAVIGATION = (
     ("/audit", "Audit", "export:read"),
 )
 """Path, name and scope of what the header links to."""
-_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
 def rendered(template: str, visit: Visit, status: int, values: Mapping[str, Any]) -> Response:
@@ -104,14 +103,9 @@ def asset(name: str) -> str:
 # ---- how values are written
 
 
-def size(value: float | None) -> str:
-    """Bytes in the largest unit that leaves a number of one or more."""
-    if value is None:
-        return "-"
-    left, unit = float(value), 0
-    while left >= 1024 and unit < len(_UNITS) - 1:
-        left, unit = left / 1024, unit + 1
-    return f"{left:.0f} {_UNITS[unit]}" if unit == 0 or left >= 100 else f"{left:.1f} {_UNITS[unit]}"
+def size(value: int | None) -> str:
+    """Bytes as people read them."""
+    return "-" if value is None else sizes.render(value)
 
 
 def number(value: float | None) -> str:

@@ -9,23 +9,20 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from starlette.types import Message, Scope
+from starlette.types import ASGIApp, Message, Scope
 
+from stellaops.core import sizes
 from stellaops.gateway.requests import Request
 
 Headers = list[tuple[bytes, bytes]]
-Answering = Callable[
-    [Scope, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
-]
 PATHS = (b"/", b"/login")
 _ADDRESS = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
-_UNITS = ("bytes", "KiB", "MiB", "GiB")
 
 
 def wants_page(request: Request) -> bool:
@@ -45,9 +42,7 @@ class FrontPage:
         domains: every domain of this host, by id: what it is called, and whether it asks for credentials.
     """
 
-    def __init__(
-        self, answering: Answering, domains: Callable[[str], Mapping[str, tuple[str, bool]]]
-    ) -> None:
+    def __init__(self, answering: ASGIApp, domains: Callable[[str], Mapping[str, tuple[str, bool]]]) -> None:
         self._answering, self._domains = answering, domains
 
     async def page(self, request: Request, scope: Scope) -> tuple[int, Headers, bytes]:
@@ -73,11 +68,7 @@ class FrontPage:
             "caller": known,
         }
         body = _environment().get_template("front.html").render(values).encode()
-        return (
-            200,
-            [*_plain(), (b"content-type", b"text/html; charset=utf-8"), (b"vary", b"Authorization, Accept")],
-            body,
-        )
+        return 200, [*_plain(), _HTML, (b"vary", b"Authorization, Accept")], body
 
     async def _offered(
         self, scope: Scope, name: str, title: str, entry: Mapping[str, Any] | None
@@ -176,13 +167,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters["bytes"] = _size
+    found.filters["bytes"] = sizes.render
     found.globals["style"] = _style
     return found
-
-
-def _size(value: float) -> str:
-    left, unit = float(value), 0
-    while left >= 1024 and unit < len(_UNITS) - 1:
-        left, unit = left / 1024, unit + 1
-    return f"{left:.0f} {_UNITS[unit]}" if unit == 0 else f"{left:.1f} {_UNITS[unit]}"

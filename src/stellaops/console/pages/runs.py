@@ -55,8 +55,10 @@ def _selectors(text: str) -> Any:
     """
     if not text.strip():
         return {}
+    if len(text) > _LONGEST:
+        raise _unreadable(f"the selectors are longer than {_LONGEST} characters")
     try:
-        found = json.loads(text[:_LONGEST])
+        found = json.loads(text)
         json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise _unreadable(f"the selectors are no JSON: {error}") from None
@@ -73,23 +75,20 @@ def _unreadable(what: str) -> Refused:
 async def run(visit: Visit) -> Response:
     """One run."""
     found = await visit.get(f"/api/export/runs/{visit.part('id')}")
-    files = await visit.maybe(f"/api/export/runs/{found['runId']}/artifacts") if _has_bundle(found) else None
+    listed = await visit.maybe(f"/api/export/runs/{found['runId']}/artifacts") if _has_bundle(found) else None
+    files = listed["items"] if listed else ()
     provenance = await visit.maybe(f"/api/export/runs/{found['runId']}/provenance") if files else None
     earlier = await visit.get("/api/export/runs", profile=found["profile"], status="succeeded", limit=20)
     return visit.page(
         "run.html",
         run=found,
         ended=found["status"] in _ENDED,
-        files=files["items"] if files else (),
-        signed=[each for each in (files["items"] if files else ()) if _is_signature(each["path"])],
-        archives=[
-            each["path"] for each in (files["items"] if files else ()) if each["path"].endswith(".tar.zst")
-        ],
+        files=files,
+        signed=[each for each in files if _is_signature(each["path"])],
+        archives=[each["path"] for each in files if each["path"].endswith(".tar.zst")],
         earlier=[each for each in earlier["items"] if each["runId"] != found["runId"]],
         columns=flow_of(found, provenance),
         steps=_STEPS,
-        report=None,
-        message=visit.query.get("message", ""),
     )
 
 
