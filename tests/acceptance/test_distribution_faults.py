@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -62,8 +60,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         really(self, *values, **more, sleep=noted.append)
 
     monkeypatch.setattr(S3Client, "__init__", opened)
-    clock = SimpleNamespace(sleep=noted.append, monotonic=time.monotonic)
-    monkeypatch.setattr("stellaops.bootstrap.time", clock)
+    monkeypatch.setattr("stellaops.bootstrap.clock.sleep", noted.append)
     return noted
 
 

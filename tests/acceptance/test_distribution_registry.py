@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -86,9 +84,7 @@ def shop(tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) ->
     }.items():
         monkeypatch.setenv(name, value)
     # Pauses between tries are not waited.
-    monkeypatch.setattr(
-        "stellaops.bootstrap.time", SimpleNamespace(sleep=lambda _: None, monotonic=time.monotonic)
-    )
+    monkeypatch.setattr("stellaops.bootstrap.clock.sleep", lambda _: None)
     monkeypatch.setattr(clients, "_WAITS", (0.0, 0.0))
     made = Shop(Stella(tmp_path / "data"), tmp_path, registry)
     document = {

@@ -10,21 +10,21 @@ import sys
 import threading
 from datetime import timedelta
 
-from stellaops import bootstrap
 from stellaops.adapters.settings import load as settings
 from stellaops.adapters.telemetry import logs
+from stellaops.bootstrap import Local, clock
 from stellaops.worker import notifying
 from stellaops.worker.notifying import Notifier
 
 
 def main() -> None:
     """Tell until the process ends."""
-    ahead, real = timedelta(seconds=float(sys.argv[1])), bootstrap.now
-    bootstrap.now = lambda: real() + ahead
+    ahead, real = timedelta(seconds=float(sys.argv[1])), clock.now
+    clock.now = lambda: real() + ahead
     notifying.TICK = 0.05
     logs.configure("info")
-    local = bootstrap.Local(settings.load({}))
-    Notifier(local, f"p{os.getpid()}", bootstrap.now).start()
+    local = Local(settings.load({}))
+    Notifier(local, f"p{os.getpid()}", clock.now).start()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     threading.Event().wait()
