@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import yaml
 
-from stellaops.center.interface import DeliveriesWanted
+from stellaops.center.interface import DeliveriesWanted, Notify
 from stellaops.center.wire import Wire
 from stellaops.cli.export.printing import second
 from stellaops.cli.frame import App, StellaCommand, StellaGroup, UsageError, pass_app
@@ -108,22 +108,6 @@ def channel_list(app: App) -> None:
         (each["id"], each["kind"], each["enabled"], each["name"], _pairs(each["settings"])) for each in found
     ]
     app.out.rows(found, ("channel", "kind", "enabled", "name", "settings"), rows)
-
-
-@channel.command("show")
-@click.argument("channel_id", metavar="ID")
-@pass_app
-def channel_show(app: App, channel_id: str) -> None:
-    """Show a channel."""
-    _show(app, app.center.notify.channel(channel_id))
-
-
-@channel.command("delete")
-@click.argument("channel_id", metavar="ID")
-@pass_app
-def channel_delete(app: App, channel_id: str) -> None:
-    """Forget a channel that no rule sends to."""
-    _show(app, app.center.notify.delete_channel(channel_id))
 
 
 def _test(app: App, channel_id: str, text: str, *, preview: bool) -> None:
@@ -248,20 +232,39 @@ def rules_command(app: App) -> None:
     _list_rules(app)
 
 
-@rule.command("show")
-@click.argument("rule_id", metavar="ID")
-@pass_app
-def rule_show(app: App, rule_id: str) -> None:
-    """Show a rule."""
-    _show(app, app.center.notify.rule(rule_id))
+def _show_and_delete(
+    group: click.Group,
+    shown: Callable[[Notify, str], Wire],
+    forgotten: Callable[[Notify, str], Wire],
+    means: str,
+) -> None:
+    """Give a group the commands that take one id: `means` says what forgetting it does."""
+
+    @group.command("show", help=f"Show a {group.name}.")
+    @click.argument("wanted", metavar="ID")
+    @pass_app
+    def show(app: App, wanted: str) -> None:
+        _show(app, shown(app.center.notify, wanted))
+
+    @group.command("delete", help=f"Forget a {group.name}{means}.")
+    @click.argument("wanted", metavar="ID")
+    @pass_app
+    def delete(app: App, wanted: str) -> None:
+        _show(app, forgotten(app.center.notify, wanted))
 
 
-@rule.command("delete")
-@click.argument("rule_id", metavar="ID")
-@pass_app
-def rule_delete(app: App, rule_id: str) -> None:
-    """Forget a rule; what it has made already is sent."""
-    _show(app, app.center.notify.delete_rule(rule_id))
+_show_and_delete(
+    channel,
+    lambda asked, name: asked.channel(name),
+    lambda asked, name: asked.delete_channel(name),
+    " that no rule sends to",
+)
+_show_and_delete(
+    rule,
+    lambda asked, name: asked.rule(name),
+    lambda asked, name: asked.delete_rule(name),
+    "; what it has made already is sent",
+)
 
 
 @notify.command("events", cls=StellaCommand)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from stellaops.adapters.notify.context import NotifyContext, settings_of
-from stellaops.adapters.notify.posting import Letter, Poster
-from stellaops.notify.channel import Channel, is_line, secret_problem
+from stellaops.adapters.notify.context import NotifyContext
+from stellaops.adapters.notify.incoming import Form, IncomingWebhook
 from stellaops.notify.event import Severity
-from stellaops.notify.message import Message, Rendered
+from stellaops.notify.message import Message
 
 KIND = "teams"
 _COLOURS = {
@@ -22,49 +20,11 @@ _COLOURS = {
     Severity.CRITICAL: "attention",
 }
 _MARKS = re.compile(r"([\\`*_\[\]])")
-_JSON = {"content-type": "application/json"}
 
 
-class _Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """The secret that holds the URL of the workflow's webhook; and the room that it leads to, for people."""
-
-    url_ref: str
-    room: str = ""
-
-
-class Teams:
-    """`notify.ports.Provider`."""
-
-    kind = KIND
-
-    def __init__(self, context: NotifyContext) -> None:
-        self._secrets = context.secrets
-        self._poster = Poster(context.web, context.seconds)
-
-    def problems(self, settings: Mapping[str, Any]) -> Sequence[str]:
-        """See the port."""
-        found, wrong = settings_of(_Settings, settings)
-        if found is None:
-            return wrong
-        room = () if is_line(found.room) else ("settings.room: one line is needed",)
-        return (*secret_problem("settings.urlRef", found.url_ref), *room)
-
-    def render(self, channel: Channel, message: Message) -> Rendered:
-        """See the port."""
-        own = msgspec.convert(dict(channel.settings), _Settings)
-        target = own.room or f"secret {own.url_ref}"
-        return Rendered(KIND, target, message.title, _body(message).decode(), "adaptiveCard", dict(_JSON))
-
-    def send(self, channel: Channel, message: Message) -> str:
-        """See the port."""
-        own = msgspec.convert(dict(channel.settings), _Settings)
-        url = self._secrets.read(channel.tenant, own.url_ref)
-        return self._poster.post(Letter(url, f"teams channel {channel.id}", _body(message), _JSON))
-
-
-def open_provider(context: NotifyContext) -> Teams:
+def open_provider(context: NotifyContext) -> IncomingWebhook:
     """The provider."""
-    return Teams(context)
+    return IncomingWebhook(Form(KIND, "adaptiveCard", _body), context)
 
 
 def _body(message: Message) -> bytes:
