@@ -6,14 +6,15 @@ API, whatever a page does.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import msgspec
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from stellaops.core import asgi
 
 Wire = Any
 
@@ -104,12 +105,11 @@ class Inside:
         if content:
             told.setdefault("content-type", "application/json")
             told["content-length"] = str(len(content))
-        collected = _Collected(content)
         scope = self._scope(asker, method, path, query, told)
-        await self._application(scope, collected.receive, collected.send)
-        if collected.status >= 400:
-            raise Refused(collected.status, _problem(collected.body))
-        return Reply(collected.status, collected.headers, collected.body)
+        found = await asgi.ask(self._application, scope, content)
+        if found.status >= 400:
+            raise Refused(found.status, _problem(found.body))
+        return Reply(found.status, found.headers, found.body)
 
     async def pass_on(
         self, asker: Asker, path: str, send: Send, receive: Receive, *, query: Mapping[str, Any] | None = None,
@@ -136,37 +136,6 @@ class Inside:
             "state": {},
             "path_params": {},
         }
-
-
-class _Collected:
-    """The two ends of a request whose answer is taken whole."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content: bytes | None = content
-        self._parts: list[bytes] = []
-        self.status, self.headers = 500, dict[str, str]()
-
-    async def receive(self) -> Message:
-        """The body, then silence: nobody hangs up."""
-        if self._content is None:
-            await asyncio.Event().wait()
-        content, self._content = self._content, None
-        return {"type": "http.request", "body": content or b"", "more_body": False}
-
-    async def send(self, message: Message) -> None:
-        """Keep what is answered."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            self.headers = {
-                name.decode("latin-1").lower(): value.decode("latin-1") for name, value in message["headers"]
-            }
-        elif message["type"] == "http.response.body":
-            self._parts.append(message.get("body", b""))
-
-    @property
-    def body(self) -> bytes:
-        """What came."""
-        return b"".join(self._parts)
 
 
 def _problem(body: bytes) -> Mapping[str, Any]:

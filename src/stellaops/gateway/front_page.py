@@ -15,9 +15,9 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from starlette.types import ASGIApp, Message, Scope
+from starlette.types import ASGIApp, Scope
 
-from stellaops.core import sizes
+from stellaops.core import asgi, sizes
 from stellaops.gateway.requests import Request
 
 Headers = list[tuple[bytes, bytes]]
@@ -97,24 +97,12 @@ class FrontPage:
             "query_string": b"",
             "headers": kept,
         }
-        status, parts = 500, []
-
-        async def receive() -> Message:
-            return {"type": "http.request", "body": b"", "more_body": False}
-
-        async def send(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            else:
-                parts.append(message.get("body", b""))
-
-        await self._answering(asked, receive, send)
+        answer = await asgi.ask(self._answering, asked)
         try:
-            found = json.loads(b"".join(parts)) if status == 200 else {}
+            found = json.loads(answer.body) if answer.status == 200 else {}
         except ValueError:
             found = {}
-        return status, found if isinstance(found, dict) else {}
+        return answer.status, found if isinstance(found, dict) else {}
 
 
 _HTML = (b"content-type", b"text/html; charset=utf-8")
