@@ -13,8 +13,8 @@ from stellaops.bundles import manifest
 from stellaops.bundles.digest_list import AmendedList, DigestListWriter
 from stellaops.bundles.manifest import Profile
 from stellaops.core import timestamps
-from stellaops.exports.building.delta import BaseState, DeltaTools, snapshot_after, snapshot_kept
 from stellaops.exports.building.delta_ports import Change
+from stellaops.exports.building.delta_snapshot import BaseState, DeltaTools, snapshot_after, snapshot_kept
 from stellaops.exports.ports import Selection, Snapshot
 from stellaops.exports.selectors import Selectors, parse
 from tests.contract.stores import Store, folder_of, osv

@@ -13,7 +13,7 @@ from stellaops.bootstrap import clock
 from stellaops.bootstrap.authority import Authority
 from stellaops.bootstrap.evidence import Evidence
 from stellaops.bootstrap.retention import Retention
-from stellaops.exports.building.delta import DeltaTools
+from stellaops.exports.building.delta_snapshot import DeltaTools
 from stellaops.exports.control_runs import ControlTools
 from stellaops.exports.issue_freshness import FreshnessTools
 from stellaops.exports.plan_run import Tools

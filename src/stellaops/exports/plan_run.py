@@ -17,7 +17,7 @@ from stellaops.core.digests import Digest
 from stellaops.exports import selectors as selecting
 from stellaops.exports.building import plan_delta
 from stellaops.exports.building.contents import toolchain
-from stellaops.exports.building.delta import DeltaTools, snapshot_after, snapshot_kept
+from stellaops.exports.building.delta_snapshot import DeltaTools, snapshot_after, snapshot_kept
 from stellaops.exports.building.overlay_database import allowed
 from stellaops.exports.building.plan_delta import Base
 from stellaops.exports.building.vex_verdicts import VexRows

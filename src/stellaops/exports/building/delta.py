@@ -6,185 +6,39 @@ is made of many documents at once (findings, databases) is made again and compar
 
 from __future__ import annotations
 
-import io
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, TypeVar
 
 from msgspec import structs
 
-from stellaops.advisories.aliases import Relation, Statement
 from stellaops.bundles import layout
-from stellaops.bundles.content import Content, RowSetDigest
-from stellaops.bundles.digest_list import AmendedList, DamagedDigestList, DigestList, DigestListWriter, Place
-from stellaops.bundles.jsonl import shards
+from stellaops.bundles.content import Content
+from stellaops.bundles.digest_list import DigestListWriter, Place
 from stellaops.bundles.jsonl.shards import Line
-from stellaops.bundles.manifest import ExportManifest, Source
+from stellaops.bundles.manifest import ExportManifest
 from stellaops.bundles.mirror.delta import Removal, SetWriter, content_of, write_listing
-from stellaops.bundles.vex import consensus_rows
 from stellaops.core import digests
 from stellaops.core.digests import Digest
 from stellaops.exports.building.contents import Built, Material, build_rows
-from stellaops.exports.building.delta_ports import Change, ChangedRows, GrowingList, KeptLists
+from stellaops.exports.building.delta_consensus import connected, lines_about
+from stellaops.exports.building.delta_ports import Change, KeptLists
+from stellaops.exports.building.delta_snapshot import BaseState, DeltaTools
+from stellaops.exports.building.keeping_sets import KeepingSets, Listing, Nowhere
+from stellaops.exports.building.kept_lists import NOTHING, Amended, healed, opened
 from stellaops.exports.building.mirror import DOCUMENTS, RowSets
-from stellaops.exports.building.vex_verdicts import Question, VexRows, verdicts
-from stellaops.exports.errors import BaseMissing
-from stellaops.exports.ports import Evidence, Selection, Snapshot, Staging
+from stellaops.exports.building.vex_verdicts import Question
+from stellaops.exports.ports import Staging
 from stellaops.findings.verdicts import weights_of
 from stellaops.policy.snapshot import EMPTY
-from stellaops.vex.consensus import Held
-from stellaops.vex.statement import Words
 from stellaops.vex.weights import Weights
 
-_MOST_NAMES = 50_000
-"""More names than these are not followed one by one: the consensus is listed as a whole."""
-_MOST_ROUNDS = 20
-_MOST_DAMAGED = 20
-_T = TypeVar("_T")
-_NOTHING = digests.sha256(b"")
-"""The content digest of a row set without rows."""
 _JUDGED_BY = {layout.TRIVY_SENTINELS: layout.TRIVY_DB, layout.TRIVY_JAVA_SENTINELS: layout.TRIVY_JAVA_DB}
 """What a database is judged by travels with it, so that a delta can be verified by itself."""
 _ROWS = ("advisories", "vex", "sboms", "findings", "upstream", "normalized")
 """What of a profile's includes is rows."""
-
-
-@dataclass(frozen=True, slots=True)
-class BaseState:
-    """The state that a delta begins with.
-
-    Attributes:
-        manifest: of the base's export.
-        sequence: at which it was cut.
-        records: how many records of each source it selected.
-    """
-
-    manifest: ExportManifest
-    sequence: int
-    records: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class DeltaTools:
-    """What deltas work with beside the tools of every run."""
-
-    changed: ChangedRows
-    lists: KeptLists
-    evidence: Evidence
-
-
-def snapshot_after(base: BaseState, selection: Selection, tools: DeltaTools) -> Snapshot:
-    """The snapshot of a selection whose state at the base's sequence is known.
-
-    Raises:
-        BaseMissing: the base's state cannot be told any more.
-    """
-    return _healed(lambda: _snapshot_after(base, selection, tools))
-
-
-def _snapshot_after(base: BaseState, selection: Selection, tools: DeltaTools) -> Snapshot:
-    sources = _Sources(base, selection, tools)
-    earlier = replace(selection, sequence=base.sequence)
-    with ExitStack() as stack:
-        amended = _Amended(stack, tools.lists, base.manifest.snapshot, lambda: snapshot_kept(earlier, tools))
-        for change in tools.changed.changes(selection, base.sequence, lines=False):
-            before = amended.list.set((change.owner, change.source, change.key), change.digest)
-            sources.note(change, before)
-        digest, records = amended.finish()
-    return Snapshot(digest, records, sources.found(), sources.counts)
-
-
-def snapshot_kept(selection: Selection, tools: DeltaTools) -> Snapshot:
-    """The snapshot of a selection out of all of its rows; its list is kept for deltas."""
-    with tools.lists.growing() as growing:
-        writer = DigestListWriter(growing.out)
-        found = tools.evidence.snapshot(selection, writer.add)
-        writer.close()
-        growing.keep(found.digest)
-    return found
-
-
-class _Sources:
-    """The sources of a snapshot, from those of the base and what changed."""
-
-    def __init__(self, base: BaseState, selection: Selection, tools: DeltaTools) -> None:
-        self._selection = selection
-        self._tools = tools
-        self._newest: dict[str, datetime | None] = {
-            source.name: source.updated_at for source in base.manifest.sources
-        }
-        self._doubtful: set[str] = set()
-        self.counts: dict[str, int] = dict(base.records)
-
-    def note(self, change: Change, before: str | None) -> None:
-        """Take a change; `before` is the digest that was selected at the base."""
-        name = change.source
-        self.counts[name] = self.counts.get(name, 0) + (change.digest is not None) - (before is not None)
-        known = self._newest.get(name)
-        if before is not None and known is not None and change.stated_before == known:
-            self._doubtful.add(name)  # the newest of the base is gone; perhaps nothing else is as new
-        if change.digest is not None:
-            stated = change.stated_at
-            if stated is not None and (known is None or stated >= known):
-                self._newest[name] = stated
-                self._doubtful.discard(name)
-            else:
-                self._newest.setdefault(name, known)
-
-    def found(self) -> tuple[Source, ...]:
-        """Those with selected documents."""
-        registered = self._tools.changed.registered()
-        sources = []
-        for name in sorted(self._newest):
-            if not self.counts.get(name):
-                self.counts.pop(name, None)
-                continue
-            newest = self._newest[name]
-            if name in self._doubtful:
-                state = self._tools.changed.source_state(self._selection, name)
-                newest = None if state is None else state.updated_at
-            sources.append(Source(name, *registered[name], newest))
-        return tuple(sources)
-
-
-class _Amended:
-    """A kept list under amendment, with the file of the list that comes out."""
-
-    def __init__(
-        self, stack: ExitStack, lists: KeptLists, digest: Digest, make_again: Callable[[], object]
-    ) -> None:
-        base = None if digest == _NOTHING else _opened(stack, lists, digest, make_again)
-        self.growing: GrowingList = stack.enter_context(lists.growing())
-        self.list = AmendedList(base, self.growing.out)
-
-    def finish(self) -> tuple[Digest, int]:
-        """Digest and rows of the amended list, which is kept."""
-        digest, records = self.list.finish()
-        self.growing.keep(digest)
-        return digest, records
-
-
-def _opened(
-    stack: ExitStack, lists: KeptLists, digest: Digest, make_again: Callable[[], object]
-) -> DigestList:
-    """A kept list; made again from the evidence where it is not kept.
-
-    Raises:
-        BaseMissing: the evidence does not give it any more.
-    """
-    found = stack.enter_context(lists.opened(digest))
-    if found is None:
-        make_again()
-        found = stack.enter_context(lists.opened(digest))
-    if found is None:
-        raise BaseMissing(
-            f"the evidence does not give the base's state any more: nothing in it has digest {digest}"
-        )
-    return found
 
 
 def build_delta(material: Material, base: BaseState, staging: Staging, tools: DeltaTools) -> Built:
@@ -193,7 +47,7 @@ def build_delta(material: Material, base: BaseState, staging: Staging, tools: De
     Raises:
         BaseMissing: the base's state cannot be told any more.
     """
-    built = _healed(lambda: _built(material, base, staging, tools))
+    built = healed(lambda: _built(material, base, staging, tools))
     _drop_unchanged(built, base.manifest, staging.root)
     return built
 
@@ -207,38 +61,9 @@ def _built(material: Material, base: BaseState, staging: Staging, tools: DeltaTo
         return build_rows(material, staging, sets)
 
 
-def _healed(attempt: Callable[[], _T]) -> _T:
-    """Attempt again where a kept list was damaged, which then is kept no more; it is made again from the evidence."""
-    for _ in range(_MOST_DAMAGED):
-        try:
-            return attempt()
-        except DamagedDigestList:
-            continue
-    return attempt()
-
-
 def build_full(material: Material, staging: Staging, lists: KeptLists) -> Built:
     """The contents of a full archive, whose digest lists are kept for the deltas that will build on it."""
-    return build_rows(material, staging, _KeepingSets(material, staging, lists))
-
-
-class _KeepingSets(RowSets):
-    """Writes row sets, and keeps their lists."""
-
-    def __init__(self, material: Material, staging: Staging, lists: KeptLists) -> None:
-        super().__init__(material, staging)
-        self._lists = lists
-
-    def write(self, name: str, lines: Iterable[Line]) -> Content:
-        """A row set; its lines in ascending order."""
-        with self._lists.growing() as growing:
-            list_ = DigestListWriter(growing.out)
-            content = shards.write_row_set(
-                name, lines, self._staging.create, keep=list_.add, level=self._level, endings=self._endings
-            )
-            list_.close()
-            growing.keep(content.content_digest)
-        return content
+    return build_rows(material, staging, KeepingSets(material, staging, lists))
 
 
 def _drop_unchanged(built: Built, base: ExportManifest, root: Path) -> None:
@@ -260,7 +85,7 @@ def _drop_unchanged(built: Built, base: ExportManifest, root: Path) -> None:
 class _Set:
     """A row set whose rows are followed one by one."""
 
-    amended: _Amended
+    amended: Amended
     writer: SetWriter
 
     def put(self, place: Place, line: bytes | None, change: Change | None = None) -> None:
@@ -347,8 +172,8 @@ class _DeltaSets(RowSets):
 
     def _set(self, stack: ExitStack, path: str) -> _Set:
         held = self._base.manifest.content(path)
-        digest = _NOTHING if held is None else held.content_digest
-        amended = _Amended(stack, self._tools.lists, digest, lambda: self._list_again(path))
+        digest = NOTHING if held is None else held.content_digest
+        amended = Amended(stack, self._tools.lists, digest, lambda: self._list_again(path))
         return _Set(amended, self._writer(stack, path))
 
     def _writer(self, stack: ExitStack, path: str) -> SetWriter:
@@ -362,7 +187,7 @@ class _DeltaSets(RowSets):
         with ExitStack() as stack:
             base: Iterable[tuple[Place, str]] = ()
             if held is not None:
-                found = _opened(stack, self._tools.lists, held.content_digest, lambda: self._list_again(name))
+                found = opened(stack, self._tools.lists, held.content_digest, lambda: self._list_again(name))
                 base = found.lines()
             growing = stack.enter_context(self._tools.lists.growing())
             list_ = DigestListWriter(growing.out)
@@ -385,15 +210,15 @@ class _DeltaSets(RowSets):
         new = self._material.selection
         old = replace(new, sequence=self._base.sequence)
         vex = self._material.vex
-        names = _connected(vex, (old, new), self._tools.changed.names_in(self._speaking()))
+        names = connected(vex, (old, new), self._tools.changed.names_in(self._speaking()))
         if names is None:
             return None
         question = Question(weights_of(self._material.policy, Weights()))
-        before, after = (_consensus_lines(_Only(vex, names), each, question) for each in (old, new))
+        before, after = (lines_about(vex, names, each, question) for each in (old, new))
         if before == after:
             return held
         with ExitStack() as stack:
-            amended = _Amended(
+            amended = Amended(
                 stack, self._tools.lists, held.content_digest, lambda: self._list_again(layout.CONSENSUS)
             )
             set_ = _Set(amended, self._writer(stack, layout.CONSENSUS))
@@ -423,92 +248,5 @@ class _DeltaSets(RowSets):
         earlier = replace(
             self._material, selection=replace(selection, sequence=self._base.sequence), profile=rows_alone
         )
-        nowhere = _Nowhere(self._staging.root, self._staging.scratch)
-        build_rows(earlier, nowhere, _Listing(earlier, nowhere, self._tools.lists, name))
-
-
-class _Listing(RowSets):
-    """Takes the row sets of a full bundle, and keeps the list of one of them."""
-
-    def __init__(self, material: Material, staging: Staging, lists: KeptLists, name: str) -> None:
-        super().__init__(material, staging)
-        self._lists = lists
-        self._name = name
-
-    def write(self, name: str, lines: Iterable[Line]) -> Content:
-        """Read the lines of the one set; those of the others are not asked for."""
-        if name != self._name:
-            return Content(name, _NOTHING, 0, layout.ROW_SET_TYPE)
-        with self._lists.growing() as growing:
-            list_ = DigestListWriter(growing.out)
-            digest = RowSetDigest(list_.add)
-            for line in lines:
-                digest.add(line.owner, line.source, line.key, line.text)
-            list_.close()
-            growing.keep(digest.digest())
-        return Content(name, digest.digest(), digest.records, layout.ROW_SET_TYPE)
-
-
-@dataclass(frozen=True, slots=True)
-class _Nowhere:
-    """A staging place whose files go nowhere."""
-
-    root: Path
-    scratch: Path
-
-    def create(self, path: str) -> BinaryIO:
-        """See the port."""
-        del path
-        return io.BytesIO()
-
-    def reserve(self, size: int) -> None:
-        """See the port: nothing takes room here."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Only:
-    """The statements under some names."""
-
-    vex: VexRows
-    names: frozenset[str]
-
-    def vulnerabilities(self, selection: Selection, package: str | None = None) -> Sequence[str]:
-        """See the port: those of the names under which there are statements."""
-        found = self.vex.statements(selection, self.names, package)
-        return sorted({held.vulnerability for held in found})
-
-    def statements(
-        self, selection: Selection, names: Collection[str], package: str | None = None
-    ) -> Sequence[Held]:
-        """See the port."""
-        return self.vex.statements(selection, names, package)
-
-    def links(self, selection: Selection, names: Collection[str]) -> Sequence[Statement]:
-        """See the port."""
-        return self.vex.links(selection, names)
-
-    def words(self, places: Collection[tuple[int, int]]) -> Mapping[tuple[int, int], Words]:
-        """See the port."""
-        return self.vex.words(places)
-
-
-def _consensus_lines(vex: VexRows, selection: Selection, question: Question) -> dict[Place, bytes]:
-    lines = (consensus_rows.line(verdict) for some in verdicts(vex, selection, question) for verdict in some)
-    return {(line.owner, line.source, line.key): line.text for line in lines}
-
-
-def _connected(vex: VexRows, selections: Sequence[Selection], names: set[str]) -> frozenset[str] | None:
-    """Some names with all that documents give the same vulnerability, before or after; None for too many."""
-    found, border = set(names), set(names)
-    for _ in range(_MOST_ROUNDS):
-        if len(found) > _MOST_NAMES:
-            return None
-        told = {one.link for selection in selections for one in vex.links(selection, border)}
-        reached = {
-            name for link in told if link.relation is Relation.SAME for name in (link.subject, link.object)
-        }
-        border = reached - found
-        if not border:
-            return frozenset(found)
-        found |= border
-    return None
+        nowhere = Nowhere(self._staging.root, self._staging.scratch)
+        build_rows(earlier, nowhere, Listing(earlier, nowhere, self._tools.lists, name))

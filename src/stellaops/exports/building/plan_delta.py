@@ -10,7 +10,7 @@ from msgspec import structs
 
 from stellaops.bundles import layout, manifest
 from stellaops.core.errors import InvalidInput
-from stellaops.exports.building.delta import BaseState, DeltaTools
+from stellaops.exports.building.delta_snapshot import BaseState, DeltaTools
 from stellaops.exports.building.mirror import DOCUMENTS
 from stellaops.exports.errors import BaseMissing
 from stellaops.exports.ports import ArtefactStore, RunFilter, Runs, Selection
