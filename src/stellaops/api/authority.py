@@ -145,10 +145,7 @@ def _authority(call: Call) -> LocalAuthority:
     """The authority as the caller may use it; its changes go into the frame's audit record."""
 
     def tell(change: Change) -> None:
-        told = call.change
-        told.target, told.reason = change.target, change.reason
-        told.before, told.after = change.before, change.after
-        told.details.update(change.details)
+        call.change.take(change)
         call.local.access.forget()
 
     return LocalAuthority(call.local, Actor.of(call.principal), tell)

@@ -12,7 +12,6 @@ from stellaops.api.frame.answers import answer
 from stellaops.api.operation import Answer, Call, Operation
 from stellaops.api.paging import Page
 from stellaops.authority import manage_keys, published_keys
-from stellaops.authority.audit import digest_of
 from stellaops.authority.keys import (
     BadReason,
     KeyKnown,
@@ -24,7 +23,7 @@ from stellaops.authority.keys import (
 )
 from stellaops.authority.tenants import BadTenantName
 from stellaops.bootstrap import now
-from stellaops.center.keys import encrypted, tried
+from stellaops.center.keys import encrypted, key_changed, known_key, tried
 from stellaops.core import timestamps
 from stellaops.exports.errors import SigningFailed
 from stellaops.exports.resign_exports import Resigned, ResignTools, resign_exports
@@ -169,7 +168,7 @@ def create(call: Call) -> Response:
     """Make a key."""
     _demand_protection(call)
     made = _made(call, activate=call.body.activate)
-    _changed(call, None, made)
+    key_changed(call.change, None, made)
     return answer(_form(made), 201, {"location": f"{_PATH}/{made.key_id}"})
 
 
@@ -177,7 +176,7 @@ def rotate(call: Call) -> Response:
     """Make a key that signs from now on, and sign kept exports again."""
     _demand_protection(call)
     made = _made(call)
-    _changed(call, None, made)
+    key_changed(call.change, None, made)
     done = () if call.body.keep_signatures else _resigned(call)
     return answer({**msgspec.to_builtins(_form(made)), "resigned": [_resigned_form(each) for each in done]})
 
@@ -186,7 +185,7 @@ def activate(call: Call) -> Response:
     """Let a key sign from now on."""
     before = _known(call)
     after = manage_keys.activate_key(call.local.keys, call.tenant, call.path["key"], now=now())
-    _changed(call, before, after)
+    key_changed(call.change, before, after)
     return answer(_form(after))
 
 
@@ -201,7 +200,7 @@ def revoke(call: Call) -> Response:
     after = manage_keys.revoke_key(
         call.local.keys, call.tenant, call.path["key"], now=now(), reason=call.body.reason
     )
-    _changed(call, before, after, call.body.reason)
+    key_changed(call.change, before, after, call.body.reason)
     return answer(_form(after))
 
 
@@ -219,10 +218,7 @@ def show(call: Call) -> Response:
 
 
 def _known(call: Call) -> KeyRecord:
-    for record in manage_keys.list_keys(call.local.keys, call.tenant):
-        if record.key_id == call.path["key"]:
-            return record
-    raise KeyNotFound(f"tenant {call.tenant} has no key {call.path['key'][:80]!r}")
+    return known_key(call.local.keys, call.tenant, call.path["key"])
 
 
 def _made(call: Call, *, activate: bool = True) -> KeyRecord:
@@ -239,13 +235,6 @@ def _demand_protection(call: Call) -> None:
     if call.body.uri is None:
         under = call.local.settings.get("keyPassphraseFile") is not None
         manage_keys.demand_no_loss_of_protection(call.local.keys, call.tenant, under_passphrase=under)
-
-
-def _changed(call: Call, before: KeyRecord | None, after: KeyRecord, reason: str = "") -> None:
-    told = call.change
-    told.target, told.reason = f"key/{after.key_id}", reason
-    told.before = None if before is None else digest_of(msgspec.to_builtins(_form(before)))
-    told.after = digest_of(msgspec.to_builtins(_form(after)))
 
 
 def _resigned(call: Call) -> tuple[Resigned, ...]:

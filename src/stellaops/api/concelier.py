@@ -72,7 +72,7 @@ class SwitchBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _center(call: Call) -> LocalConcelier:
-    return LocalConcelier(call.local, call.tenant)
+    return LocalConcelier(call.local, call.tenant, call.noting)
 
 
 def _name(call: Call) -> str:
@@ -100,7 +100,6 @@ def _source(call: Call) -> Response:
 
 def _define(call: Call) -> Response:
     name = call.path["name"]
-    call.change.target = f"source/{name[:100]}"
     wire: dict[str, Any] = msgspec.structs.asdict(call.body)
     replace = wire.pop("replace")
     return answer(_center(call).define(name, wire, replace=replace))
@@ -108,14 +107,11 @@ def _define(call: Call) -> Response:
 
 def _switch(call: Call) -> Response:
     names = tuple(call.body.sources)
-    call.change.target = f"source/{', '.join(names)}"[:500]
-    call.change.details["enabled"] = call.body.enabled
     return answer(Page(_center(call).switch(names, enabled=call.body.enabled)))
 
 
 def _forget(call: Call) -> Response:
     name = _name(call)
-    call.change.target = f"source/{name}"
     return answer(_center(call).forget(name))
 
 

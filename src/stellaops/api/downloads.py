@@ -11,7 +11,6 @@ from starlette.responses import Response
 from stellaops.api.frame.answers import answer
 from stellaops.api.operation import Answer, Call, Operation
 from stellaops.api.paging import Page, PageQuery, cursor_of, place_of
-from stellaops.authority.audit import Change
 from stellaops.authority.download_tokens import (
     LONGEST_LIFE,
     LONGEST_OVERLAP,
@@ -120,12 +119,7 @@ class LinksForm(_Form, frozen=True):
 
 
 def _downloads(call: Call) -> LocalDownloads:
-    def tell(change: Change) -> None:
-        told = call.change
-        told.target, told.reason = change.target, change.reason
-        told.before, told.after = change.before, change.after
-        told.details.update(change.details)
-
+    tell = call.change.take
     return LocalDownloads(call.local, call.tenant, call.principal.client, tell, str(call.request.base_url))
 
 

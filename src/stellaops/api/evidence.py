@@ -16,7 +16,6 @@ from stellaops.api.imports import (
     ImportReport,
     Sequence,
     Text,
-    told,
     uploaded,
 )
 from stellaops.api.operation import Answer, Call, Operation
@@ -56,14 +55,14 @@ class Findings(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def _center(call: Call) -> LocalEvidence:
-    return LocalEvidence(call.local, call.tenant)
+    return LocalEvidence(call.local, call.tenant, call.noting)
 
 
 def _import(call: Call) -> Response:
     call.change.target = f"sboms/{call.tenant}"
     with uploaded(call, f"sboms\t{call.tenant}") as inputs:
         report = _center(call).import_inputs(inputs, prune=call.query.prune)
-    return told(call, report)
+    return answer(report)
 
 
 def _sboms(call: Call) -> Response:

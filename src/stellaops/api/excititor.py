@@ -40,7 +40,7 @@ class ConsensusBody(ConsensusQuery, frozen=True, forbid_unknown_fields=True, ren
 
 
 def _center(call: Call) -> LocalExcititor:
-    return LocalExcititor(call.local, call.tenant)
+    return LocalExcititor(call.local, call.tenant, call.noting)
 
 
 def _consensus(call: Call) -> Response:

@@ -13,7 +13,7 @@ from stellaops.api.frame.answers import answer
 from stellaops.api.operation import Answer, Call, Operation
 from stellaops.api.runs import RUN, find
 from stellaops.bundles.freshness import FILE, SIGNATURE
-from stellaops.core import digests
+from stellaops.center import freshness
 from stellaops.exports import issue_freshness
 from stellaops.exports.errors import RunNotFound
 from stellaops.exports.issue_freshness import NoStatement, Signed
@@ -37,14 +37,7 @@ def show(call: Call) -> Response:
 
 def renew(call: Call) -> Response:
     """Say anew that the export is the newest of its profile."""
-    run = find(call)
-    before = issue_freshness.stated(run, call.local.statements)
-    issue_freshness.say_fresh(run, call.local.freshness_tools)
-    after = issue_freshness.stated(run, call.local.statements)
-    told = call.change
-    told.target = f"run/{run.id}/freshness"
-    told.before, told.after = digests.sha256(before.statement), digests.sha256(after.statement)
-    return answer(_form(after))
+    return answer(_form(freshness.renew(call.local, find(call), call.noting)))
 
 
 def _form(signed: Signed) -> StatementForm:
@@ -60,5 +53,6 @@ OPERATIONS = (
     Operation(
         "renewFreshness", "POST", _PATH, "Issue the next freshness statement", renew, RUN, mutating=True,
         answers={200: Answer("The new one", StatementForm)}, errors=(RunNotFound, NoStatement),
+        action="freshness.renewed",
     ),
 )  # fmt: skip

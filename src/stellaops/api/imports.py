@@ -20,7 +20,6 @@ from stellaops.api.operation import Answer, Call, Operation, Upload
 from stellaops.api.paging import Page
 from stellaops.center.interface import ImportWanted, PullWanted
 from stellaops.center.local_ingest import PRODUCTS, LocalIngest
-from stellaops.center.wire import Wire
 from stellaops.core.errors import InvalidInput, NotFound, StellaError
 from stellaops.ingest.feeds import Side
 from stellaops.ingest.import_documents import (
@@ -217,7 +216,7 @@ class _Handlers:
             wanted = ImportWanted(query.source, query.feed, query.database, query.prune, inputs.openpgp_keys)
             report = center.import_inputs(wanted, inputs)
         center.refresh()
-        return told(call, report)
+        return answer(report)
 
     def pull(self, call: Call) -> Response:
         body: PullBody = call.body
@@ -227,7 +226,6 @@ class _Handlers:
             reports = center.pull(wanted)
         finally:
             center.refresh()
-        call.change.target = f"source/{', '.join(each['source'] for each in reports)}"[:500]
         return answer(Page(reports))
 
     def status(self, call: Call) -> Response:
@@ -249,18 +247,10 @@ class _Handlers:
         return Response(self._make(call).quarantined_bytes(_entry(call)), media_type=uploads.FILE)
 
     def retry(self, call: Call) -> Response:
-        call.change.target = f"source/{call.body.source[:100]}"
         center = self._make(call)
         report = center.retry(call.body.source)
         center.refresh()
-        return told(call, report)
-
-
-def told(call: Call, report: Wire) -> Response:
-    """An import's report as the answer, with its counts in the audit log."""
-    names = ("added", "changed", "withdrawn", "vanished", "quarantined", "sequence")
-    call.change.details |= {name: report[name] for name in names}
-    return answer(report)
+        return answer(report)
 
 
 def _entry(call: Call) -> int:

@@ -23,6 +23,7 @@ from stellaops.authority.actors import OperatorOnly
 from stellaops.authority.audit import AuditFilter
 from stellaops.authority.keys import KeyNotFound, KeyRecord
 from stellaops.authority.tenants import BadTenantName, demand_name
+from stellaops.center.changes import switch_queue
 from stellaops.core import timestamps
 from stellaops.exports.ports import QueueStatus
 from stellaops.exports.run import RunStatus
@@ -61,10 +62,7 @@ def _switch(call: Call, *, paused: bool) -> Response:
         raise OperatorOnly(
             f"the queue is that of all tenants, and client {call.principal.client} does not act for all of them"
         )
-    before = call.local.queue.status().paused
-    (call.local.queue.pause if paused else call.local.queue.resume)()
-    call.change.target, call.change.none = "queue", before is paused
-    call.change.details = {"paused": paused}
+    switch_queue(call.change, call.local.queue, paused=paused)
     return answer(_queue_wire(call, call.local.queue.status()))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -225,9 +224,6 @@ def test_channel(call: Call) -> Response:
     found = _asked(call).test_channel(
         call.path["id"], text=asked.text, preview=asked.preview, trace_id=call.trace_id
     )
-    call.change.target, call.change.none = f"notify-channel/{call.path['id']}", asked.preview
-    if found["delivery"] is not None:
-        call.change.details = {"status": found["delivery"]["status"]}
     return answer(found)
 
 
@@ -287,8 +283,8 @@ def events(call: Call) -> Response:
 
 def _asked(call: Call) -> LocalNotify:
     def tell(change: Audited) -> None:
-        told = call.change
-        told.target, told.before, told.after, told.none = change.target, change.before, change.after, False
+        call.change.take(change)
+        call.change.none = False
 
     call.change.none = True  # until somebody says otherwise
     return LocalNotify(call.local, call.tenant, operator=call.principal.operator, tell=tell)
@@ -306,7 +302,7 @@ def _take(call: Call, name: str) -> None:
     Raises:
         NotifyRateExceeded: see there.
     """
-    call.local.notify_limits[name].take(f"{call.principal.client} {call.tenant}", time.monotonic())
+    call.local.notify_limits[name].take(f"{call.principal.client} {call.tenant}")
 
 
 _NOTIFY = "/api/notify"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from stellaops.authority.access import Principal
+from stellaops.authority.audit import Draft
 from stellaops.bootstrap import Local
-from stellaops.core.digests import Digest
 from stellaops.core.errors import StellaError
 
 ANYONE = Principal("", (), frozenset())
@@ -35,26 +36,6 @@ class Upload:
     media: str
 
 
-@dataclass(slots=True)
-class Change:
-    """What a mutating operation tells the audit log of its change; the handler fills it in.
-
-    Attributes:
-        target: what was changed: its kind and its name, as `profile/nightly`, `run/run-…`.
-        reason: as the caller gave it.
-        before, after: digests of the thing before and after; None where there was or is none.
-        details: what else is worth keeping: the impact on tenants, an expected size, a delay.
-        none: nothing was changed, and nothing is written.
-    """
-
-    target: str = ""
-    reason: str = ""
-    before: Digest | None = None
-    after: Digest | None = None
-    details: dict[str, Any] = field(default_factory=dict)
-    none: bool = False
-
-
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request, after authentication, tenant, scope and form were checked.
@@ -69,7 +50,7 @@ class Call:
         remote: the caller's address.
         seed: 32 hex digits, the same whenever a request comes again with its Idempotency-Key, even when the first
             attempt died halfway: what is named after it is made once. The first 8 are the seconds of the clock.
-        change: what the audit log will say.
+        change: what the audit log will say; the handler, or the center for it, fills it in.
     """
 
     request: Request
@@ -82,7 +63,14 @@ class Call:
     trace_id: str
     remote: str = ""
     seed: str = ""
-    change: Change = field(default_factory=Change)
+    change: Draft = field(default_factory=Draft)
+
+    @contextmanager
+    def noting(self, action: str, target: str = "") -> Iterator[Draft]:
+        """`audit.Noting` for the center: what it says within, the frame writes, by the operation's own action."""
+        del action
+        self.change.target = target
+        yield self.change
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import msgspec
 from starlette.responses import Response
 
 from stellaops.api.frame.answers import answer
-from stellaops.api.imports import IMPORT_ERRORS, MEDIA, FileQuery, ImportReport, Text, told, uploaded
+from stellaops.api.imports import IMPORT_ERRORS, MEDIA, FileQuery, ImportReport, Text, uploaded
 from stellaops.api.operation import Answer, Call, Operation
 from stellaops.center.local_tenant import BadInstant, LocalPolicies
 from stellaops.findings.policies import SnapshotNotFound
@@ -35,7 +35,7 @@ class Linted(msgspec.Struct, frozen=True):
 
 
 def _center(call: Call) -> LocalPolicies:
-    return LocalPolicies(call.local, call.tenant)
+    return LocalPolicies(call.local, call.tenant, call.noting)
 
 
 def _lint(call: Call) -> Response:
@@ -49,7 +49,7 @@ def _apply(call: Call) -> Response:
     call.change.target = f"policy/{call.tenant}"
     with uploaded(call, f"policy\t{call.tenant}") as inputs:
         report = _center(call).apply_inputs(inputs, prune=call.query.prune)
-    return told(call, report)
+    return answer(report)
 
 
 def _overview(call: Call) -> Response:
@@ -58,8 +58,6 @@ def _overview(call: Call) -> Response:
 
 def _snapshot(call: Call) -> Response:
     taken = _center(call).snapshot(at=call.body.at, keep=call.body.keep)
-    call.change.target = f"policy/{call.tenant}"
-    call.change.after = taken["digest"]
     return answer(taken)
 
 

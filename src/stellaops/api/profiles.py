@@ -20,16 +20,14 @@ from stellaops.api.frame.answers import answer
 from stellaops.api.frame.errors import InvalidRequest
 from stellaops.api.operation import Answer, Call, Operation
 from stellaops.api.paging import Page
-from stellaops.authority.audit import digest_of
 from stellaops.bootstrap import now
+from stellaops.center.changes import expected_bytes, profile_changed
 from stellaops.core import timestamps
 from stellaops.core.errors import AlreadyExists
 from stellaops.exports import manage_profiles, profile
 from stellaops.exports.distribution.manage_targets import check_destinations
 from stellaops.exports.errors import InvalidProfile, InvalidSelector, ProfileNotFound, UnsupportedSchema
-from stellaops.exports.ports import RunFilter
 from stellaops.exports.profile import Profile, Spec
-from stellaops.exports.run import RunStatus
 from stellaops.signing import key_uri
 from stellaops.signing.key_uri import KeyUriRefused
 
@@ -86,8 +84,7 @@ def change(call: Call) -> Response:
         now=now(),
         by=call.principal.client,
     )
-    _note(call, current, changed, wanted.change_reason)
-    call.change.none = changed.revision == current.revision
+    profile_changed(call.change, call.local, current, changed, wanted.change_reason)
     return answer(changed.to_wire())
 
 
@@ -101,7 +98,9 @@ def check(call: Call) -> Response:
     except ProfileNotFound:
         before = None
     _demand_recipients(call, document.spec, before)
-    return answer(ProfileChecked(name, kind, before is not None, _expected(call, name)))
+    return answer(
+        ProfileChecked(name, kind, before is not None, expected_bytes(call.local, call.tenant, name))
+    )
 
 
 def clone(call: Call) -> Response:
@@ -122,7 +121,7 @@ def delete(call: Call) -> Response:
     found = _find(call)
     if not call.query.dry_run:
         manage_profiles.delete_profile(call.tenant, found.name, call.local.profiles)
-    _note(call, found, None, "")
+    profile_changed(call.change, call.local, found, None, "")
     call.change.none = call.query.dry_run
     return answer({"profile": found.name, "revision": found.revision, "removed": not call.query.dry_run})
 
@@ -139,26 +138,8 @@ def _find(call: Call) -> Profile:
 
 
 def _made(call: Call, made: Profile) -> Response:
-    _note(call, None, made, made.reason)
+    profile_changed(call.change, call.local, None, made, made.reason)
     return answer(made.to_wire(), 201, {"location": f"/api/export/profiles/{quote(made.name, safe=':')}"})
-
-
-def _note(call: Call, before: Profile | None, after: Profile | None, reason: str) -> None:
-    """What the audit log says: also what the last run of the profile made, as the size that is to be expected."""
-    found = after or before
-    assert found is not None  # noqa: S101 - one of the two is there
-    told = call.change
-    told.target, told.reason = f"profile/{found.name}", reason
-    told.before = None if before is None else digest_of(before.to_wire())
-    told.after = None if after is None else digest_of(after.to_wire())
-    told.details = {"tenants": [call.tenant], "expectedBytes": _expected(call, found.name)}
-    if after is not None:
-        told.details["revision"] = after.revision
-
-
-def _expected(call: Call, name: str) -> int | None:
-    last = call.local.runs.list(call.tenant, RunFilter(name, RunStatus.SUCCEEDED.value), limit=1)
-    return last[0].bytes if last else None
 
 
 def _changed(current: Profile, wanted: ProfileChange) -> dict[str, Any]:

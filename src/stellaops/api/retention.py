@@ -12,6 +12,7 @@ from stellaops.api.forms import Asking, Form
 from stellaops.api.frame.answers import answer
 from stellaops.api.operation import Answer, Call, Operation
 from stellaops.authority.actors import OperatorOnly
+from stellaops.center import changes
 from stellaops.exports.errors import BundleGone, RetentionBusy, RunNotFound
 from stellaops.exports.retention.pin_runs import PinNotFound, ReasonMissing, pin_run, unpin_run
 from stellaops.exports.retention.prune_exports import overview, prune_exports
@@ -160,8 +161,7 @@ def run(call: Call) -> Response:
         )
     tenants = None if asked.every_tenant else [call.tenant]
     report = prune_exports(call.local.retention_tools, tenants, dry_run=asked.dry_run)
-    call.change.target, call.change.none = "retention", asked.dry_run
-    call.change.details = {"archives": len(report.archives), "failures": len(report.failures)}
+    changes.retention_run(call.change, report)
     return answer(report.to_wire())
 
 
@@ -188,8 +188,7 @@ def _kind(call: Call) -> PinKind:
 
 
 def _told(call: Call, pin: Pin) -> Response:
-    call.change.target, call.change.reason = f"run/{pin.run_id}", call.body.reason
-    call.change.details = {"kind": pin.kind.value}
+    changes.run_pinned(call.change, pin, call.body.reason)
     return answer(pin_wire(pin))
 
 

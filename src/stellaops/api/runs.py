@@ -24,9 +24,8 @@ from stellaops.api.operation import Answer, Call, Operation
 from stellaops.api.paging import Page, PageQuery, cursor_of, place_of
 from stellaops.api.profiles import DryRun
 from stellaops.api.tools import control_tools, submit_tools
-from stellaops.authority.audit import digest_of
 from stellaops.bootstrap import now, run_id_of
-from stellaops.core.digests import Digest
+from stellaops.center import changes
 from stellaops.core.timestamps import EPOCH
 from stellaops.exports import control_runs, manage_runs, submit_run
 from stellaops.exports.errors import (
@@ -130,7 +129,6 @@ def replay(call: Call) -> Response:
             traceparent=traceparent(call.trace_id),
         )
         made = control_runs.submit_replay(asked, submit_tools(call, _run_id(call)))
-    call.change.details["replayOf"] = origin.id
     return _accepted(call, made)
 
 
@@ -138,23 +136,23 @@ def cancel(call: Call) -> Response:
     """End a run that has not ended."""
     run = find(call)
     ended = control_runs.cancel_run(call.tenant, run.id, control_tools(call), by=call.principal.client)
-    return changed(call, run, ended, call.body.reason)
+    changes.run_changed(call.change, run, ended, call.body.reason)
+    return answer(ended.to_wire())
 
 
 def approve(call: Call) -> Response:
     """Let a held run go on."""
     run = find(call)
     let = control_runs.approve_run(call.tenant, run.id, control_tools(call), by=call.principal.client)
-    call.change.details["held"] = list(run.held)
-    return changed(call, run, let, call.body.reason)
+    changes.run_approved(call.change, run, let, call.body.reason)
+    return answer(let.to_wire())
 
 
 def delete(call: Call) -> Response:
     """Forget a run, and its bundle where no other run has the same."""
     run, dry, tools = find(call), call.query.dry_run, control_tools(call)
     removed = control_runs.removed_with(run, tools) if dry else control_runs.delete_run(run, tools)
-    call.change.target, call.change.before, call.change.none = f"run/{run.id}", _digest(run), dry
-    call.change.details = {"removed": list(removed), "profile": run.profile}
+    changes.run_deleted(call.change, run, removed, dry_run=dry)
     return answer({"runId": run.id, "removed": list(removed), "dryRun": dry})
 
 
@@ -182,34 +180,8 @@ def _made_before(call: Call) -> Run | None:
 
 
 def _accepted(call: Call, made: Run) -> Response:
-    told = call.change
-    told.target, told.after = f"run/{made.id}", _digest(made)
-    told.details |= {
-        "profile": made.profile,
-        "revision": made.profile_revision,
-        "priority": made.priority.value,
-    }
+    changes.run_submitted(call.change, made)
     return answer(made.to_wire(), 202, {"location": f"/api/export/runs/{made.id}"})
-
-
-def changed(call: Call, before: Run, after: Run, reason: str) -> Response:
-    """The answer about a run that was changed, and what the audit log says of it."""
-    told = call.change
-    told.target, told.reason = f"run/{after.id}", reason
-    told.before, told.after = _digest(before), _digest(after)
-    told.details["profile"] = after.profile
-    told.none = before.version == after.version
-    return answer(after.to_wire())
-
-
-def _digest(run: Run) -> Digest:
-    """Of what decides a run; durations are fractions, which no digest is made of."""
-    wire = {
-        name: value for name, value in run.to_wire().items() if name not in ("durations", "checks", "targets")
-    }
-    found = digest_of(wire)
-    assert found is not None  # noqa: S101 - only nothing has none
-    return found
 
 
 def _microseconds(moment: datetime) -> int:

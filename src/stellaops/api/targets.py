@@ -8,7 +8,8 @@ from stellaops.api.forms import RunDistribution, RunForm, TargetForm, TargetTest
 from stellaops.api.frame.answers import answer
 from stellaops.api.operation import Answer, Call, Operation
 from stellaops.api.paging import Page
-from stellaops.api.runs import changed, find
+from stellaops.api.runs import find
+from stellaops.center import changes
 from stellaops.exports.distribution import manage_targets
 from stellaops.exports.distribution.distribute_run import distribute_run
 from stellaops.exports.errors import (
@@ -38,8 +39,8 @@ def distribute(call: Call) -> Response:
     """Bring a bundle to its targets; the answer comes when it was tried for all of them."""
     run = find(call)
     done = distribute_run(call.tenant, run.id, call.body.target, call.local.export_tools)
-    call.change.details["targets"] = {str(each["target"]): str(each["status"]) for each in done.targets}
-    return changed(call, run, done, "")
+    changes.run_distributed(call.change, run, done)
+    return answer(done.to_wire())
 
 
 _EXPORT = "/api/export"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -30,6 +31,37 @@ class Change:
     after: Digest | None = None
     reason: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Draft:
+    """What will be said of a change: whoever makes it fills it in meanwhile.
+
+    Attributes:
+        target, reason, before, after, details: see `Change`.
+        none: nothing was changed, and nothing is written.
+    """
+
+    target: str = ""
+    reason: str = ""
+    before: Digest | None = None
+    after: Digest | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+    none: bool = False
+
+    def take(self, change: Change) -> None:
+        """Say what a change says that was made in one step."""
+        self.target, self.reason = change.target, change.reason
+        self.before, self.after = change.before, change.after
+        self.details.update(change.details)
+
+    def final(self, action: str) -> Change:
+        """The change under its action's name."""
+        return Change(action, self.target, self.before, self.after, self.reason, self.details)
+
+
+Noting = Callable[[str, str], AbstractContextManager[Draft]]
+"""Says what is done within: by an action's name and a target, which may be empty until it is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,30 +6,18 @@ every change is told to whoever keeps the audit log.
 
 from __future__ import annotations
 
-import getpass
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 
 from stellaops.authority import manage_clients, manage_tenants
 from stellaops.authority.actors import OPERATOR, Actor
-from stellaops.authority.audit import AuditRecord, Change, digest_of
+from stellaops.authority.audit import Change, digest_of
 from stellaops.authority.manage_clients import OVERLAP, ClientTools, Wanted, WithSecret
 from stellaops.authority.tenants import Tenant
 from stellaops.authority.tokens import TokenKeyNotFound
 from stellaops.bootstrap import Local, now
+from stellaops.center.noting import Tell, local_audit
 from stellaops.center.wire import Wire
-
-Tell = Callable[[Change], None]
-
-
-def local_audit(local: Local, tenant: str) -> Tell:
-    """Writes changes to the audit log as the work of whoever runs this process."""
-
-    def tell(change: Change) -> None:
-        local.audit.add(AuditRecord(now(), tenant, f"local:{_user()}", "local", change))
-
-    return tell
 
 
 class LocalAuthority:
@@ -191,10 +179,3 @@ def with_secret(done: WithSecret) -> Wire:
     """A client as scripts read it, with the secret that is told this once."""
     wire = done.client.to_wire()
     return wire if done.secret is None else wire | {"clientSecret": done.secret}
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # no name for this user id, as in many containers
-        return f"uid {os.getuid()}"

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from stellaops.adapters.keys.file import FileKeyStore
 from stellaops.authority import manage_keys, published_keys
-from stellaops.authority.audit import Change, digest_of
+from stellaops.authority.audit import Draft, digest_of
 from stellaops.authority.keys import DamagedKey, KeyNotFound, KeyRecord, Protection
 from stellaops.bootstrap import Local, TenantKeys, now
 from stellaops.center import wire
-from stellaops.center.authority import local_audit
 from stellaops.center.interface import Progress, silent
+from stellaops.center.noting import local_audit
 from stellaops.center.wire import Wire
+from stellaops.core.digests import Digest
 from stellaops.core.errors import StellaError
 from stellaops.exports.resign_exports import ResignTools, resign_exports
 
@@ -24,6 +25,7 @@ class LocalKeys:
 
     def __init__(self, local: Local, tenant: str) -> None:
         self._local, self._tenant = local, tenant
+        self._noting = local_audit(local, tenant).noting
 
     def list(self) -> list[Wire]:
         """See the interface."""
@@ -37,14 +39,18 @@ class LocalKeys:
     ) -> Wire:
         """See the interface."""
         store = self._local.key_store(passphrase_file)
-        record = self._made(store, uri, activate=activate)
-        self._tell("key.created", record)
+        with self._noting("key.created", "") as told:
+            record = self._made(store, uri, activate=activate)
+            key_changed(told, None, record)
         return key(record) | {"publicKeyFile": str(self._local.keys.public_key_path(self._tenant))}
 
     def activate(self, key_id: str) -> Wire:
         """See the interface."""
-        record = manage_keys.activate_key(self._local.keys, self._tenant, key_id, now=now())
-        self._tell("key.activated", record)
+        store = self._local.keys
+        with self._noting("key.activated", f"key/{key_id}") as told:
+            before = known_key(store, self._tenant, key_id)
+            record = manage_keys.activate_key(store, self._tenant, key_id, now=now())
+            key_changed(told, before, record)
         return key(record)
 
     def public(self, key_id: str | None = None, *, every: bool = False) -> bytes:
@@ -73,13 +79,18 @@ class LocalKeys:
             under = local.settings.get("keyPassphraseFile") is not None
             manage_keys.demand_no_loss_of_protection(local.keys, self._tenant, under_passphrase=under)
         store = local.unprotected_keys() if unprotected else local.key_store(passphrase_file)
-        record = self._made(store, uri)
-        self._tell("key.rotated", record)
-        return key(record) | {"resigned": [] if keep_signatures else self._resigned(store, progress)}
+        with self._noting("key.rotated", "") as told:
+            record = self._made(store, uri)
+            key_changed(told, None, record)
+            resigned = [] if keep_signatures else self._resigned(store, progress)
+        return key(record) | {"resigned": resigned}
 
     def resign(self, *, passphrase_file: Path | None = None, progress: Progress = silent) -> Sequence[Wire]:
         """See the interface."""
-        return self._resigned(self._local.key_store(passphrase_file), progress)
+        with self._noting("key.resigned", f"keys/{self._tenant}") as told:
+            done = self._resigned(self._local.key_store(passphrase_file), progress)
+            told.details["resigned"] = len(done)
+        return done
 
     def test(self, key_id: str | None = None) -> Wire:
         """See the interface."""
@@ -87,8 +98,11 @@ class LocalKeys:
 
     def revoke(self, key_id: str, reason: str = "") -> Wire:
         """See the interface."""
-        record = manage_keys.revoke_key(self._local.keys, self._tenant, key_id, now=now(), reason=reason)
-        self._tell("key.revoked", record, reason)
+        store = self._local.keys
+        with self._noting("key.revoked", f"key/{key_id}") as told:
+            before = known_key(store, self._tenant, key_id)
+            record = manage_keys.revoke_key(store, self._tenant, key_id, now=now(), reason=reason)
+            key_changed(told, before, record, reason)
         return key(record)
 
     def _made(self, store: FileKeyStore, uri: str | None, *, activate: bool = True) -> KeyRecord:
@@ -115,9 +129,6 @@ class LocalKeys:
             for each in done
         ]
 
-    def _tell(self, action: str, record: KeyRecord, reason: str = "") -> None:
-        tell_key(self._local, self._tenant, action, record, reason)
-
 
 def tried(store: FileKeyStore, tenant: str, key_id: str | None) -> Wire:
     """What a key, the active one where none is named, does when it is to sign."""
@@ -140,10 +151,27 @@ def tried(store: FileKeyStore, tenant: str, key_id: str | None) -> Wire:
     }
 
 
-def tell_key(local: Local, tenant: str, action: str, record: KeyRecord, reason: str = "") -> None:
-    """Note a change of a key in the audit log."""
-    change = Change(action, f"key/{record.key_id}", None, digest_of(key(record)), reason)
-    local_audit(local, tenant)(change)
+def known_key(store: FileKeyStore, tenant: str, key_id: str) -> KeyRecord:
+    """A key as it is.
+
+    Raises:
+        KeyNotFound: see there.
+    """
+    for record in manage_keys.list_keys(store, tenant):
+        if record.key_id == key_id:
+            return record
+    raise KeyNotFound(f"tenant {tenant} has no key {key_id[:80]!r}")
+
+
+def key_changed(told: Draft, before: KeyRecord | None, after: KeyRecord, reason: str = "") -> None:
+    """What the audit log says of a key that was made or is in another state."""
+    told.target, told.reason = f"key/{after.key_id}", reason
+    told.before = None if before is None else _digest(before)
+    told.after = _digest(after)
+
+
+def _digest(record: KeyRecord) -> Digest | None:
+    return digest_of(key(record) | {"publicKey": record.public_key_pem.decode("ascii")})
 
 
 def key(record: KeyRecord) -> Wire:

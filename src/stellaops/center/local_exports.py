@@ -9,11 +9,10 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from stellaops.adapters.telemetry.run_events import say_end
-from stellaops.authority.audit import Change, digest_of
+from stellaops.adapters.telemetry.run_events import say, say_end
 from stellaops.bootstrap import Local, new_run_id, now
-from stellaops.center import wire
-from stellaops.center.authority import LocalAuthority, local_audit, local_authority
+from stellaops.center import changes, wire
+from stellaops.center.authority import LocalAuthority, local_authority
 from stellaops.center.downloads import LocalDownloads
 from stellaops.center.interface import Progress, RunFailed, Submission, silent
 from stellaops.center.keys import LocalKeys
@@ -22,6 +21,7 @@ from stellaops.center.local_notify import LocalNotify
 from stellaops.center.local_retention import LocalRetention
 from stellaops.center.local_tenant import LocalEvidence, LocalPolicies
 from stellaops.center.local_upkeep import LocalUpkeep
+from stellaops.center.noting import local_audit
 from stellaops.center.wire import Wire
 from stellaops.core import timestamps
 from stellaops.core.errors import StellaError
@@ -50,14 +50,7 @@ class LocalExports:
 
     def __init__(self, local: Local, tenant: str, by: str) -> None:
         self._local, self._tenant, self._by = local, tenant, by
-
-    def _tell(self, change: Change) -> None:
-        local_audit(self._local, self._tenant)(change)
-
-    def _noted(self, action: str, name: str, before: Wire | None, after: Wire, reason: str = "") -> Wire:
-        """A profile, after its change was written to the audit log."""
-        self._tell(Change(action, f"profile/{name}", digest_of(before), digest_of(after), reason))
-        return after
+        self._noting = local_audit(local, tenant).noting
 
     def profiles(self) -> list[Wire]:
         """See the interface."""
@@ -71,33 +64,39 @@ class LocalExports:
         """See the interface."""
         profiles, wanted = self._local.profiles, read(document)
         check_destinations(self._tenant, wanted.spec, self._local.targets)
-        made = manage_profiles.create_profile(self._tenant, wanted, profiles, now=now(), by=self._by)
-        return self._noted("profile.created", made.name, None, made.to_wire())
+        with self._noting("profile.created") as told:
+            made = manage_profiles.create_profile(self._tenant, wanted, profiles, now=now(), by=self._by)
+            changes.profile_changed(told, self._local, None, made, made.reason)
+        return made.to_wire()
 
     def update_profile(self, document: object, reason: str) -> Wire:
         """See the interface."""
         profiles, wanted = self._local.profiles, read(document)
         check_destinations(self._tenant, wanted.spec, self._local.targets)
         before = manage_profiles.find_profile(self._tenant, wanted.metadata.name, profiles)
-        changed = manage_profiles.update_profile(
-            self._tenant, wanted, reason, profiles, now=now(), by=self._by
-        )
-        if changed.revision == before.revision:
-            return changed.to_wire()
-        return self._noted("profile.changed", changed.name, before.to_wire(), changed.to_wire(), reason)
+        with self._noting("profile.changed") as told:
+            changed = manage_profiles.update_profile(
+                self._tenant, wanted, reason, profiles, now=now(), by=self._by
+            )
+            changes.profile_changed(told, self._local, before, changed, reason)
+        return changed.to_wire()
 
     def clone_profile(self, name: str, target: str) -> Wire:
         """See the interface."""
         profiles = self._local.profiles
-        made = manage_profiles.clone_profile(self._tenant, name, target, profiles, now=now(), by=self._by)
-        return self._noted("profile.created", made.name, None, made.to_wire(), f"clone of {name}")
+        with self._noting("profile.created") as told:
+            made = manage_profiles.clone_profile(self._tenant, name, target, profiles, now=now(), by=self._by)
+            changes.profile_changed(told, self._local, None, made, made.reason)
+        return made.to_wire()
 
     def delete_profile(self, name: str) -> Wire:
         """See the interface."""
-        found = self.profile(name)
-        manage_profiles.delete_profile(self._tenant, name, self._local.profiles)
-        self._tell(Change("profile.deleted", f"profile/{name}", digest_of(found)))
-        return found
+        profiles = self._local.profiles
+        found = manage_profiles.find_profile(self._tenant, name, profiles)
+        with self._noting("profile.deleted") as told:
+            manage_profiles.delete_profile(self._tenant, name, profiles)
+            changes.profile_changed(told, self._local, found, None, "")
+        return found.to_wire()
 
     def profile_history(self, name: str) -> list[Wire]:
         """See the interface."""
@@ -172,28 +171,30 @@ class LocalExports:
         """See the interface."""
         run = self._found(run_id)
         tools = self._local.control_tools
-        cancelled = control_runs.cancel_run(self._tenant, run.id, tools, by=self._by)
-        self._tell(Change("run.cancelled", f"run/{run.id}", details={"profile": run.profile}))
+        with self._noting("run.cancelled") as told:
+            cancelled = control_runs.cancel_run(self._tenant, run.id, tools, by=self._by)
+            changes.run_changed(told, run, cancelled)
         return self._shown(cancelled)
 
     def approve(self, run_id: str, reason: str, progress: Progress = silent) -> Wire:
         """See the interface. A run that this machine made goes on here; another one is taken up by a worker."""
         run = self._found(run_id)
         tools = self._local.control_tools
-        approved = control_runs.approve_run(self._tenant, run.id, tools, by=self._by)
-        self._tell(Change("run.approved", f"run/{run.id}", reason=reason, details={"profile": run.profile}))
+        with self._noting("run.approved") as told:
+            approved = control_runs.approve_run(self._tenant, run.id, tools, by=self._by)
+            changes.run_approved(told, run, approved, reason)
         if is_local(run):
             with self._recorded(run.id):
-                approved = go_on(approved, self._local.export_tools, progress)
+                approved = go_on(approved, self._local.export_tools, progress, begun=_say_started)
                 say_end(approved)
         return self._shown(approved)
 
     def delete(self, run_id: str, *, dry_run: bool = False) -> Wire:
         """See the interface."""
         run, tools = self._found(run_id), self._local.control_tools
-        removed = (control_runs.removed_with if dry_run else control_runs.delete_run)(run, tools)
-        if not dry_run:
-            self._tell(Change("run.deleted", f"run/{run.id}", details={"profile": run.profile}))
+        with self._noting("run.deleted") as told:
+            removed = (control_runs.removed_with if dry_run else control_runs.delete_run)(run, tools)
+            changes.run_deleted(told, run, removed, dry_run=dry_run)
         return {"runId": run.id, "removed": removed, "dryRun": dry_run}
 
     def download(self, run_id: str, target: Path, progress: Progress = silent) -> Wire:
@@ -226,9 +227,9 @@ class LocalExports:
     def distribute(self, run_id: str, target: str | None = None, progress: Progress = silent) -> Wire:
         """See the interface."""
         run = self._found(run_id)
-        done = distribute_run(self._tenant, run.id, target, self._local.export_tools, progress)
-        told = {str(each["target"]): str(each["status"]) for each in done.targets}
-        self._tell(Change("run.distributed", f"run/{run.id}", details={"targets": told}))
+        with self._noting("run.distributed") as told:
+            done = distribute_run(self._tenant, run.id, target, self._local.export_tools, progress)
+            changes.run_distributed(told, run, done)
         return self._shown(done)
 
     def targets(self) -> list[Wire]:
@@ -260,9 +261,15 @@ class LocalExports:
         local = self._local
         manage_runs.close_interrupted(self._tenant, local.runs, local.workspace, now())
         with self._recorded(request.run_id):
-            done = run_export(request, local.export_tools, progress, by=self._by)
+            done = run_export(request, local.export_tools, progress, by=self._by, begun=self._begun)
             say_end(done)
             return self._shown(done)
+
+    def _begun(self, run: Run) -> None:
+        """A run was asked for and has begun, which is one and the same here."""
+        with self._noting("run.submitted") as told:
+            changes.run_submitted(told, run)
+        _say_started(run)
 
     @contextmanager
     def _recorded(self, run_id: str) -> Iterator[None]:
@@ -290,11 +297,15 @@ class LocalExports:
         return found | {"bundle": None if root is None else str(root)}
 
 
+def _say_started(run: Run) -> None:
+    say("run.started", run)
+
+
 class LocalQueue:
     """`center.interface.Queue` on the service store: for whoever works on this machine."""
 
-    def __init__(self, local: Local) -> None:
-        self._local = local
+    def __init__(self, local: Local, tenant: str) -> None:
+        self._local, self._tenant = local, tenant
 
     def status(self) -> Wire:
         """See the interface."""
@@ -303,12 +314,16 @@ class LocalQueue:
 
     def pause(self) -> Wire:
         """See the interface."""
-        self._local.queue.pause()
-        return self.status()
+        return self._switched("queue.paused", paused=True)
 
     def resume(self) -> Wire:
         """See the interface."""
-        self._local.queue.resume()
+        return self._switched("queue.resumed", paused=False)
+
+    def _switched(self, action: str, *, paused: bool) -> Wire:
+        queue = self._local.queue
+        with local_audit(self._local, self._tenant).noting(action) as told:
+            changes.switch_queue(told, queue, paused=paused)
         return self.status()
 
     def workers(self) -> list[Wire]:
@@ -383,7 +398,7 @@ class LocalCenter:
     @cached_property
     def queue(self) -> LocalQueue:
         """The queue of runs."""
-        return LocalQueue(self._local)
+        return LocalQueue(self._local, self._tenant)
 
     @cached_property
     def authority(self) -> LocalAuthority:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ import msgspec
 from stellaops.adapters.files.inputs import FileInputs
 from stellaops.adapters.sql.quarantine import QuarantineEntryNotFound
 from stellaops.advisories.aliases import identify
+from stellaops.authority.audit import Noting
 from stellaops.bootstrap import Local, now
-from stellaops.center import wire
+from stellaops.center import changes, wire
 from stellaops.center.interface import ConsensusWanted, ImportWanted, Progress, PullWanted, silent
+from stellaops.center.noting import local_audit
 from stellaops.center.wire import Wire
 from stellaops.core.errors import InvalidInput, NotFound
 from stellaops.exports.demand_whole import demand_whole
@@ -50,12 +52,17 @@ class StatementNotFound(NotFound):
 
 
 class LocalIngest:
-    """One side of the evidence in the local stores, as one tenant sees it."""
+    """One side of the evidence in the local stores, as one tenant sees it.
 
-    def __init__(self, local: Local, tenant: str, side: Side) -> None:
+    Args:
+        noting: keeps the audit log; as the work of whoever runs this process where None.
+    """
+
+    def __init__(self, local: Local, tenant: str, side: Side, noting: Noting | None = None) -> None:
         self._local = local
         self._tenant = tenant
         self._side = side
+        self._noting = noting or local_audit(local, tenant).noting
 
     def import_paths(self, wanted: ImportWanted, paths: Sequence[Path], progress: Progress = silent) -> Wire:
         """See the interface."""
@@ -74,16 +81,17 @@ class LocalIngest:
         request = ImportRequest(
             wanted.source, wanted.feed, wanted.database, wanted.prune, wanted.openpgp_keys, side=self._side
         )
-        report = import_documents(
-            request,
-            inputs,
-            sources=self._local.sources,
-            store=self._local.imports,
-            now=now,
-            progress=lambda read: progress(f"{read:,} files read"),
-            openpgp=self._local.openpgp,
-        )
-        return wire.import_report(report)
+        with self._noting(f"{PRODUCTS[self._side]}.imported", f"source/{wanted.source}") as told:
+            report = import_documents(
+                request,
+                inputs,
+                sources=self._local.sources,
+                store=self._local.imports,
+                now=now,
+                progress=lambda read: progress(f"{read:,} files read"),
+                openpgp=self._local.openpgp,
+            )
+            return changes.imported(told, wire.import_report(report))
 
     def pull(self, wanted: PullWanted, progress: Progress = silent) -> list[Wire]:
         """See the interface.
@@ -94,7 +102,11 @@ class LocalIngest:
         definitions = self._chosen(wanted)
         tools = self._local.pull_tools(wanted.parallel)
         options = PullOptions(wanted.full, wanted.at_once)
-        reports = pull_sources(definitions, tools, options, at_once=tools.parallel, progress=progress)
+        with self._noting(
+            f"{PRODUCTS[self._side]}.pulled", _named(each.name for each in definitions)
+        ) as told:
+            reports = pull_sources(definitions, tools, options, at_once=tools.parallel, progress=progress)
+            told.none = not reports
         return [wire.pull_report(report) for report in reports]
 
     def _chosen(self, wanted: PullWanted) -> list[Definition]:
@@ -197,20 +209,26 @@ class LocalIngest:
         if not self._visible(source):
             raise SourceNotFound(f"there is no source {source[:200]!r}")
         local = self._local
-        report = retry_quarantine(
-            source, quarantine=local.quarantine, sources=local.sources, store=local.imports, now=now
-        )
-        return wire.import_report(report)
+        with self._noting(f"{PRODUCTS[self._side]}.quarantine.retried", _named([source])) as told:
+            report = retry_quarantine(
+                source, quarantine=local.quarantine, sources=local.sources, store=local.imports, now=now
+            )
+            return changes.imported(told, wire.import_report(report))
 
     def _visible(self, source: str) -> bool:
         return owner_of(source) in ("", self._tenant)
 
 
+def _named(sources: Iterable[str]) -> str:
+    """Sources as the target of a change."""
+    return f"source/{', '.join(sources)}"[:500]
+
+
 class LocalConcelier(LocalIngest):
     """Advisories in the local stores."""
 
-    def __init__(self, local: Local, tenant: str) -> None:
-        super().__init__(local, tenant, Side.ADVISORIES)
+    def __init__(self, local: Local, tenant: str, noting: Noting | None = None) -> None:
+        super().__init__(local, tenant, Side.ADVISORIES, noting)
 
     def aliases(self, identifier: str) -> Wire:
         """See the interface.
@@ -261,7 +279,8 @@ class LocalConcelier(LocalIngest):
             read = msgspec.convert({**definition, "name": name}, Definition)
         except msgspec.ValidationError as error:
             raise BadDefinition(f"source {name[:80]!r}: {error}") from None
-        manage_sources.add_definition(read, self._local.pulls, may_replace=replace)
+        with self._noting("source.defined", _named([name])):
+            manage_sources.add_definition(read, self._local.pulls, may_replace=replace)
         return self.source(name)
 
     def switch(self, names: Sequence[str], *, enabled: bool) -> list[Wire]:
@@ -269,20 +288,23 @@ class LocalConcelier(LocalIngest):
         store = self._local.pulls
         for name in names:
             manage_sources.find_definition(name, store)
-        changed = [manage_sources.switch_definition(name, store, enabled=enabled) for name in names]
+        with self._noting("source.switched", _named(names)) as told:
+            told.details["enabled"] = enabled
+            changed = [manage_sources.switch_definition(name, store, enabled=enabled) for name in names]
         return [wire.definition_line(each, store.state(each.name), now()) for each in changed]
 
     def forget(self, name: str) -> Wire:
         """See the interface."""
-        manage_sources.remove_definition(name, self._local.pulls)
+        with self._noting("source.forgotten", _named([name])):
+            manage_sources.remove_definition(name, self._local.pulls)
         return {"source": name, "removed": True}
 
 
 class LocalExcititor(LocalIngest):
     """VEX in the local stores."""
 
-    def __init__(self, local: Local, tenant: str) -> None:
-        super().__init__(local, tenant, Side.VEX)
+    def __init__(self, local: Local, tenant: str, noting: Noting | None = None) -> None:
+        super().__init__(local, tenant, Side.VEX, noting)
 
     def refresh(self, progress: Progress = silent) -> Wire:
         """See the interface: brings the consensus up to date with what was imported."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from stellaops.authority.audit import Change, digest_of
 from stellaops.bootstrap import Local
-from stellaops.center.authority import local_audit
+from stellaops.center.noting import local_audit
 from stellaops.core.digests import Digest
 from stellaops.mirrors import manage_domains
 from stellaops.mirrors.domain import Document, Domain

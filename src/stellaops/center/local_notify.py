@@ -10,8 +10,8 @@ from stellaops.authority.actors import OperatorOnly
 from stellaops.authority.audit import Change, digest_of
 from stellaops.bootstrap import Local
 from stellaops.center import notifying
-from stellaops.center.authority import Tell, local_audit
 from stellaops.center.interface import DeliveriesWanted
+from stellaops.center.noting import Tell, local_audit
 from stellaops.center.wire import Wire
 from stellaops.notify import manage
 from stellaops.notify.channel import Channel
@@ -80,6 +80,9 @@ class LocalNotify:
         trial = try_channel(
             self._tenant, channel_id, self._tools, trace_id=trace, text=text, send=not preview
         )
+        if self._tell is not None and trial.delivery is not None:
+            details = {"status": trial.delivery.to_wire()["status"]}
+            self._tell(Change("notify.channel.tested", f"notify-channel/{channel_id}", details=details))
         return _trial(trial, trace)
 
     # Rules

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from stellaops.authority.audit import Change
 from stellaops.bootstrap import Local
-from stellaops.center.authority import local_audit
+from stellaops.center import changes
+from stellaops.center.noting import local_audit
 from stellaops.center.wire import Wire
 from stellaops.exports.retention.pin_runs import pin_run, unpin_run
 from stellaops.exports.retention.prune_exports import overview, prune_exports
 from stellaops.exports.retention.report import pin_wire
-from stellaops.exports.retention.rules import Pin, PinKind
+from stellaops.exports.retention.rules import PinKind
 
 
 class LocalRetention:
@@ -21,6 +21,7 @@ class LocalRetention:
 
     def __init__(self, local: Local, tenant: str, by: str) -> None:
         self._local, self._tenant, self._by = local, tenant, by
+        self._noting = local_audit(local, tenant).noting
 
     def show(self) -> Wire:
         """See the interface."""
@@ -29,29 +30,26 @@ class LocalRetention:
     def run(self, *, dry_run: bool = False, every_tenant: bool = False) -> Wire:
         """See the interface."""
         tenants = None if every_tenant else [self._tenant]
-        report = prune_exports(self._local.retention_tools, tenants, dry_run=dry_run)
-        if not dry_run:
-            details = {"archives": len(report.archives), "failures": len(report.failures)}
-            self._tell(Change("retention.run", "retention", details=details))
+        with self._noting("retention.run", "retention") as told:
+            report = prune_exports(self._local.retention_tools, tenants, dry_run=dry_run)
+            changes.retention_run(told, report)
         return report.to_wire()
 
     def pin(self, run_id: str, reason: str, *, legal_hold: bool = False) -> Wire:
         """See the interface."""
-        made = pin_run(self._tenant, run_id, _kind(legal_hold), reason, self._local.pin_tools, by=self._by)
-        return self._told("run.pinned", made, reason)
+        kind, tools = _kind(legal_hold), self._local.pin_tools
+        with self._noting("run.pinned", "") as told:
+            made = pin_run(self._tenant, run_id, kind, reason, tools, by=self._by)
+            changes.run_pinned(told, made, reason)
+        return pin_wire(made)
 
     def unpin(self, run_id: str, reason: str, *, legal_hold: bool = False) -> Wire:
         """See the interface."""
-        gone = unpin_run(self._tenant, run_id, _kind(legal_hold), reason, self._local.pin_tools)
-        return self._told("run.unpinned", gone, reason)
-
-    def _told(self, action: str, pin: Pin, reason: str) -> Wire:
-        change = Change(action, f"run/{pin.run_id}", reason=reason, details={"kind": pin.kind.value})
-        self._tell(change)
-        return pin_wire(pin)
-
-    def _tell(self, change: Change) -> None:
-        local_audit(self._local, self._tenant)(change)
+        kind, tools = _kind(legal_hold), self._local.pin_tools
+        with self._noting("run.unpinned", "") as told:
+            gone = unpin_run(self._tenant, run_id, kind, reason, tools)
+            changes.run_pinned(told, gone, reason)
+        return pin_wire(gone)
 
 
 def _kind(legal_hold: bool) -> PinKind:

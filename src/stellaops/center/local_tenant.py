@@ -9,9 +9,11 @@ from pathlib import Path
 import msgspec
 
 from stellaops.adapters.files.inputs import FileInputs
+from stellaops.authority.audit import Noting
 from stellaops.bootstrap import Local, now
-from stellaops.center import wire
+from stellaops.center import changes, wire
 from stellaops.center.interface import FindingsWanted, Progress, silent
+from stellaops.center.noting import local_audit
 from stellaops.center.wire import Wire
 from stellaops.core import timestamps
 from stellaops.core.errors import InvalidInput
@@ -36,11 +38,16 @@ class BadInstant(InvalidInput):
 
 
 class LocalPolicies:
-    """Policies of a tenant in the local stores."""
+    """Policies of a tenant in the local stores.
 
-    def __init__(self, local: Local, tenant: str) -> None:
+    Args:
+        noting: keeps the audit log; as the work of whoever runs this process where None.
+    """
+
+    def __init__(self, local: Local, tenant: str, noting: Noting | None = None) -> None:
         self._local = local
         self._tenant = tenant
+        self._noting = noting or local_audit(local, tenant).noting
 
     def apply(self, paths: Sequence[Path], *, prune: bool = False) -> Wire:
         """See the interface."""
@@ -49,10 +56,11 @@ class LocalPolicies:
     def apply_inputs(self, inputs: Inputs, *, prune: bool = False) -> Wire:
         """Apply overlays from wherever they lie."""
         local = self._local
-        report = apply_policy(
-            self._tenant, inputs, sources=local.sources, store=local.imports, now=now, prune=prune
-        )
-        return wire.import_report(report)
+        with self._noting("policy.applied", f"policy/{self._tenant}") as told:
+            report = apply_policy(
+                self._tenant, inputs, sources=local.sources, store=local.imports, now=now, prune=prune
+            )
+            return changes.imported(told, wire.import_report(report))
 
     def snapshot(self, *, at: str | None = None, keep: bool = True) -> Wire:
         """See the interface.
@@ -61,7 +69,9 @@ class LocalPolicies:
             BadInstant: see there.
         """
         moment = _instant(at) if at is not None else now()
-        taken = take_snapshot(self._tenant, self._local.policies, at=moment, keep=keep)
+        with self._noting("policy.snapshot.taken", f"policy/{self._tenant}") as told:
+            taken = take_snapshot(self._tenant, self._local.policies, at=moment, keep=keep)
+            told.after, told.none = taken.snapshot.digest, not keep
         return {
             "digest": taken.snapshot.digest,
             "at": timestamps.render(moment),
@@ -103,11 +113,16 @@ class LocalPolicies:
 
 
 class LocalEvidence:
-    """Bills of materials of a tenant in the local stores."""
+    """Bills of materials of a tenant in the local stores.
 
-    def __init__(self, local: Local, tenant: str) -> None:
+    Args:
+        noting: keeps the audit log; as the work of whoever runs this process where None.
+    """
+
+    def __init__(self, local: Local, tenant: str, noting: Noting | None = None) -> None:
         self._local = local
         self._tenant = tenant
+        self._noting = noting or local_audit(local, tenant).noting
 
     def import_sboms(
         self, paths: Sequence[Path], *, prune: bool = False, progress: Progress = silent
@@ -118,15 +133,16 @@ class LocalEvidence:
     def import_inputs(self, inputs: Inputs, *, prune: bool = False, progress: Progress = silent) -> Wire:
         """Import bills of materials from wherever they lie."""
         source = owned_source("sboms", self._tenant)
-        report = import_documents(
-            ImportRequest(source, SbomFeed.name, prune=prune, side=Side.SBOMS),
-            inputs,
-            sources=self._local.sources,
-            store=self._local.imports,
-            now=now,
-            progress=lambda read: progress(f"{read:,} files read"),
-        )
-        return wire.import_report(report)
+        with self._noting("evidence.sboms.imported", f"sboms/{self._tenant}") as told:
+            report = import_documents(
+                ImportRequest(source, SbomFeed.name, prune=prune, side=Side.SBOMS),
+                inputs,
+                sources=self._local.sources,
+                store=self._local.imports,
+                now=now,
+                progress=lambda read: progress(f"{read:,} files read"),
+            )
+            return changes.imported(told, wire.import_report(report))
 
     def sboms(self) -> list[Wire]:
         """See the interface."""

@@ -12,7 +12,8 @@ from stellaops.adapters.keys import disk
 from stellaops.authority import manage_keys
 from stellaops.bootstrap import now
 from stellaops.center.keys import key as wire_of
-from stellaops.center.keys import tell_key
+from stellaops.center.keys import key_changed
+from stellaops.center.noting import local_audit
 from stellaops.center.wire import Wire
 from stellaops.cli.clients import bootstrap, client, tenant, token_key
 from stellaops.cli.frame import App, StellaGroup, UsageError, pass_app
@@ -97,8 +98,9 @@ def key_import(
     given = _passphrase(passphrase_file)
     taken = _opened(file, given)
     kept = _passphrase(new_passphrase_file or app.settings.get("keyPassphraseFile")) or given or None
-    record = manage_keys.import_key(app.local.keys, app.tenant, taken, kept, now=now(), activate=activate)
-    tell_key(app.local, app.tenant, "key.imported", record)
+    with local_audit(app.local, app.tenant).noting("key.imported") as told:
+        record = manage_keys.import_key(app.local.keys, app.tenant, taken, kept, now=now(), activate=activate)
+        key_changed(told, None, record)
     app.out.value(wire_of(record))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -20,13 +21,21 @@ from stellaops.exports.step_clock import Progress, nothing
 
 LOCAL = "local:"
 """How the names of those begin who run exports without a queue. No worker may take over what they have begun."""
+Begun = Callable[[Run], None]
 
 
-def run_export(request: RunRequest, tools: Tools, progress: Progress = nothing, *, by: str = "") -> Run:
+def silent(run: Run) -> None:
+    """Tell nobody that a run has begun."""
+
+
+def run_export(
+    request: RunRequest, tools: Tools, progress: Progress = nothing, *, by: str = "", begun: Begun = silent
+) -> Run:
     """Run an export to its end, or until it is held. The record is kept, also of a failure, which is raised.
 
     Args:
         by: who asks, for the record.
+        begun: told of the run when its record stands; where that fails, the run has failed.
 
     Raises:
         StellaError: the reason of the failure; nothing is published then.
@@ -35,20 +44,20 @@ def run_export(request: RunRequest, tools: Tools, progress: Progress = nothing, 
     with tools.workspace.stage(run.id) as staging:
         # From here on the run is known to be alive by its staging place.
         now = tools.now()
-        begun = replace(run, status=RunStatus.RUNNING, attempt=1, worker=local_name(), started_at=now)
-        events = [pending(run), execute_run.started(begun, now)]
-        return _through(tools.runs.add(begun, events), staging, tools, progress)
+        started = replace(run, status=RunStatus.RUNNING, attempt=1, worker=local_name(), started_at=now)
+        events = [pending(run), execute_run.started(started, now)]
+        return _through(tools.runs.add(started, events), staging, tools, progress, begun)
 
 
-def go_on(run: Run, tools: Tools, progress: Progress = nothing) -> Run:
+def go_on(run: Run, tools: Tools, progress: Progress = nothing, *, begun: Begun = silent) -> Run:
     """Take an approved run to its end.
 
     Raises:
         RunState, RunChanged, StellaError: see `execute_run`.
     """
     with tools.workspace.stage(run.id) as staging:
-        begun = execute_run.start(run.tenant, run.id, local_name(), tools)
-        return _through(begun, staging, tools, progress)
+        started = execute_run.start(run.tenant, run.id, local_name(), tools)
+        return _through(started, staging, tools, progress, begun)
 
 
 def record_of(
@@ -103,8 +112,9 @@ def is_local(run: Run) -> bool:
     return run.worker is not None and run.worker.startswith(LOCAL)
 
 
-def _through(run: Run, staging: Staging, tools: Tools, progress: Progress) -> Run:
+def _through(run: Run, staging: Staging, tools: Tools, progress: Progress, begun: Begun) -> Run:
     try:
+        begun(run)
         if "plan" in run.done:
             run = execute_run.build(run, tools, progress)
         else:

@@ -193,7 +193,7 @@ def test_changes_of_profiles_stand_in_the_audit_log(stella: Stella, tmp_path: Pa
     stella("export", "profile", "delete", "mine")
     records = local(stella).audit.list(["default"])
     assert [(record.change.action, record.change.reason) for record in records] == [
-        ("profile.deleted", ""), ("profile.changed", "slower"), ("profile.created", "clone of json:raw"),
+        ("profile.deleted", ""), ("profile.changed", "slower"), ("profile.created", "cloned from json:raw"),
     ]  # fmt: skip
     assert {record.change.target for record in records} == {"profile/mine"}
     assert records[2].change.after == records[1].change.before

@@ -64,8 +64,9 @@ def profile(place: Path, name: str, **spec: Any) -> str:
 def test_a_mirror_bundle_is_told_when_it_is_there_and_no_other_bundle_is(stella: Stella, log: Path) -> None:
     run = stella.submit("mirror:full")
     stella.submit("json:raw")
-    told = events(log)
-    assert [each["event"] for each in told] == ["run.succeeded", "mirror.bundle.created", "run.succeeded"]
+    told = [each for each in events(log) if each["event"].startswith(("run.", "mirror."))]
+    ran = ["run.submitted", "run.started", "run.succeeded"]
+    assert [each["event"] for each in told] == [*ran, "mirror.bundle.created", *ran]
     (bundle,) = [each for each in told if each["event"] == "mirror.bundle.created"]
     assert (bundle["runId"], bundle["profile"], bundle["tenant"]) == (run["runId"], "mirror:full", "default")
     (record,) = audited(stella, "mirror.bundle.created")
@@ -82,8 +83,10 @@ def test_a_schema_that_is_not_written_here_is_told_by_its_name(
         # A later release may know schema 3 and leave such a profile in the store.
         connection.execute("UPDATE profile SET spec = ?", (LATER,))
     stella.refused(2, "ERR_EXPORT_UNSUPPORTED_SCHEMA", "export", "run", "submit", "--profile", "later")
-    told = {each["event"]: each for each in events(log)}
-    assert set(told) == {"run.failed", "adapter.trivy.unsupported_schema_version"}
+    told = {each["event"]: each for each in events(log) if each.get("runId")}
+    assert set(told) == {
+        "run.submitted", "run.started", "run.failed", "adapter.trivy.unsupported_schema_version"
+    }  # fmt: skip
     found = told["adapter.trivy.unsupported_schema_version"]
     assert (found["errorCode"], found["profile"], found["level"]) == ("unsupported_schema", "later", "error")
 
@@ -135,7 +138,8 @@ def test_the_revision_from_which_on_a_profile_encrypts_is_told_once(
     assert records[1]["details"] == {"mode": "age", "recipients": 1, "revision": "r2"}
     assert (records[1]["target"], records[1]["reason"]) == ("profile/kit", "change 0")
     assert RECIPIENT not in json.dumps(records)
-    assert [each["event"] for each in events(log)] == ["mirror.encryption.enabled"] * 2
+    told = [each["event"] for each in events(log) if each["event"].startswith("mirror.")]
+    assert told == ["mirror.encryption.enabled"] * 2
 
 
 def test_without_a_file_nothing_is_written_and_a_log_that_cannot_be_written_stops_no_command(

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 from anyio import to_thread
 from starlette.responses import Response, StreamingResponse
 
 from stellaops.adapters.sql.idempotency import LEASE, Begun, Kept, SqlIdempotency
+from stellaops.adapters.telemetry.audit_events import say_change
 from stellaops.api.frame.errors import (
     IdempotencyConflict,
     IdempotencyInProgress,
@@ -24,12 +23,12 @@ from stellaops.api.frame.errors import (
     SecretShown,
 )
 from stellaops.api.frame.handling import run_handler
-from stellaops.api.frame.problems import Problematic, problem, status_of
+from stellaops.api.frame.problems import Problematic, problem
 from stellaops.api.operation import Call, Operation
 from stellaops.authority import audit
+from stellaops.center.noting import leaves_doubt
 from stellaops.core.errors import StellaError
 
-_LOG = logging.getLogger("stellaops.api")
 _KEPT_HEADERS = ("location", "etag", "retry-after", "content-type", "cache-control")
 _LARGEST = 1 << 20  # bytes of an answer that is kept; ours are much smaller
 
@@ -102,7 +101,7 @@ class Mutations:
         try:
             response = await run_handler(operation, call)
         except StellaError as error:
-            if status_of(error) >= 500:  # how far it came is not known
+            if leaves_doubt(error):
                 await self._audit(operation, call, error.code)
             raise
         except Exception:
@@ -120,31 +119,12 @@ class Mutations:
             tenant=call.tenant,
             actor=call.principal.client,
             origin=call.remote,
-            change=audit.Change(
-                operation.action or operation.id, change.target, change.before, change.after, change.reason,
-                change.details,
-            ),
+            change=change.final(operation.action or operation.id),
             trace_id=call.trace_id,
             outcome=outcome,
-        )  # fmt: skip
+        )
         await to_thread.run_sync(partial(self.record, record))
-        _LOG.info(record.change.action, extra=_named(record))
-
-
-def _named(record: audit.AuditRecord) -> dict[str, Any]:
-    """An audit record as a line of the log, under the names that all logs have."""
-    change = record.change
-    kind, _, name = change.target.partition("/")
-    return {
-        "event": change.action,
-        "tenant": record.tenant,
-        "client": record.actor,
-        "target": change.target,
-        "runId": name if kind == "run" else None,
-        "profile": name if kind == "profile" else change.details.get("profile"),
-        "errorCode": None if record.outcome == "ok" else record.outcome,
-        "traceId": record.trace_id,
-    }
+        say_change(record)
 
 
 def _seed(now: datetime) -> str:

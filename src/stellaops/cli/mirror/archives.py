@@ -11,6 +11,8 @@ import click
 from stellaops.adapters.files.replacing import replacing
 from stellaops.bootstrap import now
 from stellaops.bundles.freshness import parse
+from stellaops.center.freshness import renew
+from stellaops.center.noting import local_audit
 from stellaops.cli.export import BundleMissing, print_report
 from stellaops.cli.frame import App, StellaCommand, pass_app
 from stellaops.cli.identities import IDENTITY, openers
@@ -223,8 +225,7 @@ def freshness(app: App, profile: str, target: Path | None) -> None:
     """
     local = app.local
     run = issue_freshness.newest_of(app.tenant, profile, local.runs)
-    issue_freshness.say_fresh(run, local.freshness_tools)
-    signed = issue_freshness.stated(run, local.statements)
+    signed = renew(local, run, local_audit(local, app.tenant).noting)
     made = parse(signed.statement)
     if target is not None:
         for name, data in signed.files.items():
