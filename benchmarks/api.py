@@ -273,7 +273,7 @@ def measure(root: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """All figures; of several runs the medians. Ours and the bare ones take turns."""
     place = Place(root, arguments.bytes)
     port, bare = _free_port(), _free_port()
-    command = ["-c", "from stellaops.cli.main import main; main()", "serve", "api", "--port", str(port)]
+    command = ["-c", "from stellaops.cli.start import main; main()", "serve", "api", "--port", str(port)]
     file = place.local.artefacts.local_file(place.large, "data.bin")
     run = f"/api/export/runs/{place.runs[0].id}"
     with _serving(command, port, place.variables) as pid:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-from tests.support import network, postgres, tools
+from stellaops.core import collecting
+from tests.support import network, postgres, room, tools
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -19,11 +21,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     network.forbid()
+    collecting.look_seldom()
+    if not hasattr(config, "workerinput"):  # the one process that starts the others
+        _prepare(config)
     # No deadline: the time of one example says more about the machine's other work than about the code.
     hypothesis.settings.register_profile("dev", deadline=None)
     hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
     in_ci = os.environ.get("CI", "").lower() == "true"
     hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if in_ci else "dev"))
+
+
+def _prepare(config: pytest.Config) -> None:
+    room.compile_once()
+    # What slow tests write is too large for it.
+    if config.option.basetemp is None and not config.getoption("--run-slow"):
+        place = room.in_memory()
+        if place is not None:
+            config.option.basetemp = place / "t"
+            config.add_cleanup(partial(room.give_back, place))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    collecting.keep_all()  # thousands of tests, which stay to the end
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

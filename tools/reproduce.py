@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-STELLA = (sys.executable, "-c", "from stellaops.cli.main import main; main()")
+STELLA = (sys.executable, "-c", "from stellaops.cli.start import main; main()")
 PROFILES = ("trivy:db", "json:raw", "json:policy", "mirror:full")
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from tests.contract.stores import as_bytes, osv, sqlite_store
 from tests.support.tools import ROOT
 
-COMMAND = (sys.executable, "-c", "from stellaops.cli.main import main; main()")
+COMMAND = (sys.executable, "-c", "from stellaops.cli.start import main; main()")
 
 
 @dataclass(frozen=True, slots=True)

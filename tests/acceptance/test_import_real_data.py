@@ -122,7 +122,7 @@ def test_all_sources_leave_one_state_whatever_the_order_and_the_hash_seed(tmp_pa
     names = sorted(SOURCES.keys() - {"pypa-osv-2024-10"})
     for name in names:
         imported(tmp_path / "there", archive(name), "--source", name)
-    script = "import sys; from stellaops.cli.main import main; main(sys.argv[1:])"
+    script = "import sys; from stellaops.cli.start import main; main(sys.argv[1:])"
     for name in reversed(names):
         arguments = [
             "--data-dir",

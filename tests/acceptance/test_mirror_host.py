@@ -212,7 +212,7 @@ def test_wrong_settings_are_told_before_anything_listens(tree: MirrorTree, tmp_p
     command = [
         sys.executable,
         "-c",
-        "from stellaops.cli.main import main; main()",
+        "from stellaops.cli.start import main; main()",
         "serve",
         "gateway",
         "--port",

@@ -164,10 +164,11 @@ def _demand_apart(world: World, part: str) -> None:
     assert all("'127.0.0.1'" in told for told in reached), reached
     assert not reached or part == "gateway", reached
     host = str(world.place / "host")
+    devices = ("/dev/null", "/dev/tty", "/dev/pts/")
     wrote = {told for event, told in noted if event == "write" and not told.isdecimal()}
     # Beside its own places a process tries out where temporary files can be.
     tried = {told for told in wrote if Path(told).parent == Path(tempfile.gettempdir())}
-    foreign = {told for told in wrote - tried if not told.startswith((host, "/dev/"))}
+    foreign = {told for told in wrote - tried if not told.startswith((host, *devices))}
     assert not foreign, foreign
     if part in ("concelier", "excititor"):
         assert not {told for told in wrote if told.startswith(str(world.root))}, wrote

@@ -345,8 +345,16 @@ def test_files_of_another_content_in_the_right_form_raise_only_our_errors(
 # ---- the real folders
 
 
+_LARGE = ("csaf", "cve")
+
+
 @pytest.mark.parametrize(
-    "samples", [pytest.param(each, id=name) for name, each in SAMPLES.items() if each.shared is not None]
+    "samples",
+    [
+        pytest.param(each, id=name, marks=pytest.mark.slow if name in _LARGE else ())
+        for name, each in SAMPLES.items()
+        if each.shared is not None
+    ],
 )
 def test_the_real_folder_imports_with_true_counts_and_again_without_change(
     samples: Samples, tmp_path: Path

@@ -137,7 +137,7 @@ def serving(
     port = port or free_port()
     log = service.place / f"serve-{part}-{port}.log"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("STELLA_")}
-    command = "from stellaops.cli.main import main; main()"
+    command = "from stellaops.cli.start import main; main()"
     with log.open("ab") as out:
         process = subprocess.Popen(
             [sys.executable, "-c", command, "serve", part, "--port", str(port), *options],

@@ -25,7 +25,7 @@ from tests.support.deploy import DEPLOY, resolved
 from tests.support.tools import ROOT
 
 PROGRAMS = f"{ROOT / '.venv/bin'}:{DEPLOY / 'docker'}:{os.environ.get('PATH', '')}"
-_STELLA = [sys.executable, "-c", "from stellaops.cli.main import main; main()"]
+_STELLA = [sys.executable, "-c", "from stellaops.cli.start import main; main()"]
 
 
 @dataclass
@@ -41,6 +41,7 @@ class Stack:
     place: Path
     root: Path
     wire: dict[str, Any]
+    programs: str = PROGRAMS
     _ports: dict[tuple[str, int], int] = field(default_factory=dict)
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -64,7 +65,7 @@ class Stack:
     def environment(self, service: str) -> dict[str, str]:
         """The environment that the compose file gives, and what every program needs."""
         told = {
-            "PATH": PROGRAMS,
+            "PATH": self.programs,
             "HOME": str(self._temporary(service)),
             "TMPDIR": str(self._temporary(service)),
         }
@@ -187,6 +188,9 @@ class Stack:
         """Places in the container and here, the longest first."""
         wire = self.wire["services"][service]
         found = {"/tmp": self._temporary(service)}
+        for each in wire.get("tmpfs") or ():
+            target = each.partition(":")[0]
+            found.setdefault(target, self._owned(self.root / "tmpfs" / service / target.strip("/")))
         for each in wire.get("volumes") or ():
             found[each["target"]] = (
                 Path(each["source"]) if each["type"] == "bind" else self._volume(each["source"])
@@ -214,7 +218,9 @@ class Stack:
 
     def _volume(self, name: str) -> Path:
         options = self.wire["volumes"][name].get("driver_opts") or {}
-        return Path(options["device"]) if "device" in options else self._owned(self.root / "volumes" / name)
+        if _is_of_the_host(options):
+            return Path(options["device"])
+        return self._owned(self.root / "volumes" / name)
 
     def _temporary(self, service: str) -> Path:
         return self._owned(self.root / "tmp" / service)
@@ -225,6 +231,11 @@ class Stack:
             if may_be_others():
                 os.chown(place, 10001, 10001)
         return place
+
+
+def _is_of_the_host(options: Mapping[str, str]) -> bool:
+    """Whether a volume is a directory that is there before the services are."""
+    return "device" in options and options.get("type") != "tmpfs"
 
 
 @functools.cache
@@ -246,7 +257,7 @@ def stack(place: Path, root: Path, profile: str = "full") -> Iterator[Stack]:
     """The services of a profile; all that were started are ended by their process ids."""
     made = Stack(place, root, resolved(place, profile))
     for name, volume in made.wire.get("volumes", {}).items():
-        if (volume.get("driver_opts") or {}).get("device"):
+        if _is_of_the_host(volume.get("driver_opts") or {}):
             assert Path(volume["driver_opts"]["device"]).is_dir(), name
     made.nest()
     try:

@@ -200,7 +200,7 @@ def serving(
     """
     port = free_port()
     setup.place.mkdir(parents=True, exist_ok=True)
-    command = "from stellaops.cli.main import main; main()"
+    command = "from stellaops.cli.start import main; main()"
     with (setup.place / "out.log").open("ab") as out, (setup.place / "err.log").open("ab") as err:
         process = subprocess.Popen(
             [*before, sys.executable, "-c", command, "serve", part, "--port", str(port), *options],

@@ -107,7 +107,7 @@ def rendered(
         modules = tools.ROOT / ".tools" / "debian" / "nginx-lua" / "usr" / "lib" / "nginx" / "modules"
         options = (*options, "--lua", "--modules", str(modules))
     command = [
-        sys.executable, "-c", "from stellaops.cli.main import main; main()", "mirror", "render-gateway", "nginx",
+        sys.executable, "-c", "from stellaops.cli.start import main; main()", "mirror", "render-gateway", "nginx",
         "--to", str(config), "--listen", f"127.0.0.1:{port}", "--gateway", gateway, "--concelier", concelier,
         "--excititor", excititor, "--cache-dir", str(place / "cache"), "--run-dir", str(place), *options,
     ]  # fmt: skip

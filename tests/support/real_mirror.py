@@ -55,7 +55,7 @@ def stella(place: Path, *arguments: object, variables: Mapping[str, str] | None 
         "STELLA_DATA_DIR": str(place / "no-data"), "STELLA_EGRESS_ALLOW_PRIVATE": "127.0.0.0/8",
         "STELLA_EGRESS_ALLOW_HTTP": "127.0.0.1,localhost",
     }  # fmt: skip
-    command = [sys.executable, "-c", "from stellaops.cli.main import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-c", "from stellaops.cli.start import main; main()", *map(str, arguments)]
     done = subprocess.run(
         command, env=kept | ours | dict(variables or {}), capture_output=True, text=True, check=False
     )

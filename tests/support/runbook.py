@@ -279,7 +279,7 @@ def shell(place: Path, programs: Mapping[str, Path], variables: Mapping[str, str
         directory.mkdir(parents=True, exist_ok=True)
     for name in COMMANDS:
         _write_program(
-            bin_dir / name, f"from stellaops.cli.main import main{'_mirror' * (name == 'mirror')} as main"
+            bin_dir / name, f"from stellaops.cli.start import main{'_mirror' * (name == 'mirror')} as main"
         )
     for name, program in programs.items():
         (bin_dir / name).symlink_to(program)

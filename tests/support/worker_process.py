@@ -1,4 +1,4 @@
-"""A worker process as tests start it: `python -m tests.support.worker_process [--slots N] [--limit SECONDS]`."""
+"""A worker process as `tests.support.workers` starts it: `main`, with [--slots N] [--limit SECONDS]."""
 
 from __future__ import annotations
 
@@ -25,7 +25,3 @@ def main() -> None:
         slots=given.slots,
         ready=lambda name: print(f"ready {name}", flush=True),  # noqa: T201 - read by the test
     )
-
-
-if __name__ == "__main__":
-    main()

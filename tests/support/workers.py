@@ -24,6 +24,10 @@ from stellaops.exports.submit_run import Submission, submit_run
 from stellaops.ingest.import_documents import ImportRequest, import_documents
 
 TENANT = "default"
+_PROGRAM = (
+    "from stellaops.core.collecting import look_seldom; look_seldom();"
+    "from tests.support.worker_process import main; main()"
+)
 _TRIVY = """#!/bin/sh
 # Stands for a scanner that is not there, hangs, fails, or takes its whole process group with it.
 case "$(cat {place}/trivy.does)" in
@@ -172,7 +176,7 @@ class Service:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("STELLA_")}
         with output.open("wb") as out:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.worker_process", *options],
+                [sys.executable, "-c", _PROGRAM, *options],
                 env=kept | self.variables | more,
                 stdin=subprocess.DEVNULL,
                 stdout=out,

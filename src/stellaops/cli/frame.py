@@ -7,24 +7,24 @@ import sys
 import traceback
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from stellaops.adapters.settings import load as settings
 from stellaops.adapters.settings.load import Settings
 from stellaops.adapters.telemetry import logs
-from stellaops.bootstrap import Local
-from stellaops.center.interface import Center
-from stellaops.center.local_exports import LocalCenter
 from stellaops.cli.output import FORMATS, Output
 from stellaops.client import meant
 from stellaops.client.connection import Connection
 from stellaops.client.errors import NotOverServer
 from stellaops.client.meant import Meant
-from stellaops.client.remote_exports import RemoteCenter
 from stellaops.core.errors import InvalidInput, StellaError
 from stellaops.core.exit_codes import INTERRUPTED, exit_code
+
+if TYPE_CHECKING:
+    from stellaops.bootstrap import Local
+    from stellaops.center.interface import Center
 
 
 @dataclass
@@ -49,6 +49,8 @@ class App:
     @cached_property
     def home(self) -> Local:
         """The data directory of this machine, also where a server is asked: its keys are trusted, its tools used."""
+        from stellaops.bootstrap import Local  # noqa: PLC0415 - most of the program, which help does not need
+
         return Local(self.settings)
 
     @property
@@ -90,7 +92,11 @@ class App:
     def center(self) -> Center:
         """Whom commands ask: the data directory, or the server."""
         if self.server is not None:
+            from stellaops.client.remote_exports import RemoteCenter  # noqa: PLC0415 - one of the two is needed
+
             return RemoteCenter(self.connection)
+        from stellaops.center.local_exports import LocalCenter  # noqa: PLC0415 - one of the two is needed
+
         return LocalCenter(self.home, self.tenant, user())
 
     @property

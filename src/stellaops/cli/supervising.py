@@ -18,7 +18,7 @@ from pathlib import Path
 from stellaops.cli.frame import App
 
 _LOG = logging.getLogger("stellaops.serve")
-_PROGRAM = "from stellaops.cli.main import main; main()"
+_PROGRAM = "from stellaops.cli.start import main; main()"
 _GRACE = 20.0  # seconds after SIGTERM until a part is killed
 _LOOK = 0.2
 _PAUSES = (0.5, 1, 2, 5, 10, 30)  # seconds before a part that died is begun again, one more each time

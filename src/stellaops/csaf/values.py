@@ -7,6 +7,7 @@ refused for what nobody reads, so every reader of this package goes through thes
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 _EXPONENT = 1e21
@@ -26,7 +27,7 @@ def text(value: Any, *path: str) -> str:
     if isinstance(found, bool) or not isinstance(found, str | int | float):
         return ""
     if isinstance(found, float) and found.is_integer() and abs(found) < _EXPONENT:
-        found = int(found)  # as the canonical form has it, in which 1.0 is 1
+        found = int(Decimal(repr(found)))  # as the canonical form has it: 1.0 is 1, digits beyond 2^53 are zeros
     return str(found).strip()
 
 

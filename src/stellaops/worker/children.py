@@ -17,6 +17,7 @@ import msgspec
 from stellaops.worker.child import Outcome, environment
 
 _MODULE = "stellaops.worker.child"
+_PROGRAM = "from stellaops.core.collecting import look_seldom; look_seldom(); from {} import main; main()"
 _TAIL = 2000
 
 
@@ -24,13 +25,13 @@ class Child:
     """One process, waiting for its order or at work.
 
     Args:
-        module: what it runs.
+        module: whose `main` it runs.
     """
 
     def __init__(self, module: str = _MODULE) -> None:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         self._process = subprocess.Popen(
-            (sys.executable, "-m", module),
+            (sys.executable, "-c", _PROGRAM.format(module)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -1,28 +1,24 @@
-"""The process that does one chore: `python -m stellaops.worker.chore_child`.
+"""The process that does one chore; `worker.chores` starts it.
 
 A process of its own, because what it fetches and unpacks takes memory and time that a worker's signs of life must not
-wait for. It reads one order, a line of JSON, from its standard input, and writes one line about what came of it. It
-ends with the process that started it.
+wait for. It reads one order, a line of JSON, from its standard input, and writes one line about what came of it.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from stellaops.adapters.settings.load import Setting, Settings
+from stellaops.adapters.settings.load import Settings
 from stellaops.adapters.settings.targets import TargetSettings
 from stellaops.adapters.telemetry import logs, tracing
 from stellaops.bootstrap import Local
 from stellaops.core.errors import StellaError
 from stellaops.exports.distribution.verify_targets import TargetCheck, summary, verify_targets
 from stellaops.exports.retention.prune_exports import prune_exports
-from stellaops.worker.child import end_with_input, own_output
+from stellaops.worker.one_order import answer_one, local_of, told_settings
 
 RETENTION, VERIFY = "retention", "verify"
 _NICENESS = 10
@@ -45,24 +41,12 @@ class Done(msgspec.Struct, frozen=True):
 
 def main() -> None:
     """Do one chore."""
-    answers = own_output()
-    os.umask(0o022)
-    line = sys.stdin.buffer.readline()
-    if not line:
-        return
-    threading.Thread(target=end_with_input, daemon=True).start()
-    os.nice(_NICENESS)
-    tracing.configure("stellaops-worker")
-    done = do(msgspec.json.decode(line, type=ChoreOrder))
-    tracing.end()
-    answers.write(msgspec.json.encode(done).decode() + "\n")
-    answers.flush()
+    answer_one(ChoreOrder, do, _NICENESS)
 
 
 def do(order: ChoreOrder) -> Done:
     """Do a chore; what stops it is told, not raised."""
-    values = {name: Setting(value, "worker") for name, value in order.settings.items()}
-    local = Local(Settings(values, order.targets))
+    local = local_of(order.settings, order.targets)
     logs.configure(local.settings.get("log.level") or "info")
     try:
         with tracing.span(f"chore.{order.chore}") as span:
@@ -102,9 +86,4 @@ CHORES: Mapping[str, Callable[[Local], Done]] = {RETENTION: prune, VERIFY: verif
 
 def order_of(settings: Settings, chore: str) -> bytes:
     """The order for a chore, as a line."""
-    values = {name: each.value for name, each in settings.values.items()}
-    return msgspec.json.encode(ChoreOrder(chore, values, dict(settings.targets))) + b"\n"
-
-
-if __name__ == "__main__":
-    main()
+    return msgspec.json.encode(ChoreOrder(chore, told_settings(settings), dict(settings.targets))) + b"\n"

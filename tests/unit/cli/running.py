@@ -16,7 +16,7 @@ from typing import Any
 from stellaops.cli.frame import run
 from stellaops.cli.main import stella as root_command
 
-PROCESS = (sys.executable, "-c", "from stellaops.cli.main import main; main()")
+PROCESS = (sys.executable, "-c", "from stellaops.cli.start import main; main()")
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,11 +39,14 @@ def stella(tmp_path: Path) -> Stella:
 
 def all_commands() -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
+    context = click.Context(root_command)
 
     def walk(command: click.Command, path: tuple[str, ...]) -> None:
         found.append(path)
         if isinstance(command, click.Group):
-            for name, child in sorted(command.commands.items()):
+            for name in command.list_commands(context):
+                child = command.get_command(context, name)
+                assert child is not None
                 walk(child, (*path, name))
 
     walk(root_command, ())
@@ -54,11 +57,39 @@ def command_at(path: tuple[str, ...]) -> click.Command:
     command: click.Command = root_command
     for name in path:
         assert isinstance(command, click.Group)
-        command = command.commands[name]
+        below = command.get_command(click.Context(command), name)
+        assert below is not None
+        command = below
     return command
 
 
 # ---- help
+
+
+def test_the_help_of_the_root_tells_what_the_help_of_each_command_begins_with() -> None:
+    context = click.Context(root_command)
+    loaded = [command_at((name,)) for name in root_command.list_commands(context)]
+    told, shown = click.HelpFormatter(), click.HelpFormatter()
+    click.Group(commands=loaded).format_commands(context, told)
+    root_command.format_commands(context, shown)
+    assert "mirror" in told.getvalue()
+    assert shown.getvalue() == told.getvalue()
+
+
+def test_a_command_loads_the_modules_of_no_other() -> None:
+    program = (
+        "import sys; from stellaops.cli.start import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: print(*sys.modules, file=sys.stderr)"
+    )
+
+    def loaded(*words: str) -> set[str]:
+        done = subprocess.run([PROCESS[0], "-c", program, *words], capture_output=True, text=True, check=True)
+        return set(done.stderr.split())
+
+    assert not {"stellaops.bootstrap", "sqlalchemy"} & loaded("--help")
+    assert "stellaops.cli.concelier" in (found := loaded("concelier", "--help"))
+    assert not {"stellaops.cli.mirror", "stellaops.cli.authority"} & found
 
 
 @pytest.mark.parametrize("path", all_commands(), ids=" ".join)

@@ -114,7 +114,7 @@ def test_every_command_that_an_alert_names_is_one() -> None:
         command: click.Command = stella
         rest = list(words)
         while isinstance(command, click.Group):
-            found = command.commands.get(rest.pop(0))
+            found = command.get_command(click.Context(command), rest.pop(0))
             assert found is not None, words
             command = found
         options = {name for parameter in command.params for name in parameter.opts}

@@ -113,7 +113,7 @@ def test_a_chore_whose_process_dies_has_failed(sender: Sender, monkeypatch: pyte
 def test_a_worker_that_ends_gives_back_what_it_has_begun(
     sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_MODULE", "code")  # goes on as long as there is input
+    monkeypatch.setattr(module, "_MODULE", "base64")  # goes on as long as there is input
     local = Local(told(sender.local.data_dir, RETENTION_AT="off"))
     worker = of(local)
     monkeypatch.setattr(module, "FIRST", 0.0)

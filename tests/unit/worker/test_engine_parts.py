@@ -16,7 +16,8 @@ from stellaops.bootstrap import now
 from stellaops.exports.errors import InvalidProfile
 from stellaops.exports.plan_run import PROJECTIONS
 from stellaops.exports.ports import QueueStatus
-from stellaops.exports.profile import KINDS, read
+from stellaops.exports.profile import KINDS
+from stellaops.exports.read_profile import read
 from stellaops.exports.run import Priority, Run, RunStatus
 from stellaops.exports.schedule import check_schedule
 from stellaops.worker.child import delay
@@ -153,7 +154,9 @@ def test_a_waiting_run_says_why(paused: bool, limit: int, running: int, room: bo
 
 def test_local_commands_load_nothing_of_the_queue() -> None:
     program = (
-        "import sys; import stellaops.cli.main, stellaops.bootstrap, stellaops.exports.run_export;"
+        "import click, sys; import stellaops.bootstrap, stellaops.exports.run_export;"
+        "from stellaops.cli.main import stella; context = click.Context(stella);"
+        "assert len([stella.get_command(context, name) for name in stella.list_commands(context)]) > 10;"
         "print([name for name in ('dbos', 'croniter', 'starlette') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

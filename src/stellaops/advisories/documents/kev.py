@@ -93,13 +93,14 @@ class KevFeed:
         identifier = text(parsed, "cveID")
         if not is_cve(identifier):
             raise Malformed("no-id", f"the cveID {identifier[:80]!r} is no CVE id")
+        cwes = member(parsed, "cwes")
         return Advisory(
             id=identifier,
             published=text(parsed, "dateAdded") or None,
             summary=text(parsed, "vulnerabilityName") or None,
             details=text(parsed, "shortDescription") or None,
             database_specific=Specific(
-                cwe_ids=cwes if isinstance(cwes := member(parsed, "cwes"), list) else None,
+                cwe_ids=[cwe for cwe in cwes if isinstance(cwe, str)] if isinstance(cwes, list) else None,
                 marks={"kev": {name: value for name in _MARKS if (value := text(parsed, name))}},
             ),
         )
