@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from stellaops.adapters.files.zip_stream import BadZip, Entry, entries
@@ -54,6 +54,16 @@ def test_files_come_in_the_order_of_the_directory_without_folders(tmp_path: Path
     assert read(tmp_path, data) == [Entry("b/2.json", b"two"), Entry("a.json", b"one"), Entry("empty", b"")]
 
 
+def test_files_that_are_not_wanted_are_passed_over_and_never_unpacked(tmp_path: Path) -> None:
+    data = zipped({"a.json": b"one" * 99, "b.json": b"two", "c.json": b"three"})
+    place = data.index(b"a.json") + 10
+    damaged = data[:place] + b"\xff\xff" + data[place + 2 :]
+    file = tmp_path / "x.zip"
+    file.write_bytes(damaged)
+    assert list(entries(file, limit=LIMIT, wanted="c.json".__eq__)) == [Entry("c.json", b"three")]
+    assert [each.problem != "" for each in entries(file, limit=LIMIT)] == [True, False, False]
+
+
 def test_an_empty_archive_has_no_entries(tmp_path: Path) -> None:
     assert read(tmp_path, zipped({})) == []
 
@@ -77,8 +87,11 @@ def test_any_archive_reads_as_the_standard_library_reads_it(
     if b"PK" in comment:
         comment = b""
     data = before + zipped(files, method, comment)
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        expected = [Entry(info.filename, archive.read(info)) for info in archive.infolist()]
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            expected = [Entry(info.filename, archive.read(info)) for info in archive.infolist()]
+    except zipfile.BadZipFile:
+        reject()  # the library takes what stands before some directories for a part of them
     assert read(tmp_path_factory.mktemp("zip"), data) == expected
 
 
@@ -137,7 +150,7 @@ def test_a_bomb_is_refused_by_what_it_claims_and_by_what_it_unpacks_to(tmp_path:
     bomb = zipped({"bomb": b"\0" * (LIMIT + 1), "good": b"x"})
     assert problem(tmp_path, bomb).startswith("too-large")
     lying = patched(bomb, central(bomb) + 24, "<L", 100)
-    assert problem(tmp_path, lying).startswith("too-large")
+    assert problem(tmp_path, lying).startswith("damaged")
     assert read(tmp_path, zipped({"full": b"\0" * LIMIT}))[0].problem == ""
 
 

@@ -23,12 +23,12 @@ from sqlalchemy import (
 )
 
 from stellaops.adapters.engine import opening
+from stellaops.adapters.sql.pieces import pieces
 
 WORK_QUEUE = "work"
 _ROUNDS, CLOSED = "rounds:", "closed"
 _OF_EARLIER = "tenant:"
 """How queues of rounds are called, and were in earlier releases, when each tenant had one."""
-_PIECE = 500
 LIVE = ("ENQUEUED", "PENDING", "DELAYED")
 FIRST = 0
 """The priority of what is taken over: before everything that was never begun (the library itself gives 1 and above)."""
@@ -118,8 +118,8 @@ class EngineRows:
         """Those of some workflows that have not ended."""
         found: set[str] = set()
         with self._reading() as connection:
-            for begin in range(0, len(names), _PIECE):
-                piece = _workflow.c.workflow_uuid.in_(names[begin : begin + _PIECE])
+            for some in pieces(names):
+                piece = _workflow.c.workflow_uuid.in_(some)
                 statement = select(_workflow.c.workflow_uuid).where(piece, _workflow.c.status.in_(LIVE))
                 found.update(connection.execute(statement).scalars())
         return found
@@ -169,10 +169,9 @@ class EngineRows:
         """Tenant and queue, wherever rounds of some tenants wait."""
         found: set[tuple[str, str]] = set()
         place = _workflow.c.queue_partition_key, _workflow.c.queue_name
-        names = list(tenants)
         with self._reading() as connection:
-            for begin in range(0, len(names), _PIECE):
-                own = _workflow.c.queue_partition_key.in_(names[begin : begin + _PIECE])
+            for some in pieces(list(tenants)):
+                own = _workflow.c.queue_partition_key.in_(some)
                 for state in (_WAITING, _DELAYED):
                     statement = select(*place).where(state, _is_round, own).distinct()
                     found.update((row[0], row[1]) for row in connection.execute(statement))

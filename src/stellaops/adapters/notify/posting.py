@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from urllib3 import BaseHTTPResponse, PoolManager, Timeout
+from urllib3 import BaseHTTPResponse, Timeout
 from urllib3.exceptions import HTTPError, SSLError
 
 from stellaops.adapters.notify.context import said
-from stellaops.adapters.web.client import USER_AGENT, WebSettings, proxied, tls_context, without_proxy
-from stellaops.adapters.web.egress import guarded_pools, in_words
+from stellaops.adapters.web.client import USER_AGENT, Ways, WebSettings, body_in_time, tls_context
+from stellaops.adapters.web.egress import in_words
 from stellaops.core.egress import BadUrl, SchemeRefused, Target, target_of
 from stellaops.notify.errors import DeliveryFailed, DeliveryRefused
 
@@ -41,9 +40,7 @@ class Poster:
 
     def __init__(self, web: WebSettings, seconds: float) -> None:
         self._web, self._seconds = web, seconds
-        tls = tls_context(web.ca_file)
-        self._direct = guarded_pools(web.policy, tls, maxsize=4, retries=False)
-        self._proxied = proxied(web, tls, {"maxsize": 4, "retries": False})
+        self._ways = Ways(web, tls_context(web.ca_file), {"maxsize": 4, "retries": False})
 
     def post(self, letter: Letter) -> str:
         """Send; the status and the begin of what was answered.
@@ -54,7 +51,7 @@ class Poster:
         target = _admitted(letter, self._web)
         response = self._open(letter, target)
         try:
-            text = _begin(response, time.monotonic() + self._seconds).decode("utf-8", "replace")
+            text = body_in_time(response, _LARGEST, self._seconds, decode=False).decode("utf-8", "replace")
         except (HTTPError, OSError) as error:
             raise DeliveryFailed(f"{letter.where}: the answer was cut off") from error
         finally:
@@ -65,12 +62,10 @@ class Poster:
         return answer
 
     def _open(self, letter: Letter, target: Target) -> BaseHTTPResponse:
-        direct = self._proxied is None or without_proxy(target, self._web.no_proxy)
-        pools: PoolManager = self._direct if direct or self._proxied is None else self._proxied
         timeout = Timeout(connect=self._seconds, read=self._seconds)
         headers = {"user-agent": USER_AGENT, "accept-encoding": "identity", **letter.headers}
         try:
-            return pools.urlopen(
+            return self._ways.to(target).urlopen(
                 "POST", letter.url, body=letter.body, headers=headers, redirect=False, retries=False,
                 preload_content=False, timeout=timeout,
             )  # fmt: skip
@@ -93,20 +88,6 @@ def _admitted(letter: Letter, web: WebSettings) -> Target:
 
 def _origin(url: str) -> str:
     return "/".join(url.split("/", 3)[:3])
-
-
-def _begin(response: BaseHTTPResponse, until: float) -> bytes:
-    """The begin of a body; each piece may be late by itself, but not all of them together.
-
-    Raises:
-        TimeoutError: it did not come in time.
-    """
-    data = bytearray()
-    while len(data) < _LARGEST and (piece := response.read1(_LARGEST, decode_content=False)):
-        data += piece
-        if time.monotonic() > until:
-            raise TimeoutError
-    return bytes(data)
 
 
 def _judge(letter: Letter, response: BaseHTTPResponse, answer: str) -> None:

@@ -23,8 +23,8 @@ from urllib.parse import quote, urlencode, urlsplit
 from urllib3 import BaseHTTPResponse, Timeout
 from urllib3.exceptions import HTTPError, SSLError
 
-from stellaops.adapters.web.client import USER_AGENT, WebSettings, proxied, tls_context, without_proxy
-from stellaops.adapters.web.egress import guarded_pools, in_words
+from stellaops.adapters.web.client import USER_AGENT, Ways, WebSettings, tls_context
+from stellaops.adapters.web.egress import in_words
 from stellaops.adapters.web.sigv4 import AccessKey, signed_headers, signed_url
 from stellaops.advisories.canonical import Malformed
 from stellaops.advisories.xml_tree import Element, tree
@@ -171,8 +171,7 @@ class S3Client:
         self._key, self._web, self._now, self._sleep = key, web, now, sleep
         tls = tls_context(*(file for file in (web.ca_file, ca_file) if file is not None))
         options: dict[str, Any] = {"maxsize": connections, "num_pools": 4, "retries": False, "block": True}
-        self._direct = guarded_pools(web.policy, tls, **options)
-        self._proxied = proxied(web, tls, options)
+        self._ways = Ways(web, tls, options)
 
     def request(
         self,
@@ -269,11 +268,9 @@ class S3Client:
         sent |= {"user-agent": USER_AGENT, "accept-encoding": "identity"}
         if len(body) or method in ("PUT", "POST"):
             sent["content-length"] = str(len(body))
-        bypass = self._proxied is None or without_proxy(target, self._web.no_proxy)
-        manager = self._direct if bypass or self._proxied is None else self._proxied
         timeout = Timeout(connect=self._web.connect_seconds, read=self._web.read_seconds)
         try:
-            response = manager.urlopen(
+            response = self._ways.to(target).urlopen(
                 method, url, body=_sent_pieces(body) if len(body) else None, headers=sent, redirect=False,
                 retries=False, preload_content=False, timeout=timeout,
             )  # fmt: skip

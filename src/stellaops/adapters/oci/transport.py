@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from urllib3 import BaseHTTPResponse, PoolManager, Timeout
 from urllib3.exceptions import HTTPError, SSLError
@@ -20,12 +20,11 @@ from urllib3.exceptions import HTTPError, SSLError
 from stellaops.adapters.web.client import (
     USER_AGENT,
     CaFileUnusable,
+    Ways,
     WebSettings,
-    proxied,
     tls_context,
-    without_proxy,
 )
-from stellaops.adapters.web.egress import guarded_pools, in_words
+from stellaops.adapters.web.egress import in_words
 from stellaops.core.egress import redacted, target_of
 from stellaops.exports.errors import DistributionFailed
 
@@ -113,9 +112,9 @@ class Transport:
             "blocksize": _SENT_AT_ONCE,
         }
         self._web = web
-        self._direct = _patient(guarded_pools(web.policy, tls, **options), answer_seconds)
-        through = proxied(web, tls, options)
-        self._proxied = None if through is None else _patient(through, answer_seconds)
+        self._ways = Ways(web, tls, options)
+        for pools in filter(None, (self._ways.direct, self._ways.through)):
+            _make_patient(pools, answer_seconds)
 
     @contextmanager
     def send(
@@ -132,12 +131,10 @@ class Transport:
             StellaError: the policy refuses the address.
         """
         target = self._web.policy.admit(url, (target_of(url).host,))
-        direct = self._proxied is None or without_proxy(target, self._web.no_proxy)
-        manager = self._direct if direct else cast(PoolManager, self._proxied)
         sent = {"user-agent": USER_AGENT, "accept-encoding": "identity", **headers}
         timeout = Timeout(connect=self._web.connect_seconds, read=self._web.read_seconds)
         try:
-            response = manager.urlopen(
+            response = self._ways.to(target).urlopen(
                 method, url, headers=sent, body=body, redirect=False, retries=False, preload_content=False,
                 timeout=timeout,
             )  # fmt: skip
@@ -151,8 +148,8 @@ class Transport:
             _done_with(response)
 
 
-def _patient(manager: PoolManager, seconds: float) -> PoolManager:
-    """The same pools, whose connections wait no longer for the headers of an answer than some seconds."""
+def _make_patient(manager: PoolManager, seconds: float) -> None:
+    """Let connections wait no longer for the headers of an answer than some seconds."""
     pools: dict[str, Any] = {}
     known: Mapping[str, Any] = manager.pool_classes_by_scheme
     for scheme, pool in known.items():
@@ -161,7 +158,6 @@ def _patient(manager: PoolManager, seconds: float) -> PoolManager:
         )
         pools[scheme] = type(f"Patient{pool.__name__}", (pool,), {"ConnectionCls": connection})
     manager.pool_classes_by_scheme = pools
-    return manager
 
 
 def _watched(kind: Any, seconds: float) -> Any:

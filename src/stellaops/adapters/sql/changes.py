@@ -13,6 +13,7 @@ from sqlalchemy import Engine, func, select
 from stellaops.adapters.sql import schema
 from stellaops.adapters.sql.engine import dialect_of, reading
 from stellaops.adapters.sql.evidence import kind_of, selected
+from stellaops.adapters.sql.pieces import pieces
 from stellaops.adapters.sql.sources import instant
 from stellaops.adapters.sql.vex_schema import vex_statement
 from stellaops.bundles.jsonl.shards import raw_line
@@ -21,8 +22,6 @@ from stellaops.exports.ports import Selection
 from stellaops.exports.selectors import Selectors
 from stellaops.ingest.feeds import OWNED, side_of
 from stellaops.ingest.model import owner_of
-
-_PAGE = 500
 
 _revision, _tombstone, _source = schema.revision.c, schema.tombstone.c, schema.source.c
 
@@ -57,9 +56,8 @@ class SqlChanges:
         touched = self._touched(selection.sequence, base)
         for place in self._places(selection):
             found = touched.pop((place.owner, place.source), {})
-            keys = sorted(found)
-            for begin in range(0, len(keys), _PAGE):
-                page = {key: found[key] for key in keys[begin : begin + _PAGE]}
+            for keys in pieces(sorted(found)):
+                page = {key: found[key] for key in keys}
                 yield from self._page(place, base, page, lines=lines)
 
     def source_state(self, selection: Selection, source: str) -> SourceState | None:
@@ -83,11 +81,9 @@ class SqlChanges:
     def names_in(self, revisions: Collection[int]) -> set[str]:
         """See the port: the ids of advisories, and the vulnerabilities of statements."""
         found: set[str] = set()
-        numbers = sorted(revisions)
         index = schema.index_row.c
         with reading(self._engine) as connection:
-            for begin in range(0, len(numbers), _PAGE):
-                some = numbers[begin : begin + _PAGE]
+            for some in pieces(sorted(revisions)):
                 stated = select(vex_statement.c.vulnerability).where(vex_statement.c.revision.in_(some))
                 found.update(connection.execute(stated.distinct()).scalars())
                 rows = connection.execute(select(index.value).where(index.revision.in_(some))).scalars()

@@ -14,8 +14,9 @@ from sqlalchemy.sql import ColumnElement
 from stellaops.adapters.sql import schema
 from stellaops.adapters.sql.engine import dialect_of, reading
 from stellaops.adapters.sql.evidence import selected
+from stellaops.adapters.sql.moments import valid
+from stellaops.adapters.sql.pieces import pieces
 from stellaops.adapters.sql.sbom_schema import sbom_component, sbom_document
-from stellaops.adapters.sql.schema import OPEN
 from stellaops.adapters.sql.sources import instant
 from stellaops.adapters.sql.vex_exports import SqlVexRows
 from stellaops.advisories import databases
@@ -32,8 +33,6 @@ from stellaops.matching.lookup import Lookup
 from stellaops.matching.match import Row
 from stellaops.sboms.component import Component, Platform
 from stellaops.vex.consensus import Held
-
-_AT_ONCE = 500
 
 _revision = schema.revision.c
 
@@ -210,18 +209,6 @@ def selected_findings(engine: Engine, selection: Selection) -> Tools:
         SqlAdvisories(engine, selection),
         SelectedStatements(engine, selection),
     )
-
-
-def valid(sequence: int | None) -> ColumnElement[bool]:
-    """Of revisions, those that hold at a sequence; the current ones for None."""
-    if sequence is None:
-        return _revision.seq_to == OPEN
-    return and_(_revision.seq_from <= sequence, _revision.seq_to > sequence)
-
-
-def pieces(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Few enough for the parameters of one statement."""
-    return (names[place : place + _AT_ONCE] for place in range(0, len(names), _AT_ONCE))
 
 
 def _buckets(connection: Connection) -> Iterator[str]:

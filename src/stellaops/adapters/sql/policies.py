@@ -10,7 +10,7 @@ from sqlalchemy import Engine, insert, select
 
 from stellaops.adapters.sql import schema
 from stellaops.adapters.sql.engine import reading, retried, writing
-from stellaops.adapters.sql.findings import valid
+from stellaops.adapters.sql.moments import valid
 from stellaops.adapters.sql.policy_schema import policy_snapshot
 from stellaops.adapters.sql.sources import instant
 from stellaops.core.digests import Digest

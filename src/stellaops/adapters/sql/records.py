@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from backports import zstd
 from sqlalchemy import Connection, Engine, and_, select
 
 from stellaops.adapters.sql import schema
+from stellaops.adapters.sql.alias_links import LINKED, said_of
 from stellaops.adapters.sql.alias_schema import alias_link
 from stellaops.adapters.sql.engine import reading
+from stellaops.adapters.sql.pieces import pieces
 from stellaops.adapters.sql.schema import OPEN
 from stellaops.adapters.sql.sources import instant
-from stellaops.advisories.aliases import Link, Relation, Statement
+from stellaops.advisories.aliases import Relation, Statement
 from stellaops.core.timestamps import EPOCH
 from stellaops.ingest.model import SHARED, StoredRecord
-
-_AT_ONCE = 500
 
 
 class SqlRecords:
@@ -46,10 +46,9 @@ class SqlRecords:
         )  # fmt: skip
         with reading(self._engine) as connection:
             ids = _named(connection, identifier, tenant)
-            pieces = [ids[begin : begin + _AT_ONCE] for begin in range(0, len(ids), _AT_ONCE)]
             found = [
                 _record(row)
-                for piece in pieces
+                for piece in pieces(ids)
                 for row in connection.execute(statement.where(revision.c.id.in_(piece)))
             ]
         return sorted(found, key=lambda each: (each.source.encode(), each.key.encode()))
@@ -58,20 +57,12 @@ class SqlRecords:
         """See the port."""
         revision, link = schema.revision, alias_link
         statement = (
-            select(
-                link.c.subject, link.c.object, link.c.relation, link.c.rule, revision.c.source, revision.c.key
-            )
+            select(*LINKED)
             .join(revision, revision.c.id == link.c.revision)
             .where(revision.c.owner.in_([SHARED, tenant]), revision.c.seq_to == OPEN)
         )
-        found: set[Statement] = set()
         with reading(self._engine) as connection:
-            for some in _pieces(sorted(identifiers)):
-                for side in (link.c.subject, link.c.object):
-                    for row in connection.execute(statement.where(side.in_(some))):
-                        told = Link(row.subject, row.object, Relation(row.relation), row.rule)
-                        found.add(Statement(told, row.source, row.key))
-        return sorted(found)
+            return said_of(connection, statement, identifiers)
 
     def raw(self, source: str, key: str) -> bytes | None:
         """The upstream's own bytes of a current document; None where there is none."""
@@ -89,11 +80,6 @@ class SqlRecords:
         if row.data is None:
             return bytes(row.body)
         return zstd.decompress(row.data)[row.raw_start : row.raw_start + row.raw_length]
-
-
-def _pieces(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Few enough for the parameters of one statement."""
-    return (names[place : place + _AT_ONCE] for place in range(0, len(names), _AT_ONCE))
 
 
 def _record(row: Any) -> StoredRecord:

@@ -15,6 +15,7 @@ from stellaops.adapters.sql.audited import note_bundle, note_encryption
 from stellaops.adapters.sql.engine import reading, retried, writing
 from stellaops.adapters.sql.metering import count_end
 from stellaops.adapters.sql.notify_outbox import note_run
+from stellaops.adapters.sql.pieces import pieces
 from stellaops.adapters.sql.run_records import columns_of, event_of, event_row, run_of
 from stellaops.adapters.sql.service_schema import profile_t, run_event, run_submission, run_t
 from stellaops.adapters.sql.sources import instant
@@ -25,7 +26,6 @@ from stellaops.exports.profile import Profile, Spec
 from stellaops.exports.run import Run, RunStatus
 from stellaops.ingest.import_documents import microseconds
 
-_PIECE = 500
 _DAY = 86_400_000_000  # microseconds
 _EPOCH = date(1970, 1, 1)
 
@@ -146,8 +146,7 @@ class SqlRuns:
         statement = select(run_t.c.id, func.coalesce(run_t.c.events, 0), run_t.c.status)
         found: dict[str, tuple[int, RunStatus]] = {}
         with reading(self._engine) as connection:
-            wanted = sorted(run_ids)
-            for ids in (wanted[begin : begin + _PIECE] for begin in range(0, len(wanted), _PIECE)):
+            for ids in pieces(sorted(run_ids)):
                 rows = connection.execute(statement.where(run_t.c.id.in_(ids)))
                 found |= {run_id: (events, RunStatus(status)) for run_id, events, status in rows}
         return found

@@ -26,8 +26,11 @@ from sqlalchemy import (
 from sqlalchemy.sql import ColumnElement
 
 from stellaops.adapters.sql import schema
+from stellaops.adapters.sql.alias_links import LINKED, said_of
 from stellaops.adapters.sql.alias_schema import alias_link
 from stellaops.adapters.sql.engine import dialect_of, reading, retried, writing
+from stellaops.adapters.sql.moments import valid
+from stellaops.adapters.sql.pieces import pieces
 from stellaops.adapters.sql.schema import OPEN
 from stellaops.adapters.sql.types import TEXT
 from stellaops.adapters.sql.vex_schema import (
@@ -38,21 +41,20 @@ from stellaops.adapters.sql.vex_schema import (
     consensus_walk,
     vex_document,
     vex_statement,
-    vex_words,
 )
-from stellaops.advisories.aliases import Link, Relation, Statement
+from stellaops.adapters.sql.vex_words import words_at
+from stellaops.advisories.aliases import Statement
 from stellaops.ingest.model import SHARED
 from stellaops.ingest.vex_ports import Refreshed
 from stellaops.vex import consensus as rules
 from stellaops.vex import projection
 from stellaops.vex.consensus import Consensus, Held, Subject, decide, subjects
 from stellaops.vex.names import is_settled, stands_for
-from stellaops.vex.projection import SEPARATOR, words_of
+from stellaops.vex.projection import SEPARATOR
 from stellaops.vex.statement import Words
 from stellaops.vex.weights import Weights
 
 _PAGE = 2000
-_AT_ONCE = 500
 
 Place = tuple[str, str, bytes]
 """Vulnerability, package and id of a state."""
@@ -131,12 +133,12 @@ class SqlConsensus:
             statement = statement.where(_statement.package == package)
         found: list[Held] = []
         with reading(self._engine) as connection:
-            for some in _pieces(sorted(names)):
+            for some in pieces(sorted(names)):
                 named = statement.where(_statement.vulnerability.in_(some))
                 wanted = (
                     [named]
                     if packages is None
-                    else [named.where(_statement.package.in_(these)) for these in _pieces(sorted(packages))]
+                    else [named.where(_statement.package.in_(these)) for these in pieces(sorted(packages))]
                 )
                 found.extend(as_held(row) for each in wanted for row in connection.execute(each))
         return sorted(
@@ -150,16 +152,7 @@ class SqlConsensus:
 
     def words(self, places: Collection[tuple[int, int]]) -> Mapping[tuple[int, int], Words]:
         """See the port."""
-        table = vex_words.c
-        found: dict[tuple[int, int], Words] = {}
-        with reading(self._engine) as connection:
-            for some in _pieces(sorted(places)):
-                statement = select(table.revision, table.number, table.value).where(
-                    tuple_(table.revision, table.number).in_(some)
-                )
-                for revision, number, value in connection.execute(statement):
-                    found[revision, number] = words_of(value)
-        return found
+        return words_at(self._engine, places)
 
     def states(
         self, weights: Weights, tenant: str, sequence: int | None = None
@@ -179,7 +172,7 @@ class SqlConsensus:
         by_name: dict[str, list[str]] = {}
         for name in names:
             by_name.setdefault(stand.get(name, name), []).append(name)
-        for some in _pieces(sorted(by_name), 50):
+        for some in pieces(sorted(by_name), 50):
             together = [name for vulnerability in some for name in by_name[vulnerability]]
             found = self.statements(together, tenant, sequence=sequence)
             pairs = sorted(
@@ -198,7 +191,7 @@ def _touch(connection: Connection, begin: int, until: int) -> None:
         .where(_changed(begin, until))
         .order_by(_revision.source, _revision.key)
     )
-    for some in _pieces(connection.execute(changed).scalars().all()):
+    for some in pieces(connection.execute(changed).scalars().all()):
         if begin:
             _touch_differences(connection, some, begin, until)
         else:
@@ -337,34 +330,20 @@ def _unsettled(connection: Connection, begin: int, until: int) -> set[str]:
 def _links(
     connection: Connection, names: Collection[str], tenant: str, sequence: int | None
 ) -> Sequence[Statement]:
-    link = alias_link.c
     statement = _valid(
-        select(link.subject, link.object, link.relation, link.rule, _revision.source, _revision.key).join(
-            schema.revision, _revision.id == link.revision
-        ),
+        select(*LINKED).join(schema.revision, _revision.id == alias_link.c.revision),
         sequence,
         tenant,
         joined=True,
     )
-    found: set[Statement] = set()
-    for some in _pieces(sorted(names)):
-        for side in (link.subject, link.object):
-            for row in connection.execute(statement.where(side.in_(some))):
-                told = Link(row.subject, row.object, Relation(row.relation), row.rule)
-                found.add(Statement(told, row.source, row.key))
-    return sorted(found)
+    return said_of(connection, statement, names)
 
 
 def _valid(statement: Select[Any], sequence: int | None, tenant: str, *, joined: bool = False) -> Select[Any]:
     """Only of revisions that are valid, and that the tenant may see."""
     if not joined:
         statement = statement.join(schema.revision, _revision.id == _statement.revision)
-    at = (
-        _revision.seq_to == OPEN
-        if sequence is None
-        else and_(_revision.seq_from <= sequence, _revision.seq_to > sequence)
-    )
-    return statement.where(at, _revision.owner.in_([SHARED, tenant]), ~_revision.withdrawn)
+    return statement.where(valid(sequence), _revision.owner.in_([SHARED, tenant]), ~_revision.withdrawn)
 
 
 HELD = (
@@ -493,7 +472,3 @@ def _close(connection: Connection, keys: Sequence[Place], sequence: int) -> None
         rows = [dict(zip("vpi", key, strict=True)) | {"at": sequence} for key in keys]
         connection.execute(_DROP, rows)
         connection.execute(_CLOSE, rows)
-
-
-def _pieces(items: Sequence[Any], size: int = _AT_ONCE) -> Iterator[Sequence[Any]]:
-    return (items[place : place + size] for place in range(0, len(items), size))

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Engine, Select, select, tuple_
+from sqlalchemy import Engine, Select
 
 from stellaops.adapters.sql import schema
+from stellaops.adapters.sql.alias_links import LINKED, said_of
 from stellaops.adapters.sql.alias_schema import alias_link
 from stellaops.adapters.sql.engine import dialect_of, reading
 from stellaops.adapters.sql.evidence import selected
+from stellaops.adapters.sql.pieces import pieces
 from stellaops.adapters.sql.vex_consensus import HELD, as_held
-from stellaops.adapters.sql.vex_schema import vex_document, vex_statement, vex_words
-from stellaops.advisories.aliases import Link, Relation, Statement
+from stellaops.adapters.sql.vex_schema import vex_document, vex_statement
+from stellaops.adapters.sql.vex_words import words_at
+from stellaops.advisories.aliases import Statement
 from stellaops.exports.ports import Selection
 from stellaops.vex.consensus import Held
-from stellaops.vex.projection import words_of
 from stellaops.vex.statement import Words
 
-_AT_ONCE = 500
 _revision, _statement = schema.revision.c, vex_statement.c
 
 
@@ -44,7 +45,7 @@ class SqlVexRows:
         )
         found: list[Held] = []
         with reading(self._engine) as connection:
-            for some in _pieces(sorted(names)):
+            for some in pieces(sorted(names)):
                 rows = connection.execute(statement.where(_statement.vulnerability.in_(some)))
                 found.extend(as_held(row) for row in rows)
         return found
@@ -52,39 +53,18 @@ class SqlVexRows:
     def links(self, selection: Selection, names: Collection[str]) -> Sequence[Statement]:
         """See the port."""
         link = alias_link.c
-        columns = (link.subject, link.object, link.relation, link.rule, _revision.source, _revision.key)
-        statement = selected(dialect_of(self._engine), selection, *columns).join(
+        statement = selected(dialect_of(self._engine), selection, *LINKED).join(
             alias_link, link.revision == _revision.id
         )
-        found: set[Statement] = set()
         with reading(self._engine) as connection:
-            for some in _pieces(sorted(names)):
-                for side in (link.subject, link.object):
-                    for row in connection.execute(statement.where(side.in_(some))):
-                        told = Link(row.subject, row.object, Relation(row.relation), row.rule)
-                        found.add(Statement(told, row.source, row.key))
-        return sorted(found)
+            return said_of(connection, statement, names)
 
     def words(self, places: Collection[tuple[int, int]]) -> Mapping[tuple[int, int], Words]:
         """See the port."""
-        table = vex_words.c
-        found: dict[tuple[int, int], Words] = {}
-        with reading(self._engine) as connection:
-            for some in _pieces(sorted(places)):
-                statement = select(table.revision, table.number, table.value).where(
-                    tuple_(table.revision, table.number).in_(some)
-                )
-                for revision, number, value in connection.execute(statement):
-                    found[revision, number] = words_of(value)
-        return found
+        return words_at(self._engine, places)
 
     def _of(self, selection: Selection, package: str | None, *columns: Any) -> Select[Any]:
         statement = selected(dialect_of(self._engine), selection, *columns)
         joined = statement.join(vex_statement, _statement.revision == _revision.id)
         stands = joined.where(~_revision.withdrawn)
         return stands if package is None else stands.where(_statement.package == package)
-
-
-def _pieces(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """Few enough for the parameters of one statement."""
-    return (items[place : place + _AT_ONCE] for place in range(0, len(items), _AT_ONCE))

@@ -7,6 +7,7 @@ and to no other. Bodies are read in pieces; a body that is shorter than announce
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -103,8 +104,7 @@ class WebClient:
         self._settings = settings
         tls = tls_context(settings.ca_file)
         options: dict[str, object] = {"maxsize": connections, "num_pools": 32, "retries": False}
-        self._direct = guarded_pools(settings.policy, tls, look_up=look_up, **options)
-        self._proxied = proxied(settings, tls, options)
+        self._ways = Ways(settings, tls, options, look_up=look_up)
 
     @contextmanager
     def get(
@@ -143,11 +143,9 @@ class WebClient:
         raise StatusUnexpected(f"{redacted(url)}: more than {_MOST_REDIRECTS} redirects")
 
     def _open(self, url: str, target: Target, headers: Mapping[str, str]) -> BaseHTTPResponse:
-        bypass = self._proxied is None or without_proxy(target, self._settings.no_proxy)
-        manager = self._direct if bypass or self._proxied is None else self._proxied
         timeout = Timeout(connect=self._settings.connect_seconds, read=self._settings.read_seconds)
         try:
-            return manager.urlopen(
+            return self._ways.to(target).urlopen(
                 "GET", url, headers=dict(headers), redirect=False, retries=False, preload_content=False,
                 timeout=timeout,
             )  # fmt: skip
@@ -207,6 +205,49 @@ def proxied(settings: WebSettings, tls: ssl.SSLContext, options: dict[str, objec
         return ProxyManager(bare, proxy_headers=credentials, ssl_context=tls, **options)  # type: ignore[arg-type]
     except (HTTPError, ValueError):
         raise BadUrl("the setting egress.proxy is no proxy's URL") from None
+
+
+class Ways:
+    """Connections straight to hosts, and through the proxy where there is one. Safe for threads.
+
+    Args:
+        options: of both kinds of connections.
+        look_up: what resolves the names of hosts that are reached without a proxy.
+    """
+
+    def __init__(
+        self,
+        settings: WebSettings,
+        tls: ssl.SSLContext,
+        options: dict[str, object],
+        *,
+        look_up: Resolve = resolve,
+    ) -> None:
+        self._no_proxy = settings.no_proxy
+        self.direct = guarded_pools(settings.policy, tls, look_up=look_up, **options)
+        self.through = proxied(settings, tls, options)
+
+    def to(self, target: Target) -> PoolManager:
+        """Those that lead to a host."""
+        if self.through is None or without_proxy(target, self._no_proxy):
+            return self.direct
+        return self.through
+
+
+def body_in_time(response: BaseHTTPResponse, most: int, seconds: float, *, decode: bool) -> bytes:
+    """The begin of a body, up to about `most` bytes.
+
+    Each piece may be late by itself, but not all of them together.
+
+    Raises:
+        TimeoutError: it did not come in time.
+    """
+    data, until = bytearray(), time.monotonic() + seconds
+    while len(data) < most and (piece := response.read1(most, decode_content=decode)):
+        data += piece
+        if time.monotonic() > until:
+            raise TimeoutError
+    return bytes(data)
 
 
 def without_proxy(target: Target, patterns: tuple[str, ...]) -> bool:

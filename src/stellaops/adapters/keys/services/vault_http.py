@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import ssl
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from urllib3 import BaseHTTPResponse, PoolManager, Timeout
+from urllib3 import BaseHTTPResponse, Timeout
 from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError, SSLError
 from urllib3.exceptions import TimeoutError as UrllibTimeout
 
 from stellaops.adapters.keys.services.context import ServiceContext
-from stellaops.adapters.web.client import USER_AGENT, WebSettings, proxied, tls_context, without_proxy
-from stellaops.adapters.web.egress import guarded_pools
+from stellaops.adapters.web.client import USER_AGENT, Ways, WebSettings, body_in_time, tls_context
 from stellaops.core.egress import target_of
 from stellaops.signing.interface import KeyServiceDown, KeyServiceRefused
 from stellaops.signing.key_uri import KeyUri
@@ -31,7 +29,7 @@ class VaultConnection:
     """Connections to one vault, which threads may share."""
 
     context: ServiceContext
-    pools: PoolManager
+    ways: Ways
 
     def ask(
         self, uri: KeyUri, method: str, path: str, body: Mapping[str, Any] | None = None
@@ -50,7 +48,7 @@ class VaultConnection:
         self.context.web.policy.admit(url, (target_of(url).host,))
         response = self._send(uri, method, url, body)
         try:
-            answer = _decoded(_body(response, time.monotonic() + self.context.seconds))
+            answer = _decoded(body_in_time(response, _LARGEST, self.context.seconds, decode=True))
         except (HTTPError, OSError) as error:
             raise KeyServiceDown(f"{uri}: the vault's answer was cut off") from error
         finally:
@@ -72,7 +70,7 @@ class VaultConnection:
             headers["x-vault-namespace"] = namespace
         timeout = Timeout(total=self.context.seconds)
         try:
-            return self.pools.urlopen(
+            return self.ways.to(target_of(url)).urlopen(
                 method, url, headers=headers, body=None if body is None else msgspec.json.encode(body),
                 redirect=False, retries=False, preload_content=False, timeout=timeout,
             )  # fmt: skip
@@ -92,32 +90,15 @@ def connect(context: ServiceContext) -> VaultConnection:
     Raises:
         KeyServiceMissing: the settings name none.
     """
-    address = context.demand("hashivault.address")
+    context.demand("hashivault.address")
     ca_file = context.settings.get("hashivault.caFile")
     tls = _tls(context.web, ca_file)
     options: dict[str, Any] = {"maxsize": 4, "retries": False}
-    proxy = proxied(context.web, tls, options)
-    if proxy is not None and not without_proxy(target_of(address), context.web.no_proxy):
-        return VaultConnection(context, proxy)
-    return VaultConnection(context, guarded_pools(context.web.policy, tls, **options))
+    return VaultConnection(context, Ways(context.web, tls, options))
 
 
 def _tls(web: WebSettings, ca_file: str | None) -> ssl.SSLContext:
     return tls_context(Path(ca_file) if ca_file else web.ca_file)
-
-
-def _body(response: BaseHTTPResponse, until: float) -> bytes:
-    """The body; each piece may be late by itself, but not all of them together.
-
-    Raises:
-        TimeoutError: it was not whole in time.
-    """
-    data = bytearray()
-    while len(data) < _LARGEST and (piece := response.read1(_LARGEST, decode_content=True)):
-        data += piece
-        if time.monotonic() > until:
-            raise TimeoutError
-    return bytes(data)
 
 
 def _reason(error: BaseException) -> str:
