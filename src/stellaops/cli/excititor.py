@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from stellaops.center.interface import ConsensusWanted, ImportWanted, PullWanted
+from stellaops.center.interface import ConsensusWanted, PullWanted
 from stellaops.center.wire import Wire
 from stellaops.cli import importing
 from stellaops.cli.concelier import quarantine_of
 from stellaops.cli.excititor_export import export
-from stellaops.cli.frame import App, StellaGroup, UsageError, pass_app
+from stellaops.cli.frame import App, StellaGroup, pass_app
 from stellaops.cli.sources import pull_options, pull_wanted
 from stellaops.cli.status import print_status
 from stellaops.findings.policies import LATEST
@@ -40,16 +40,7 @@ excititor.add_command(export)
 @excititor.command("import")
 @importing.import_options(Side.VEX)
 @pass_app
-def import_(
-    app: App,
-    *,
-    paths: tuple[Path, ...],
-    source: str | None,
-    listed: Path | None,
-    feed: str | None,
-    prune: bool,
-    openpgp_keys: tuple[Path, ...],
-) -> None:
+def import_(app: App, /, **given: Any) -> None:
     r"""Import VEX documents: files, folders, zip or tar archives (any compression).
 
     \b
@@ -60,32 +51,14 @@ def import_(
     OpenVEX (JSON, YAML), CSAF, and CycloneDX (JSON, XML) are told by their content. CSAF documents are taken for what
     they say of products; `stella concelier import` takes the same documents as advisories.
     """
-    if listed is not None:
-        if paths or source or feed or prune or openpgp_keys:
-            raise UsageError("--sources stands for PATH, --source and all other options")
-        importing.import_listed(app, listed, app.center.excititor, Side.VEX)
-    elif not paths or source is None:
-        raise UsageError("PATH and --source NAME are needed, or --sources FILE")
-    else:
-        keys = tuple(file.read_bytes() for file in openpgp_keys)
-        wanted = ImportWanted(source, feed, None, prune, keys)
-        importing.print_report(app, importing.import_one(app, app.center.excititor, wanted, paths))
+    importing.import_given(app, app.center.excititor, Side.VEX, **given)
     _refresh(app)
 
 
 @excititor.command()
 @pull_options
 @pass_app
-def pull(
-    app: App,
-    *,
-    names: tuple[str, ...],
-    every: bool,
-    due: bool,
-    full: bool,
-    at_once: bool,
-    parallel: int | None,
-) -> None:
+def pull(app: App, /, **given: Any) -> None:
     r"""Fetch what changed at sources of VEX, and import it.
 
     \b
@@ -95,7 +68,7 @@ def pull(
     Sources of VEX are those whose definition names one of its feeds.
     """
     try:
-        pull_wanted(app, app.center.excititor, PullWanted(names, every, due, full, at_once, parallel))
+        pull_wanted(app, app.center.excititor, PullWanted(**given))
     finally:
         _refresh(app)
 

@@ -60,17 +60,7 @@ def import_options(side: Side) -> Callable[[Callable[..., Any]], Callable[..., A
     help="The database they belong to; told from their ids when left out.",
 )
 @pass_app
-def import_(
-    app: App,
-    *,
-    paths: tuple[Path, ...],
-    source: str | None,
-    listed: Path | None,
-    feed: str | None,
-    database: str | None,
-    prune: bool,
-    openpgp_keys: tuple[Path, ...],
-) -> None:
+def import_(app: App, /, **given: Any) -> None:
     r"""Import files, folders, zip or tar archives (any compression).
 
     \b
@@ -91,16 +81,38 @@ def import_(
 
     where one source that fails stops no other.
     """
+    import_given(app, app.center.concelier, Side.ADVISORIES, **given)
+
+
+def import_given(
+    app: App,
+    into: Ingest,
+    side: Side,
+    *,
+    paths: tuple[Path, ...],
+    source: str | None,
+    listed: Path | None,
+    openpgp_keys: tuple[Path, ...],
+    **wanted: Any,
+) -> None:
+    """Import into one source, or what a file lists.
+
+    Args:
+        wanted: further fields of `ImportWanted`.
+
+    Raises:
+        UsageError: it is neither the one nor the other, or both.
+    """
     if listed is not None:
-        if paths or source or feed or database or prune or openpgp_keys:
+        if paths or source or openpgp_keys or any(wanted.values()):
             raise UsageError("--sources stands for PATH, --source and all other options")
-        import_listed(app, listed, app.center.concelier)
+        import_listed(app, listed, into, side)
         return
     if not paths or source is None:
         raise UsageError("PATH and --source NAME are needed, or --sources FILE")
     keys = tuple(file.read_bytes() for file in openpgp_keys)
-    wanted = ImportWanted(source, feed, database, prune, keys)
-    print_report(app, import_one(app, app.center.concelier, wanted, paths))
+    asked = ImportWanted(source, openpgp_keys=keys, **wanted)
+    print_report(app, import_one(app, into, asked, paths))
 
 
 def import_one(app: App, into: Ingest, wanted: ImportWanted, paths: Sequence[Path]) -> Wire:
@@ -112,7 +124,7 @@ def import_one(app: App, into: Ingest, wanted: ImportWanted, paths: Sequence[Pat
 _COLUMNS = ("source", "feed", "read", "added", "changed", "unchanged", "withdrawn", "vanished", "quarantined")
 
 
-def import_listed(app: App, listed: Path, into: Ingest, side: Side = Side.ADVISORIES) -> None:
+def import_listed(app: App, listed: Path, into: Ingest, side: Side) -> None:
     """Import what a file lists and show what each import did.
 
     Raises:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -161,17 +163,16 @@ _PLAIN = click.option(
 )
 
 
+def _mirror_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What every part that serves mirrors is given."""
+    options = (_HOST, _PORT, _PROCESSES, _PLAIN, _FD, _PARENT)
+    return reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+
 @serve.command("gateway")
-@_HOST
-@_PORT
-@_PROCESSES
-@_PLAIN
-@_FD
-@_PARENT
+@_mirror_options
 @pass_app
-def serve_gateway(
-    app: App, *, host: str, port: int, processes: int, plain: bool, fd: int | None, parent: int | None
-) -> None:
+def serve_gateway(app: App, /, **given: Any) -> None:
     r"""Serve the mirrors of both sides: domains, credentials, budgets, TLS by host name.
 
     \b
@@ -182,56 +183,43 @@ def serve_gateway(
     It needs no evidence store, no queue and no signing key. Changed settings, users and certificates are taken
     without a restart; SIGHUP has them looked at at once.
     """
-    _serve_mirrors(app, "gateway", (host, port), processes, (fd, parent), plain=plain)
+    _serve_mirrors(app, "gateway", **given)
 
 
 @serve.command("concelier")
-@_HOST
-@_PORT
-@_PROCESSES
-@_PLAIN
-@_FD
-@_PARENT
+@_mirror_options
 @pass_app
-def serve_concelier(
-    app: App, *, host: str, port: int, processes: int, plain: bool, fd: int | None, parent: int | None
-) -> None:
+def serve_concelier(app: App, /, **given: Any) -> None:
     """Serve Concelier's mirrors alone: indexes, bundles, OSV, Trivy's databases."""
-    _serve_mirrors(app, "concelier", (host, port), processes, (fd, parent), plain=plain)
+    _serve_mirrors(app, "concelier", **given)
 
 
 @serve.command("excititor")
-@_HOST
-@_PORT
-@_PROCESSES
-@_PLAIN
-@_FD
-@_PARENT
+@_mirror_options
 @pass_app
-def serve_excititor(
-    app: App, *, host: str, port: int, processes: int, plain: bool, fd: int | None, parent: int | None
-) -> None:
+def serve_excititor(app: App, /, **given: Any) -> None:
     """Serve Excititor's mirrors alone: VEX exports, and the VEX repository."""
-    _serve_mirrors(app, "excititor", (host, port), processes, (fd, parent), plain=plain)
+    _serve_mirrors(app, "excititor", **given)
 
 
 def _serve_mirrors(
     app: App,
     part: str,
-    address: tuple[str, int],
-    processes: int,
-    given: tuple[int | None, int | None],
     *,
+    host: str,
+    port: int,
+    processes: int,
     plain: bool,
+    fd: int | None,
+    parent: int | None,
 ) -> None:
-    fd, parent = given
     with server_extra():
         from stellaops.api.server import listen  # noqa: PLC0415 - of the extra `server`
         from stellaops.gateway import certificates, opening, server  # noqa: PLC0415 - of the extra `server`
     if parent is not None:
         end_with(parent)
     logs.configure(app.settings.get("log.level") or "info")
-    with listen(*address) if fd is None else socket.socket(fileno=fd) as listening:
+    with listen(host, port) if fd is None else socket.socket(fileno=fd) as listening:
         if processes == 1:
             server.serve(opening.open_host(part, app.settings.data_dir), listening, plain=plain)
             return

@@ -25,7 +25,7 @@ _RETRY = 10
 
 
 def pull_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The arguments and options that pulls of every side have in common."""
+    """The arguments and options that pulls of every side have in common: the fields of `PullWanted`."""
     options = (
         click.argument("names", nargs=-1, metavar="[SOURCE]..."),
         click.option("--all", "every", is_flag=True, help="Every enabled source."),
@@ -40,16 +40,7 @@ def pull_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command(cls=StellaCommand)
 @pull_options
 @pass_app
-def pull(
-    app: App,
-    *,
-    names: tuple[str, ...],
-    every: bool,
-    due: bool,
-    full: bool,
-    at_once: bool,
-    parallel: int | None,
-) -> None:
+def pull(app: App, /, **given: Any) -> None:
     r"""Fetch what changed at sources, and import it.
 
     \b
@@ -59,7 +50,7 @@ def pull(
     A pull that was interrupted goes on where it was. A source that fails stops no other: it is named at the end, and
     rests for a while. Exit code 0: all are up to date; 10: some failed and are worth retrying.
     """
-    pull_wanted(app, app.center.concelier, PullWanted(names, every, due, full, at_once, parallel))
+    pull_wanted(app, app.center.concelier, PullWanted(**given))
 
 
 def pull_wanted(app: App, into: Ingest, wanted: PullWanted) -> None:
@@ -103,6 +94,8 @@ def list_(app: App, *, enabled: bool) -> None:
         "licence",
     )
     app.out.rows(wire, columns, [[line[name] for name in columns] for line in wire])
+    for left in dict.fromkeys(line["untakenAdvice"] for line in wire if line["untakenAdvice"]):
+        app.out.note(left)
 
 
 @sources.command("show")
