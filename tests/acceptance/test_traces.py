@@ -128,7 +128,7 @@ def test_what_machines_ask_every_few_seconds_is_in_no_trace(traced: Traced) -> N
 PROGRAM = """
 import sys
 from stellaops.adapters.telemetry import tracing
-import stellaops.worker.child, stellaops.api.app, stellaops.worker.process
+import stellaops.worker.child, stellaops.api.app, stellaops.worker.process, stellaops.gateway.server
 tracing.configure("stellaops-api")
 with tracing.span("x", parent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01") as span:
     assert span.traceparent == ""

@@ -10,6 +10,7 @@ from functools import cached_property
 from stellaops.adapters.notify.context import NotifyContext
 from stellaops.adapters.notify.registry import KnownProviders
 from stellaops.adapters.settings.notify import mail_of, rate_limit, secrets_of
+from stellaops.adapters.sql.allowances import SqlAllowances
 from stellaops.adapters.sql.notify_channels import SqlChannels, SqlRules
 from stellaops.adapters.sql.notify_conditions import SqlConditions
 from stellaops.adapters.sql.notify_deliveries import SqlDeliveries
@@ -48,8 +49,13 @@ class Notify(Base):
 
     @cached_property
     def notify_limits(self) -> Mapping[str, RateLimit]:
-        """What a client may ask of notifications at this process, by the policy's name."""
-        return {name: RateLimit(rate_limit(self.settings, name)) for name in (TEST_SEND, DELIVERY_HISTORY)}
+        """What a client may ask of notifications, by the policy's name."""
+        return {
+            name: RateLimit(
+                rate_limit(self.settings, name), SqlAllowances(self.service_engine, f"notify.{name}")
+            )
+            for name in (TEST_SEND, DELIVERY_HISTORY)
+        }
 
     @property
     def notify_tools(self) -> NotifyTools:

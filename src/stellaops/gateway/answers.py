@@ -100,9 +100,13 @@ def describing(found: Found) -> Headers:
     return headers
 
 
-def problem(refused: Refused, *, registry: bool) -> tuple[bytes, Headers]:
-    """Body and headers of a refusal: problem+json (RFC 9457), or the errors of a registry."""
-    error, trace = refused.error, secrets.token_hex(16)
+def problem(refused: Refused, *, registry: bool, trace: str = "") -> tuple[bytes, Headers]:
+    """Body and headers of a refusal: problem+json (RFC 9457), or the errors of a registry.
+
+    Args:
+        trace: the id of the trace that the request is in; one is made up where there is none.
+    """
+    error = refused.error
     if registry:
         code = _CODES_OF_REGISTRIES.get(refused.status, "UNAVAILABLE")
         wire: dict[str, object] = {"errors": [{"code": code, "message": error.what, "detail": error.advice}]}
@@ -116,7 +120,7 @@ def problem(refused: Refused, *, registry: bool) -> tuple[bytes, Headers]:
             "code": error.code,
             "hint": error.advice,
             "details": list(error.details),
-            "traceId": trace,
+            "traceId": trace or secrets.token_hex(16),
         }
         media = b"application/problem+json"
     body = msgspec.json.encode(wire)

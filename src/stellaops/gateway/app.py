@@ -1,4 +1,4 @@
-"""The gateway as an ASGI application: who asks, whether there is budget left, and what they get.
+"""The gateway as an ASGI application: what is wished for, and which part of the gateway answers it.
 
 Written on ASGI itself: what is known already is answered in one go, without a thread, a lock or a look at the disk.
 """
@@ -6,32 +6,27 @@ Written on ASGI itself: what is known already is answered in one go, without a t
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Sequence
 
 from starlette.types import Receive, Scope, Send
 
-from stellaops.adapters.files.export_trees import read_now
 from stellaops.core.egress import Network
 from stellaops.core.errors import StellaError
 from stellaops.gateway import negotiation
-from stellaops.gateway.answers import Found, Headers, Refused, describing, etag, problem
+from stellaops.gateway.answers import Headers, Refused, problem
 from stellaops.gateway.decisions import Decisions
 from stellaops.gateway.doorman import Caller
 from stellaops.gateway.errors import MirrorForbidden, MirrorNotReady
 from stellaops.gateway.front_page import FrontPage, wants_page
+from stellaops.gateway.giving import Giving
 from stellaops.gateway.host import Host
 from stellaops.gateway.plans import Plan, Plans, caching
 from stellaops.gateway.proxies import Proxies
 from stellaops.gateway.requests import OF_PROXIES, Request, demand_form, is_within, read_request, respond
 from stellaops.gateway.routes import Budget, Kind
 from stellaops.gateway.shortcut import Shortcut
-
-_PIECE = 1 << 20
-_PARTING = 0.05
-_STALLED = 60.0  # seconds in which a client takes nothing of an answer
-_ABOUT_US = (b"/healthz", b"/readyz", b"/metrics")
+from stellaops.gateway.traces import LOOKED_AT, trace_of, traced
 
 
 class Gateway:
@@ -46,6 +41,7 @@ class Gateway:
         self._plans = Plans(host)
         self._decisions = Decisions(host)
         self._proxies = Proxies(host, self._plans, self._decisions)
+        self._giving = Giving(self._decisions)
         self._front = FrontPage(self, self._titles)
         self.shortcut = Shortcut(host, self._plans)
 
@@ -76,6 +72,14 @@ class Gateway:
         began = time.perf_counter()
         request = read_request(scope, self._host.trusted_proxies)
         try:
+            with traced(request):
+                await self._answered(request, scope, send)
+        finally:
+            self._host.note(request, time.perf_counter() - began)
+
+    async def _answered(self, request: Request, scope: Scope, send: Send) -> None:
+        """Answer; what refuses, and what goes wrong before the answer has begun, is an answer too."""
+        try:
             await self._answer(request, scope, send)
         except Refused as error:
             if request.has_begun:
@@ -87,12 +91,10 @@ class Gateway:
                 raise
             text = "the mirror cannot be read just now"
             await self._refuse(request, Refused(503, MirrorNotReady(text), [(b"retry-after", b"5")]), send)
-        finally:
-            self._host.note(request, time.perf_counter() - began)
 
     async def _answer(self, request: Request, scope: Scope, send: Send) -> None:
         demand_form(request, scope)
-        if request.path in _ABOUT_US:
+        if request.path in LOOKED_AT:
             await self._about_us(request, scope, send)
             return
         if wants_page(request):
@@ -115,7 +117,7 @@ class Gateway:
         codings = negotiation.accepted(request.headers.get(b"accept-encoding", b""))
         found = self._host.shelves.at_once(plan.wish, codings)
         found = found or await self._decisions.find(request, plan, codings)
-        await self._give(request, plan, caller, found, send)
+        await self._giving.give(request, plan, caller, found, send)
 
     # What they get
 
@@ -136,7 +138,7 @@ class Gateway:
         closed = any(host.is_closed("concelier", each) for each in domains)
         headers = caching(wish, closed=closed, keyed=host.keyed_cache)
         plan = Plan(wish, named or "-", closed, plan.limit, plan.budget, headers)
-        await self._give(request, plan, caller, found, send)
+        await self._giving.give(request, plan, caller, found, send)
 
     async def _policy(self, request: Request, plan: Plan, domains: Sequence[str], send: Send) -> None:
         readable: list[str] = []
@@ -148,69 +150,9 @@ class Gateway:
                 raise
         found = self._host.shelves.rendered(self._host.policy(readable))
         headers = [(b"cache-control", b"no-cache"), (b"vary", b"Authorization")]
-        await self._give(
+        await self._giving.give(
             request, Plan(plan.wish, "-", False, 0, "", headers), Caller(request.caller), found, send
         )
-
-    async def _give(self, request: Request, plan: Plan, caller: Caller, found: Found, send: Send) -> None:
-        """Send a representation, or that the caller has it already, or a part of it."""
-        known, part = self._decisions.part(request, found)
-        tag = etag(found.stored) if part else b""
-        rates = await self._decisions.spend(request, plan, caller, tag)
-        request.cache = found.cache
-        headers = [*describing(found), *plan.headers, (b"x-cache-status", found.cache.encode()), *rates]
-        if known:
-            request.status = 304
-            await send({"type": "http.response.start", "status": 304, "headers": headers})
-            await send({"type": "http.response.body", "body": b""})
-            return
-        begin, end = part or (0, found.stored.size)
-        headers.append((b"content-length", b"%d" % (end - begin)))
-        if part:
-            headers.append((b"content-range", b"bytes %d-%d/%d" % (begin, end - 1, found.stored.size)))
-        request.status = 206 if part else 200
-        if request.method == "HEAD":
-            await send({"type": "http.response.start", "status": request.status, "headers": headers})
-            await send({"type": "http.response.body", "body": b""})
-            return
-        body = found.stored.body
-        if body is None:
-            await self._stream(request, found, (begin, end), headers, send)
-            return
-        request.bytes = end - begin
-        request.has_begun = True
-        await send({"type": "http.response.start", "status": request.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body[begin:end] if part else body})
-
-    async def _stream(
-        self, request: Request, found: Found, part: tuple[int, int], headers: Headers, send: Send
-    ) -> None:
-        """Send a large file, or a part of it, in pieces."""
-        descriptor = await asyncio.to_thread(
-            os.open, found.stored.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-        )
-        try:
-            state = os.fstat(descriptor)
-            if (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns) != found.stored.identity:
-                raise Refused(503, MirrorNotReady("the file was just replaced"), [(b"retry-after", b"1")])
-            begin, end = part
-            request.has_begun = True
-            await send({"type": "http.response.start", "status": request.status, "headers": headers})
-            while begin < end and not request.is_gone():
-                size = min(_PIECE, end - begin)
-                piece = read_now(descriptor, begin, size)
-                if not piece:
-                    piece = await asyncio.to_thread(os.pread, descriptor, size, begin)
-                if not piece:
-                    raise OSError(f"{found.stored.path} became shorter")
-                begin += len(piece)
-                request.bytes += len(piece)
-                async with asyncio.timeout(_STALLED):
-                    await send({"type": "http.response.body", "body": piece, "more_body": begin < end})
-            if begin < end:  # the server is about to hear that nobody is there any more
-                await asyncio.sleep(_PARTING)
-        finally:
-            os.close(descriptor)
 
     def _titles(self, host: str) -> dict[str, tuple[str, bool]]:
         """The domains that a host name leads to, as `FrontPage` wants them."""
@@ -219,7 +161,8 @@ class Gateway:
         return {each.id: (each.display_name, self._host.is_closed("", each.id)) for each in domains}
 
     async def _refuse(self, request: Request, refused: Refused, send: Send) -> None:
-        body, headers = problem(refused, registry=request.is_registry)
+        request.error_code = refused.error.code
+        body, headers = problem(refused, registry=request.is_registry, trace=trace_of(request))
         if refused.status == 400:
             headers.append((b"connection", b"close"))
         await respond(send, refused.status, headers, body, request)

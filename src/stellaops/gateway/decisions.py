@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from stellaops.core.byte_ranges import Unsatisfiable
-from stellaops.gateway import negotiation
+from stellaops.gateway import negotiation, traces
 from stellaops.gateway.answers import Found, Headers, Refused, etag
 from stellaops.gateway.budgets import Spent
 from stellaops.gateway.doorman import Answer, Caller, Refusal
@@ -228,8 +228,10 @@ def budget_name(plan: Plan, caller: Caller) -> str | None:
 def forwarded(request: Request) -> dict[str, str]:
     """What a back end is told of who asks: it checks credentials by itself."""
     told = {"x-forwarded-for": request.address, "x-forwarded-proto": request.scheme}
-    credentials = request.headers.get(b"authorization")
-    return told if credentials is None else {**told, "authorization": credentials.decode("latin-1")}
+    credentials, trace = request.headers.get(b"authorization"), traces.context(request)
+    if credentials is not None:
+        told["authorization"] = credentials.decode("latin-1")
+    return {**told, "traceparent": trace} if trace else told
 
 
 def rates(spent: Spent) -> Headers:

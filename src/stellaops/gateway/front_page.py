@@ -107,7 +107,15 @@ class FrontPage:
 
 _HTML = (b"content-type", b"text/html; charset=utf-8")
 _OWN = frozenset(
-    {b"accept", b"accept-encoding", b"if-none-match", b"if-modified-since", b"range", b"if-range"}
+    {
+        b"accept",
+        b"accept-encoding",
+        b"if-none-match",
+        b"if-modified-since",
+        b"range",
+        b"if-range",
+        b"traceparent",
+    }
 )
 
 

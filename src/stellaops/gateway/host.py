@@ -31,6 +31,7 @@ from stellaops.gateway.proxy_log import ProxyLog
 from stellaops.gateway.requests import Request
 from stellaops.gateway.routes import Budget, Kind, Wish
 from stellaops.gateway.shelves import Shelves
+from stellaops.gateway.traces import trace_of
 from stellaops.mirrors import sync_state
 
 _LOG = logging.getLogger("stellaops.gateway")
@@ -182,6 +183,7 @@ class Host:
         if request.kind != "other" or request.status >= 400:
             self._meter.request((request.domain, request.kind, request.status, request.cache))
         headers = request.headers
+        trace = trace_of(request) if request.traceparent or b"traceparent" in headers else ""
         self._log.write(
             {
                 "remote": request.address,
@@ -196,6 +198,7 @@ class Host:
                 "credential": request.caller,
                 "cacheStatus": request.cache,
                 "userAgent": headers.get(b"user-agent", b"")[:256].decode("latin-1"),
+                **({"traceId": trace} if trace else {}),
             }
         )
 

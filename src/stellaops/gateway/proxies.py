@@ -23,6 +23,7 @@ from stellaops.gateway.host import Host
 from stellaops.gateway.plans import Plan, Plans
 from stellaops.gateway.requests import AUTHORIZE, Request, is_within, respond
 from stellaops.gateway.routes import Budget, Kind
+from stellaops.gateway.traces import trace_of
 
 OPEN_SECONDS = 5
 """For which a proxy need not ask about what is open to all."""
@@ -198,7 +199,7 @@ def _returned(value: bytes) -> tuple[int, int, str]:
 
 def _refusing(request: Request, refused: Refused) -> Headers:
     """The headers that tell a proxy what to tell its client; with the whole body of the answer."""
-    body, _ = problem(refused, registry=request.is_registry)
+    body, _ = problem(refused, registry=request.is_registry, trace=trace_of(request))
     return [
         (b"x-stella-status", b"%d" % refused.status),
         (b"x-stella-code", refused.error.code.encode()),

@@ -44,6 +44,9 @@ class Request:
     status: int = 0
     bytes: int = 0
     cache: str = "NONE"
+    traceparent: str = ""
+    """Of the span of the request, where traces are made."""
+    error_code: str = ""
     is_of_proxy: bool = False
     """Whether a proxy of ours asks about it, which answers it itself."""
 

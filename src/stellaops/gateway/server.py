@@ -9,6 +9,7 @@ import socket
 
 import uvicorn
 
+from stellaops.adapters.telemetry import tracing
 from stellaops.gateway.app import Gateway
 from stellaops.gateway.certificates import Certificates
 from stellaops.gateway.host import Host
@@ -54,8 +55,9 @@ def serve(host: Host, listening: socket.socket, *, plain: bool = False) -> None:
         plain: without TLS, whatever certificates the settings name.
 
     Raises:
-        CertificateUnusable: see there.
+        CertificateUnusable, TelemetryExtraMissing: see there.
     """
+    tracing.configure(f"stellaops-{'gateway' if len(host.sides) > 1 else next(iter(host.sides))}")
     certificates = None if plain else Certificates(host.settings)
     if certificates is not None:
         host.on_reload = certificates.load
@@ -82,4 +84,5 @@ def serve(host: Host, listening: socket.socket, *, plain: bool = False) -> None:
     text = "%s listens on %s://%s:%s"
     _LOG.info(text, " and ".join(host.sides), scheme, address, port, extra={"event": "mirror.started"})
     Server(config, host).run([listening])
+    tracing.end()
     _LOG.info("the mirror host has ended", extra={"event": "mirror.ended"})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 
-from stellaops.gateway import negotiation
+from stellaops.gateway import negotiation, traces
 from stellaops.gateway.answers import Found, describing, etag
 from stellaops.gateway.budgets import Spent
 from stellaops.gateway.doorman import Caller
@@ -57,7 +57,7 @@ class Shortcut:
         data = self._assembled(request, plan, found, spent, date)
         request.domain, request.kind, request.caller = plan.domain, plan.wish.budget.value, caller.name
         request.cache = found.cache
-        self._host.note(request, time.perf_counter() - began)
+        self._noted(request, time.perf_counter() - began)
         return data
 
     def authorize(self, request: Request, date: bytes) -> bytes | None:
@@ -87,8 +87,12 @@ class Shortcut:
         about = b"x-stella-audience: %s\r\nx-stella-domain: %s\r\nx-stella-caller: %s\r\n" % told
         about += b"x-stella-class: %s\r\n" % request.kind.encode()
         about += b"".join(b"%s: %s\r\n" % line for line in lasting(self._host, plan))
-        self._host.note(request, time.perf_counter() - began)
+        self._noted(request, time.perf_counter() - began)
         return b"".join((_NO_CONTENT, date, about, _rates(spent), _NO_STORE))
+
+    def _noted(self, request: Request, seconds: float) -> None:
+        traces.record(request, seconds)
+        self._host.note(request, seconds)
 
     def _is_here(self, request: Request, plan: Plan) -> bool:
         """Whether what is asked for is known to be there, as far as this host has files."""

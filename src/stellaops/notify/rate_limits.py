@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 
 from stellaops.core import durations
+from stellaops.core.allowances import Allowance, Allowances, Leases
 from stellaops.core.errors import InvalidInput
 from stellaops.notify.errors import NotifyRateExceeded
 
 TEST_SEND, DELIVERY_HISTORY = "testSend", "deliveryHistory"
 """Names of the policies; their settings are `notify.rateLimits.NAME`."""
 _FORM = re.compile(r"([1-9][0-9]{0,5})/([0-9]{1,6}[smhd])")
-_MOST_CALLERS = 10_000
 
 
 class BadRateLimit(InvalidInput):
@@ -48,31 +46,25 @@ def policy(name: str, text: str) -> Policy:
 
 
 class RateLimit:
-    """A policy at work in one process; callers have an allowance each. Safe for threads."""
+    """A policy at work; callers have an allowance each. Safe for threads.
 
-    def __init__(self, policy: Policy) -> None:
+    Args:
+        leases: what the processes of the service share.
+    """
+
+    def __init__(self, policy: Policy, leases: Leases) -> None:
         self._policy = policy
-        self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._allowances = Allowances(Allowance(policy.most, policy.most / policy.seconds), leases)
 
-    def take(self, caller: str, now: float) -> None:
+    def take(self, caller: str) -> None:
         """Count one.
-
-        Args:
-            now: seconds of a clock that never goes back.
 
         Raises:
             NotifyRateExceeded: the caller's allowance is used up.
         """
-        own = self._policy
-        with self._lock:
-            level, at = self._levels.pop(caller, (float(own.most), now))
-            level = min(float(own.most), level + (now - at) * own.most / own.seconds)
-            allowed = level >= 1
-            self._levels[caller] = (level - 1 if allowed else level, now)
-            if len(self._levels) > _MOST_CALLERS:
-                self._levels.popitem(last=False)
-        if not allowed:
-            wait = math.ceil((1 - level) * own.seconds / own.most)
+        own, wait = self._policy, self._allowances.at_once(caller)
+        if wait is None:
+            wait = self._allowances.ask(caller)
+        if wait > 0:
             what = f"more than {own.most} in {own.seconds:.0f} s: notify.rateLimits.{own.name}"
-            raise NotifyRateExceeded(what, limit=own.most, reset=max(1, wait))
+            raise NotifyRateExceeded(what, limit=own.most, reset=max(1, math.ceil(wait)))

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
+from stellaops.api.app import create_app
 from stellaops.api.frame.limits import Limits
 from stellaops.authority.audit import AuditFilter
 from tests.contract.api.conftest import Filled
@@ -277,3 +279,15 @@ def test_metrics_are_for_who_is_near_and_for_operators(filled: Filled) -> None:
     found = filled.api.get("/metrics", tenants=("*",))
     assert found.status_code == 200
     assert json.dumps("trivy:db") in found.text
+
+
+def test_an_allowance_holds_for_all_processes_and_looks_at_one_process_are_not_among_it(fresh: Api) -> None:
+    token = {"authorization": f"Bearer {fresh.token()}"}
+    processes = [TestClient(create_app(fresh.local, fresh.limits)) for _ in range(3)]
+    found = [each.get("/api/export/runs", headers=token).status_code for each in processes * 3]
+    assert found[:3] == [200] * 3, "a tenth of 30 may come at once"
+    assert found.count(429) >= 5, "one may have come back meanwhile"
+    refused = processes[0].get("/api/export/runs", headers=token)
+    assert refused.json()["code"] == "ERR_REQUEST_RATE"
+    assert 1 <= int(refused.headers["retry-after"]) <= 2
+    assert processes[0].get("/healthz").status_code == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -23,6 +24,7 @@ from stellaops.api.operation import Call, Operation
 from stellaops.api.paging import cursor_of, place_of
 from stellaops.api.profiles import _merged
 from stellaops.api.ranges import RangeNotSatisfiable, wanted_range
+from stellaops.core.allowances import OwnLeases
 from stellaops.core.errors import DependencyFailed, InvalidInput, NotAuthenticated, NotFound, StellaError
 from stellaops.exports.errors import BundleGone, RunQuotaExceeded
 from stellaops.kit.disk import NoRoom
@@ -98,21 +100,18 @@ def test_depth_is_what_a_parser_finds(value: object) -> None:
             check_depth(data, true - 1)
 
 
-def test_an_allowance_fills_again() -> None:
-    rates = Rates(60)
+async def _six_and_no_more(rates: Rates) -> RequestRateExceeded:
     for _ in range(6):
-        rates.take("one", 0.0)
+        await rates.take("one")
     with pytest.raises(RequestRateExceeded) as raised:
-        rates.take("one", 0.0)
-    assert (raised.value.limit, raised.value.remaining, raised.value.reset) == (60, 0, 1)
-    rates.take("two", 0.0)
-    rates.take("one", 1.0)
-    with pytest.raises(RequestRateExceeded):
-        rates.take("one", 1.5)
-    for _ in range(6):
-        rates.take("one", 1000.0)
-    with pytest.raises(RequestRateExceeded):
-        rates.take("one", 1000.0)
+        await rates.take("one")
+    await rates.take("two")
+    return raised.value
+
+
+def test_requests_are_counted_for_each_caller_and_a_refusal_says_when_to_come_again() -> None:
+    found = asyncio.run(_six_and_no_more(Rates(60, OwnLeases(lambda: 0.0))))
+    assert (found.limit, found.remaining, found.reset) == (60, 0, 1)
 
 
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(1, 40))

@@ -5,8 +5,10 @@ Spans go to a collector by OTLP over HTTP. The variables `OTEL_…` of the stand
 
 from __future__ import annotations
 
+import re
 import secrets
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
@@ -24,6 +26,8 @@ _PATIENCE = 3.0
 """Seconds that an ending process waits for the collector to take its last spans."""
 
 Attribute = str | int | float | bool
+# W3C trace context: version, trace id, parent id, flags.
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 
 
 class TelemetryExtraMissing(MissingPrerequisite):
@@ -109,7 +113,12 @@ class _Recorder:
         self._tracer: Tracer = provider.get_tracer("stellaops", __version__)
 
     def begin(
-        self, name: str, kind: str, parent: str, attributes: Mapping[str, Attribute | None]
+        self,
+        name: str,
+        kind: str,
+        parent: str,
+        attributes: Mapping[str, Attribute | None],
+        began: int | None = None,
     ) -> OpenSpan:
         from opentelemetry.trace.propagation.tracecontext import (  # noqa: PLC0415
             TraceContextTextMapPropagator,
@@ -117,7 +126,7 @@ class _Recorder:
 
         context = TraceContextTextMapPropagator().extract({"traceparent": parent}) if parent else None
         told = {name: value for name, value in attributes.items() if value is not None and value != ""}
-        return self._tracer.start_span(name, context, _kind(kind), told)
+        return self._tracer.start_span(name, context, _kind(kind), told, start_time=began)
 
     def end(self) -> None:
         self._provider.shutdown()
@@ -194,6 +203,26 @@ def span(
             raise
 
 
+def record(
+    name: str, seconds: float, *, kind: str, parent: str, attributes: Mapping[str, Attribute | None]
+) -> str:
+    """A piece of work that has just ended, where a span around it would cost more than the work.
+
+    Args:
+        seconds: how long it took.
+        attributes: by their names.
+
+    Returns:
+        its `traceparent`; empty where there are no traces.
+    """
+    if _recorder is None:
+        return ""
+    began = time.time_ns() - int(seconds * 1e9)
+    made = _recorder.begin(name, kind, parent, attributes, began)
+    made.end()
+    return _Recorded(made).traceparent
+
+
 class Steps:
     """Spans one after the other: each begins where the one before it ends. `exports.step_clock.Progress`."""
 
@@ -230,6 +259,12 @@ def traceparent(trace_id: str) -> str:
         if current.get_span_context().is_valid:
             return _Recorded(current).traceparent
     return f"00-{trace_id}-{secrets.token_hex(8)}-00"
+
+
+def remote_parent(text: str) -> str:
+    """A caller's `traceparent`; empty where it has none that can be gone on from."""
+    found = _TRACEPARENT.fullmatch(text)
+    return text if found and found[1].strip("0") and found[2].strip("0") else ""
 
 
 def trace_of(parent: str) -> str:

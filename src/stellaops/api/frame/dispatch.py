@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from stellaops.adapters.sql.allowances import SqlAllowances
 from stellaops.adapters.telemetry import tracing
 from stellaops.api.frame.answers import conditional
 from stellaops.api.frame.errors import HeadersTooMany, InvalidRequest, MethodNotAllowed, RouteNotFound
@@ -24,10 +25,10 @@ from stellaops.api.frame.problems import Problematic, problem
 from stellaops.api.frame.reading import body_of, read_query
 from stellaops.api.frame.routing import Routes
 from stellaops.api.frame.tokens import Tokens, bearer
-from stellaops.api.frame.tracing import remote_parent
 from stellaops.api.operation import ANYONE, Call, Operation
 from stellaops.authority.access import Principal
 from stellaops.bootstrap import Local
+from stellaops.core.allowances import OwnLeases
 from stellaops.core.errors import NotAuthenticated, StellaError
 
 _LOG = logging.getLogger("stellaops.api")
@@ -58,12 +59,15 @@ class Dispatcher:
         self._routes = routes
         self._limits = limits
         self._mutations = mutations
-        self._rates = Rates(limits.requests_per_minute)
+        per_minute = limits.requests_per_minute
+        self._rates = Rates(per_minute, SqlAllowances(local.service_engine, "api"))
+        # Whoever looks at a process asks that process, and is answered where the store is away, too.
+        self._looks = Rates(per_minute, OwnLeases())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request; every error becomes a problem document, and every request a line in the log."""
         request = Request(scope, receive, send)
-        parent = remote_parent(request)
+        parent = tracing.remote_parent(request.headers.get("traceparent", ""))
         told = _Told(tracing.trace_of(parent) or secrets.token_hex(16))
         if request.scope["path"] in _LOOKED_AT:
             await self._told(request, told, send)
@@ -108,7 +112,8 @@ class Dispatcher:
         told.operation = operation.id
         principal = await self._principal(request, operation, path)
         told.client = principal.client
-        self._rates.take(principal.client or f"address {_remote(request)}", time.monotonic())
+        rates = self._looks if request.scope["path"] in _LOOKED_AT else self._rates
+        await rates.take(principal.client or f"address {_remote(request)}")
         tenant = "" if operation.public else principal.tenant(request.headers.get("x-stella-tenant"))
         told.tenant = tenant
         if operation.scope is not None:
@@ -146,7 +151,7 @@ class Dispatcher:
             return await self._tokens.principal(bearer(request))
         except NotAuthenticated:
             # Guessing has its price: the address pays, not a client.
-            self._rates.take(f"address {_remote(request)}", time.monotonic())
+            await self._rates.take(f"address {_remote(request)}")
             raise
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
-import threading
-from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from stellaops.api.frame.errors import InvalidRequest, RequestRateExceeded
+from stellaops.core.allowances import Allowance, Allowances, Leases
 
 _STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
-_MOST_CALLERS = (
-    20_000  # remembered at once; those idle longest are forgotten, which gives them a full allowance
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,30 +56,28 @@ def check_depth(body: bytes, limit: int) -> None:
 
 
 class Rates:
-    """Allowances of requests, one for each caller: a bucket that fills steadily and holds a tenth of a minute's."""
+    """Allowances of requests, one for each caller, that fill steadily and hold a tenth of a minute's.
 
-    def __init__(self, per_minute: int) -> None:
-        self._rate = per_minute / 60
-        self._size = max(1.0, per_minute / 10)
+    Args:
+        leases: what the API's processes share.
+    """
+
+    def __init__(self, per_minute: int, leases: Leases) -> None:
         self._limit = per_minute
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._allowances = Allowances(Allowance(max(1.0, per_minute / 10), per_minute / 60), leases)
+        # Of its own, so that requests are counted while every other thread works; one is enough, since it asks for
+        # all who wait.
+        self._thread = ThreadPoolExecutor(1, "allowances")
 
-    def take(self, caller: str, now: float) -> None:
+    async def take(self, caller: str) -> None:
         """Count one request.
-
-        Args:
-            now: seconds of a clock that never goes back.
 
         Raises:
             RequestRateExceeded: the caller's allowance is used up.
         """
-        with self._lock:
-            level, at = self._buckets.pop(caller, (self._size, now))
-            level = min(self._size, level + (now - at) * self._rate)
-            allowed = level >= 1
-            self._buckets[caller] = (level - 1 if allowed else level, now)
-            if len(self._buckets) > _MOST_CALLERS:
-                self._buckets.popitem(last=False)
-        if not allowed:
-            raise RequestRateExceeded(self._limit, max(1, math.ceil((1 - level) / self._rate)))
+        wait = self._allowances.at_once(caller)
+        if wait is None:
+            loop = asyncio.get_running_loop()
+            wait = await loop.run_in_executor(self._thread, self._allowances.ask, caller)
+        if wait > 0:
+            raise RequestRateExceeded(self._limit, max(1, math.ceil(wait)))

@@ -16,6 +16,7 @@ from sqlalchemy.sql import ColumnElement
 
 from stellaops.adapters.sql import (
     alias_schema,
+    allowance_schema,
     authority_schema,
     download_token_schema,
     freshness_schema,
@@ -32,6 +33,7 @@ from stellaops.adapters.sql import (
     sbom_schema,
     schema,
     service_schema,
+    session_schema,
     target_schema,
     upkeep_schema,
     vex_schema,
@@ -54,6 +56,7 @@ from stellaops.adapters.sql.migrations.unfinished import unfinished_copy
 
 _PARTS = (
     alias_schema,
+    allowance_schema,
     authority_schema,
     download_token_schema,
     freshness_schema,
@@ -68,6 +71,7 @@ _PARTS = (
     pull_schema,
     retention_schema,
     sbom_schema,
+    session_schema,
     target_schema,
     upkeep_schema,
     vex_schema,
