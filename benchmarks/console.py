@@ -33,8 +33,9 @@ from stellaops.authority.actors import OPERATOR
 from stellaops.authority.manage_clients import ClientTools, Wanted, create_client
 from stellaops.bootstrap import Local, now
 from stellaops.console.app import Console
+from stellaops.console.keeping import content_of
 from stellaops.console.pages.login import Doors
-from stellaops.console.session import begun, keep
+from stellaops.console.session import keep
 from stellaops.exports.run import Run, RunStatus
 
 _GOAL = 0.2  # seconds
@@ -91,14 +92,15 @@ class Browser:
 
     def __init__(self, local: Local) -> None:
         self._api = create_app(local, _ROOMY)
-        self._console = Console(self._api, Doors())
+        self._console = Console(self._api, Doors(), local.session_keeper)
         tools = ClientTools(local.clients, local.tenants)
         client = create_client(
             tools, OPERATOR, Wanted(tenants=(stores.TENANT,), scopes=tuple(SCOPES)), now=now()
         )
         self._token = local.issuer.issue(client.client.id, [client.secret or ""]).token
+        made = local.session_keeper.begin(client.client.id, content_of(self._token, "benchmark"))
         answer = Response()
-        keep(answer, begun(self._token, "benchmark"), secure=False, seconds=900)
+        keep(answer, made.handle, secure=False, seconds=900)
         self._cookie = answer.headers["set-cookie"].partition(";")[0]
 
     async def page(self, path: str) -> tuple[float, int]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 from starlette.testclient import TestClient
 
+from stellaops.adapters.sql.sessions import SqlSessions
 from stellaops.authority.actors import OPERATOR
+from stellaops.authority.keep_sessions import SessionKeeper
 from stellaops.authority.manage_clients import ClientTools, Wanted, create_client
+from stellaops.authority.sessions import SessionLimits
 from stellaops.bootstrap import now
 from stellaops.console.app import Console
 from stellaops.console.oidc import OidcDoor, Provider
@@ -35,7 +39,7 @@ class Login:
     people: dict[str, str]
 
     def browser(self) -> TestClient:
-        console = Console(self.api.app, Doors((self.door,)))
+        console = Console(self.api.app, Doors((self.door,)), self.api.local.session_keeper)
         return TestClient(console, base_url=OURS, follow_redirects=False)
 
     def sent_to(self, browser: TestClient, there: str = "/runs") -> str:
@@ -120,6 +124,24 @@ def test_a_member_of_a_group_acts_as_its_client(login: Login) -> None:
     assert browser.get("/console/login").text.count("OpenBao") == 1
 
 
+def test_a_provider_that_gives_no_refresh_token_lets_a_session_live_as_long_as_its_token(
+    login: Login,
+) -> None:
+    passed = timedelta()
+    local = login.api.local
+    keeper = SessionKeeper(
+        SqlSessions(local.service_engine), local.issuer, SessionLimits(), lambda: now() + passed
+    )
+    console = Console(login.api.app, Doors((login.door,)), keeper)
+    browser = TestClient(console, base_url=OURS, follow_redirects=False)
+    back = login.agreed(login.sent_to(browser), "alice")
+    browser.get("/console/login/oidc/callback", params=back)
+    passed = timedelta(minutes=14)
+    assert browser.get("/console/runs").status_code == 200
+    passed = timedelta(minutes=15, seconds=1)
+    assert browser.get("/console/runs").status_code == 303
+
+
 def test_who_is_in_no_group_stays_outside(login: Login) -> None:
     browser = login.browser()
     back = login.agreed(login.sent_to(browser), "mallory")
@@ -153,7 +175,8 @@ def test_a_code_holds_once(login: Login) -> None:
 def test_a_provider_that_is_away_is_told_and_credentials_still_open(login: Login) -> None:
     with login.bao.hanging():
         door = OidcDoor(login.door.provider, login.door.vouch)
-        browser = TestClient(Console(login.api.app, Doors((door,))), base_url=OURS, follow_redirects=False)
+        console = Console(login.api.app, Doors((door,)), login.api.local.session_keeper)
+        browser = TestClient(console, base_url=OURS, follow_redirects=False)
         answer = browser.get("/console/login/oidc")
     assert answer.status_code == 503
     assert "does not answer" in answer.text

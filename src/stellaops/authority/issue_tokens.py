@@ -105,7 +105,33 @@ class Issuer:
         client, now = self._clients.get(client_id), self._now()
         if client is None or client.revoked_at is not None:
             raise BadCredentials(f"client {client_id[:80]!r} is not known, or revoked")
-        claims = self._claims(client, None, None, now)
+        return self._signed(client, None, now)
+
+    def renewed(
+        self, client_id: str, began_at: datetime, *, tenant: str | None = None, by_secret: bool = True
+    ) -> Issued:
+        """Another token for a session that goes on.
+
+        Args:
+            began_at: when the session's login was proved. What has ended the client's tokens since ends it too.
+            tenant: as `issue` takes it.
+            by_secret: whether it was proved by a secret: one that was there at that time must still open.
+
+        Raises:
+            BadCredentials: the session is over.
+            BadGrant: the client lacks the tenant meanwhile.
+        """
+        client, now = self._clients.get(client_id), self._now()
+        if client is None or client.revoked_at is not None:
+            raise BadCredentials(f"client {client_id[:80]!r} is not known, or revoked")
+        if client.tokens_from is not None and began_at <= client.tokens_from:
+            raise BadCredentials(f"client {client_id[:80]!r} was changed since the login")
+        if by_secret and not any(each.created_at <= began_at for each in client.valid_secrets(now)):
+            raise BadCredentials(f"the secret of client {client_id[:80]!r} is over since the login")
+        return self._signed(client, tenant, now)
+
+    def _signed(self, client: Client, tenant: str | None, now: datetime) -> Issued:
+        claims = self._claims(client, None, tenant, now)
         token = self._signer.sign(claims.to_wire(self._settings), now)
         return Issued(token, int((claims.expires_at - claims.issued_at).total_seconds()), claims)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from importlib.resources import files
 from pathlib import PurePosixPath
 from urllib.parse import quote
@@ -14,13 +15,15 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from stellaops.authority.keep_sessions import SessionKeeper
 from stellaops.console.forms import FormRefused, fields, fields_of
 from stellaops.console.inside import Inside, Refused
+from stellaops.console.keeping import Keeping, ProviderAway
 from stellaops.console.pages import PAGES
 from stellaops.console.pages.login import Doors
 from stellaops.console.pages.page import Page
 from stellaops.console.rendering import HEADERS, plain
-from stellaops.console.session import Session, forget, session_of
+from stellaops.console.session import Session, forget
 from stellaops.console.visit import Visit
 
 _LOG = logging.getLogger("stellaops.console")
@@ -34,13 +37,15 @@ class Console:
     Args:
         api: answers every other path, and whatever the pages ask.
         doors: how people log in.
+        sessions: of those who are logged in.
     """
 
-    def __init__(self, api: ASGIApp, doors: Doors) -> None:
+    def __init__(self, api: ASGIApp, doors: Doors, sessions: SessionKeeper) -> None:
         self._api, self._inside = api, Inside(api)
+        self._keeping = Keeping(sessions, {each.path: each for each in doors.others})
         routes = [
             Route("/console/assets/{name}", _asset),
-            *doors.routes(self._inside),
+            *doors.routes(self._inside, self._keeping),
             *(Route(f"/console{page.path}", self._answering(page), methods=page.methods) for page in PAGES),
         ]
         self._router = Router(routes, redirect_slashes=False, default=_nowhere)
@@ -63,22 +68,13 @@ class Console:
 
     def _answering(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
         async def answering(request: Request) -> Response:
-            session = session_of(request)
-            if session is None:
-                return await _too_late(request)
             try:
-                sent = await fields_of(request, session) if request.method == "POST" else {}
-                visit = Visit(request, self._inside, session, sent)
-                await visit.look_around()
-                found = await page.handler(visit)
-            except FormRefused as refused:
-                return _form_refused(refused)
-            except Refused as refused:
-                if refused.status == 401:
-                    response = await _too_late(request)
-                    forget(response, secure=request.url.scheme == "https")
-                    return response
-                return _refusal(request, session, self._inside, refused)
+                found = await self._answer(page, request)
+            except ProviderAway:
+                what = "Who looks cannot be asked of the identity provider just now."
+                return plain(
+                    "problem.html", 503, _problem("ERR_CONSOLE_PROVIDER", what, "Try again in a moment.")
+                )
             except Exception:  # noqa: BLE001 - whatever it is, who looks gets a page
                 _LOG.exception("a page cannot be made", extra={"event": "console.broken", "path": page.path})
                 problem = _problem("ERR_INTERNAL", "This page cannot be made.", "Tell the operator.")
@@ -88,6 +84,24 @@ class Console:
             return found
 
         return answering
+
+    async def _answer(self, page: Page, request: Request) -> Response:
+        session = await self._keeping.session(request, used=not page.by_itself)
+        if session is None:
+            return await _too_late(request)
+        try:
+            sent = await fields_of(request, session) if request.method == "POST" else {}
+            goes_on = partial(self._keeping.goes_on, session)
+            return await page.handler(Visit(request, self._inside, session, sent, goes_on))
+        except FormRefused as refused:
+            return _form_refused(refused)
+        except Refused as refused:
+            if refused.status != 401:
+                return await _refusal(request, session, self._inside, refused)
+            await self._keeping.end(request)
+            response = await _too_late(request)
+            forget(response, secure=request.url.scheme == "https")
+            return response
 
 
 async def _too_late(request: Request) -> Response:
@@ -123,10 +137,10 @@ def _to_login(request: Request) -> Response:
     return RedirectResponse(f"/console/login?next={quote(there if request.method == 'GET' else here)}", 303)
 
 
-def _refusal(request: Request, session: Session, inside: Inside, refused: Refused) -> Response:
+async def _refusal(request: Request, session: Session, inside: Inside, refused: Refused) -> Response:
     visit = Visit(request, inside, session)
     problem = _problem(refused.code, refused.what, refused.hint, refused.details)
-    return visit.page("problem.html", refused.status, **problem)
+    return await visit.page("problem.html", refused.status, **problem)
 
 
 def _problem(code: str, what: str, hint: str, details: tuple[str, ...] = ()) -> dict[str, object]:

@@ -1,7 +1,9 @@
 """Log in by an identity provider (OpenID Connect, authorization code with PKCE).
 
 The provider says who someone is, and which groups they are in; the settings say which client of Authority a group
-stands for. The session is that client's, with its scopes and tenants, and ends with its revocation.
+stands for. The session is that client's, with its scopes and tenants, and ends with its revocation. Where the provider
+gives a refresh token, it is asked again each time that the session is renewed: who is known there no longer, or is in
+no group that may come in, is outside then.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from stellaops.console.inside import Inside
-from stellaops.console.pages.login import destination, entered
+from stellaops.authority.sessions import SessionContent
+from stellaops.console.keeping import Again, Keeping, LoginOver, ProviderAway, content_of
+from stellaops.console.pages.login import destination
 from stellaops.console.rendering import plain
-from stellaops.console.session import begun
 from stellaops.core.errors import StellaError
 
 _LOG = logging.getLogger("stellaops.console")
@@ -79,12 +81,47 @@ class OidcDoor:
         """What the button says."""
         return self.provider.name
 
-    def routes(self, inside: Inside) -> Sequence[Route]:
+    def routes(self, keeping: Keeping) -> Sequence[Route]:
         """The way there and back."""
         return [
             Route("/console/login/oidc", self._leave, methods=["GET"]),
-            Route("/console/login/oidc/callback", self._return, methods=["GET"]),
+            Route("/console/login/oidc/callback", partial(self._return, keeping), methods=["GET"]),
         ]
+
+    async def again(self, content: SessionContent) -> Again:
+        """Ask the provider for somebody whom it gave a refresh token."""
+        try:
+            # Without a scope the provider goes by what it granted; it may not have granted all that was asked.
+            token = await self._client.fetch_access_token(
+                grant_type="refresh_token", refresh_token=content.refresh, scope=""
+            )
+            told = await self._told(token)
+        except (OAuthError, JoseError) as error:
+            self._note_over(content, type(error).__name__)
+            raise LoginOver from None
+        except (httpx2.HTTPError, KeyError, ValueError, StellaError) as error:
+            raise ProviderAway from error
+        client_id = None if told is None else self._client_of(told)
+        if told is not None and (client_id is None or told.get("sub") != content.subject):
+            self._note_over(content, "NoGroup" if client_id is None else "OtherSubject")
+            raise LoginOver
+        return Again(client_id, token.get("refresh_token"))
+
+    async def _told(self, token: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """What a renewed token says of its owner, else the provider's userinfo; None where neither is there."""
+        told: Mapping[str, Any] | None = await self._client.parse_id_token(token, nonce=None)
+        if told is not None and self.provider.claim in told:
+            return told
+        metadata = await self._client.load_server_metadata()
+        if metadata.get("userinfo_endpoint"):
+            told = await self._client.userinfo(token=token)
+        return told
+
+    def _note_over(self, content: SessionContent, why: str) -> None:
+        _LOG.info(
+            "the provider lets %s in no longer: %s", content.who, why,
+            extra={"event": "console.session_refused", "user": content.who},
+        )  # fmt: skip
 
     @cached_property
     def _client(self) -> Any:
@@ -119,21 +156,20 @@ class OidcDoor:
         )
         return response
 
-    async def _return(self, request: Request) -> Response:
+    async def _return(self, keeping: Keeping, request: Request) -> Response:
         kept = self._opened(request.cookies.get(_COOKIE, ""))
         if kept is None:
             return self._refused("The login took too long, or was begun in another browser.", 400)
         request.scope["session"] = kept
         try:
-            told: Mapping[str, Any] = (await self._client.authorize_access_token(request)).get(
-                "userinfo"
-            ) or {}
+            given: Mapping[str, Any] = await self._client.authorize_access_token(request)
         except (httpx2.HTTPError, OAuthError, JoseError, KeyError, ValueError) as error:
             _LOG.warning(
                 "a login by the identity provider did not hold: %s", type(error).__name__,
                 extra={"event": "console.login_refused", "remote": _remote(request)},
             )  # fmt: skip
             return self._refused(f"What {self.name} says does not hold.", 401)
+        told: Mapping[str, Any] = given.get("userinfo") or {}
         client = self._client_of(told)
         if client is None:
             return self._refused("You are known there, and no group of yours may come in here.", 403)
@@ -142,7 +178,13 @@ class OidcDoor:
             token = await to_thread.run_sync(self.vouch, client, who)
         except StellaError as error:
             return self._refused(error.what, 403)
-        response = entered(request, begun(token, who[:100]), str(kept.get("next") or "/"))
+        more = {
+            "provider": self.path,
+            "subject": str(told.get("sub")),
+            "refresh": str(given.get("refresh_token") or ""),
+        }
+        content = content_of(token, who[:100], **more)
+        response = await keeping.begun(request, content, client, str(kept.get("next") or "/"))
         response.delete_cookie(_COOKIE, path="/console/login")
         return response
 

@@ -25,7 +25,7 @@ def open_console(local: Local, api: ASGIApp) -> Console:
     """
     provider = provider_of(local.settings)
     if provider is None:
-        return Console(api, Doors())
+        return Console(api, Doors(), local.session_keeper)
 
     def vouch(client: str, who: str) -> str:
         issued = local.issuer.vouched(client)
@@ -33,7 +33,7 @@ def open_console(local: Local, api: ASGIApp) -> Console:
         _LOG.info("%s acts as %s", who, client, extra=extra)
         return issued.token
 
-    return Console(api, Doors((OidcDoor(provider, vouch),)))
+    return Console(api, Doors((OidcDoor(provider, vouch),)), local.session_keeper)
 
 
 def provider_of(settings: Settings) -> Provider | None:

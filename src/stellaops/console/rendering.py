@@ -66,7 +66,14 @@ def rendered(template: str, visit: Visit, status: int, values: Mapping[str, Any]
 
 def plain(template: str, status: int, values: Mapping[str, Any]) -> Response:
     """A page for anyone."""
-    base: dict[str, Any] = {"session": None, "links": (), "here": "", "tenants": (), "version": __version__}
+    base: dict[str, Any] = {
+        "session": None,
+        "links": (),
+        "here": "",
+        "tenants": (),
+        "version": __version__,
+        "status": status,
+    }
     found = environment().get_template(template).render({**base, **values})
     return HTMLResponse(found, status, HEADERS)
 

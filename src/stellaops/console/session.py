@@ -1,29 +1,25 @@
-"""Who is logged in: an access token in a cookie that no script can read, for as long as the token lives.
+"""Who is logged in, as pages need it: the browser has a handle in a cookie that no script can read, and nothing else.
 
-The server keeps nothing: any process of the API knows any session, and a revoked client's session ends with its token.
 A form that changes something proves by a hidden field that the page it stands on was made for this session.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
-import hashlib
 import hmac
 import re
-import secrets
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from stellaops.authority.keep_sessions import Opened
+from stellaops.authority.sessions import derived
+
 COOKIE = "stella-console"
-LONGEST_COOKIE = 3800
-"""Characters of the longest token that fits into a cookie; browsers drop larger cookies without a word."""
-_SEED = 24  # bytes
-_LARGEST = 16 << 10
+_HANDLE = re.compile(r"[A-Za-z0-9_-]{43}")
 _TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
@@ -32,13 +28,13 @@ class Session:
     """One login.
 
     Attributes:
-        seed: of chance; what the forms' hidden fields are made of.
-        token: the access token.
+        handle: what the browser has.
+        token: the access token that the API is asked with.
         tenant: whom the pages are about; empty for the token's first.
         who: what the header shows: the client, or who logged in as it.
     """
 
-    seed: bytes = field(repr=False)
+    handle: str = field(repr=False)
     token: str = field(repr=False)
     tenant: str = ""
     who: str = ""
@@ -46,36 +42,31 @@ class Session:
     @property
     def form_key(self) -> str:
         """What the hidden field of every form says."""
-        return hmac.new(self.seed, b"forms", hashlib.sha256).hexdigest()
+        return derived(self.handle, "forms").hex()
 
     def is_form_of(self, told: str) -> bool:
         """Whether a form was made for this session."""
         return hmac.compare_digest(self.form_key.encode(), told.encode("utf-8", "replace"))
 
-    def of_tenant(self, tenant: str) -> Session:
-        """The same for another tenant."""
-        return replace(self, tenant=tenant)
-
     @property
     def claims(self) -> dict[str, Any]:
         """What the token says, unchecked: for what is shown, never for what is allowed."""
-        try:
-            part = self.token.split(".")[1]
-            found = msgspec.json.decode(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-        except (IndexError, ValueError, msgspec.MsgspecError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        return claims_of(self.token)
 
     @property
     def scopes(self) -> frozenset[str]:
         """What the token allows, for leaving out what would be refused."""
         return frozenset(str(self.claims.get("scope") or "").split())
 
-    @property
-    def expires_at(self) -> int:
-        """When it ends, in seconds of the clock."""
-        told = self.claims.get("exp")
-        return told if isinstance(told, int) else 0
+
+def claims_of(token: str) -> dict[str, Any]:
+    """What a token says, unchecked; empty for what is none."""
+    try:
+        part = token.split(".")[1]
+        found = msgspec.json.decode(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except (IndexError, ValueError, msgspec.MsgspecError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def is_tenant(name: str) -> bool:
@@ -83,42 +74,24 @@ def is_tenant(name: str) -> bool:
     return _TENANT.fullmatch(name) is not None
 
 
-def begun(token: str, who: str, tenant: str = "") -> Session:
-    """A login that was just proved."""
-    return Session(secrets.token_bytes(_SEED), token, tenant, who)
+def session_of(found: Opened) -> Session:
+    """A session as pages need it."""
+    return Session(found.handle, found.content.token, found.content.tenant, found.content.who)
 
 
-def session_of(request: Request) -> Session | None:
-    """The session that a request belongs to; None without one, or with one that is no session of ours."""
+def handle_of(request: Request) -> str | None:
+    """The handle that a browser sends; None without one, or with one that is none of ours."""
     told = request.cookies.get(COOKIE, "")
-    if not told or len(told) > _LARGEST:
-        return None
-    try:
-        seed, tenant, who, token = told.split("~", 3)
-        found = Session(_decoded(seed), token, tenant, _decoded(who).decode())
-    except (ValueError, binascii.Error):
-        return None
-    if len(found.seed) != _SEED or (tenant and not _TENANT.fullmatch(tenant)) or not token.isascii():
-        return None
-    return found
+    return told if _HANDLE.fullmatch(told) else None
 
 
-def keep(response: Response, session: Session, *, secure: bool, seconds: int) -> None:
+def keep(response: Response, handle: str, *, secure: bool, seconds: int) -> None:
     """Give the browser a session."""
-    value = "~".join((_encoded(session.seed), session.tenant, _encoded(session.who.encode()), session.token))
     response.set_cookie(
-        COOKIE, value, max_age=seconds, path="/console", secure=secure, httponly=True, samesite="lax"
+        COOKIE, handle, max_age=seconds, path="/console", secure=secure, httponly=True, samesite="lax"
     )
 
 
 def forget(response: Response, *, secure: bool) -> None:
-    """End the browser's session."""
+    """Take it away."""
     response.delete_cookie(COOKIE, path="/console", secure=secure, httponly=True, samesite="lax")
-
-
-def _encoded(value: bytes) -> str:
-    return base64.urlsafe_b64encode(value).decode("ascii").rstrip("=")
-
-
-def _decoded(value: str) -> bytes:
-    return base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -22,12 +23,53 @@ _MOST_TENANTS = 20_000
 _ONCE = re.compile(r"[0-9a-f]{32}")
 
 
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """In the place of what the API does not tell; false wherever a truth is asked for.
+
+    Attributes:
+        kind: `hidden` from whoever looks, `gone` or never there, or to be told `later`.
+        what: the API's sentence.
+    """
+
+    kind: str
+    what: str
+
+    def __bool__(self) -> bool:
+        """There is nothing to show."""
+        return False
+
+
+class Listed(list[Any]):
+    """The items of a list that the API tells.
+
+    Attributes:
+        absent: why there are none to show, where that is not that there are none.
+    """
+
+    def __init__(self, items: Iterable[Any] = (), absent: Absent | None = None) -> None:
+        super().__init__(items)
+        self.absent = absent
+
+
+def listed(found: Any, part: str = "items") -> Listed:
+    """What stands in an answer of the API, or why nothing does."""
+    if isinstance(found, Absent):
+        return Listed(absent=None if found.kind == "gone" else found)
+    return Listed(found[part] if isinstance(found, dict) else found or ())
+
+
+_KINDS = {403: "hidden", 404: "gone", 410: "gone"}
+_LATER = (429, 500, 503)
+
+
 @dataclass(slots=True)
 class Visit:
     """A request by someone who is logged in.
 
     Attributes:
         form: what was sent, empty for a look.
+        goes_on: whether the session has not ended meanwhile.
         tenants: whose pages the header offers.
     """
 
@@ -35,10 +77,11 @@ class Visit:
     inside: Inside
     session: Session
     form: Mapping[str, str] = field(default_factory=dict)
+    goes_on: Callable[[], Awaitable[bool]] | None = None
     tenants: tuple[str, ...] = ()
 
-    async def look_around(self) -> None:
-        """Find out whose pages can be chosen: for operators, those of every tenant."""
+    async def _look_around(self) -> None:
+        """Find out whose pages the header offers: for operators, those of every tenant."""
         told = self.session.claims.get("tenants")
         names = [str(each) for each in told] if isinstance(told, list) else []
         if EVERY in names:
@@ -50,12 +93,13 @@ class Visit:
     async def _every_tenant(self) -> list[str]:
         names: list[str] = []
         cursor = None
-        while len(names) < _MOST_TENANTS:
-            found = await self.maybe("/api/authority/tenants", limit=500, cursor=cursor)
-            names += [str(each["tenant"]) for each in found["items"]] if found else []
-            cursor = found["next"] if found else None
-            if cursor is None:
-                break
+        with suppress(Refused):  # the page says what is wrong; its header is short then
+            while len(names) < _MOST_TENANTS:
+                found = await self.get("/api/authority/tenants", limit=500, cursor=cursor)
+                names += [str(each["tenant"]) for each in found["items"]]
+                cursor = found["next"]
+                if cursor is None:
+                    break
         return names
 
     @property
@@ -95,24 +139,24 @@ class Visit:
         return (await self.ask(plain, query={**dict(parse_qsl(told)), **query})).json()
 
     async def maybe(self, path: str, **query: Any) -> Any:
-        """The same; None where the caller may not see it or it is not there."""
+        """The same; `Absent` where the caller may not see it or it is not there."""
         try:
             return await self.get(path, **query)
         except Refused as refused:
-            if refused.status in (403, 404, 410):
-                return None
+            if refused.status in _KINDS:
+                return Absent(_KINDS[refused.status], refused.what)
             raise
 
     async def all(self, *paths: str) -> list[Any]:
-        """Several of these at once; None also for what cannot be told just now."""
+        """Several of these at once; `Absent` also for what cannot be told just now."""
         return list(await asyncio.gather(*(self._told(path) for path in paths)))
 
     async def _told(self, path: str) -> Any:
         try:
             return await self.maybe(path)
         except Refused as refused:
-            if refused.status in (429, 500, 503):
-                return None
+            if refused.status in _LATER:
+                return Absent("later", refused.what)
             raise
 
     async def change(self, method: str, path: str, body: object = None, **query: Any) -> Any:
@@ -122,8 +166,9 @@ class Visit:
         reply = await self.ask(path, method, query=query, body=body, headers={"idempotency-key": key})
         return reply.json()
 
-    def page(self, template: str, status: int = 200, **values: Any) -> Response:
+    async def page(self, template: str, status: int = 200, **values: Any) -> Response:
         """A page for whoever looks."""
+        await self._look_around()
         return rendered(template, self, status, values)
 
     def go(self, path: str, **query: str | None) -> Response:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
 
+from stellaops.adapters.sql.sessions import SqlSessions
 from stellaops.authority.access import SCOPES
 from stellaops.authority.actors import OPERATOR
+from stellaops.authority.keep_sessions import Opened, SessionKeeper
 from stellaops.authority.manage_clients import ClientTools, Wanted, create_client
-from stellaops.bootstrap import now
+from stellaops.authority.sessions import SessionLimits
+from stellaops.bootstrap import Local, now
 from stellaops.console.app import Console
 from stellaops.console.pages import PAGES
 from stellaops.console.pages.login import Doors
@@ -32,8 +39,16 @@ class House:
     foreign: Run
 
     def browser(self) -> TestClient:
-        console = Console(self.api.app, Doors())
+        console = Console(self.api.app, Doors(), self.api.local.session_keeper)
         return TestClient(console, base_url=OURS, follow_redirects=False, raise_server_exceptions=True)
+
+    def another_process(self) -> SessionKeeper:
+        """The sessions as another process of the API sees them."""
+        return Local(self.api.local.settings).session_keeper
+
+    def waiting_run(self) -> str:
+        """A run that no worker takes."""
+        return str(self.api.post("/api/export/runs", {"profile": "json:raw"}).json()["runId"])
 
     def client(self, *scopes: str, tenants: tuple[str, ...] = ("default",)) -> tuple[str, str]:
         tools = ClientTools(self.api.local.clients, self.api.local.tenants)
@@ -46,6 +61,36 @@ class House:
         browser = self.browser()
         answer = browser.post("/console/login", data={"client": client, "secret": secret})
         assert (answer.status_code, answer.headers["location"]) == (303, "/console/")
+        return browser
+
+
+@dataclass
+class Later:
+    """The same console as time passes for its sessions; counts the tokens that they are given.
+
+    Tokens themselves are of this very moment, so that the API takes them.
+    """
+
+    house: House
+    passed: timedelta = timedelta()
+    tokens: int = 0
+
+    def logged_in(self) -> TestClient:
+        client, secret = self.house.client()
+        local = self.house.api.local
+        keeper = SessionKeeper(
+            SqlSessions(local.service_engine), local.issuer, SessionLimits(), lambda: now() + self.passed
+        )
+        renew = keeper.renew
+
+        def counted(found: Opened, **more: Any) -> Opened | None:
+            self.tokens += 1
+            return renew(found, **more)
+
+        keeper.renew = counted  # type: ignore[method-assign]
+        console = Console(self.house.api.app, Doors(), keeper)
+        browser = TestClient(console, base_url=OURS, follow_redirects=False)
+        browser.post("/console/login", data={"client": client, "secret": secret})
         return browser
 
 
@@ -137,7 +182,9 @@ def test_the_cookie_is_for_no_script_and_no_other_site(house: House) -> None:
     assert "secure" in told
     assert "samesite=lax" in told
     assert "path=/console" in told
-    assert 0 < int(re.findall(r"max-age=(\d+)", told)[0]) <= 900
+    assert int(re.findall(r"max-age=(\d+)", told)[0]) == 12 * 3600, "the longest that a session goes on"
+    assert "." not in told.partition(";")[0], "a handle, and no token"
+    assert secret.lower() not in told
 
 
 def test_a_form_without_the_sessions_field_or_from_elsewhere_changes_nothing(
@@ -203,8 +250,95 @@ def test_after_the_log_out_the_session_is_over(house: House) -> None:
     check = check_of(browser.get("/console/").text)
     assert browser.post("/console/logout").status_code == 303
     assert browser.get("/console/").status_code == 200, "a log out without the form's field is none"
+    copied = dict(browser.cookies)
+    page = f"/console/runs/{house.run.id}"
     browser.post("/console/logout", data={"check": check})
     assert browser.get("/console/").status_code == 303
+    elsewhere = TestClient(
+        Console(house.api.app, Doors(), house.another_process()), base_url=OURS, follow_redirects=False
+    )
+    for thief in (house.browser(), elsewhere):
+        thief.cookies.update(copied)
+        assert thief.get("/console/").status_code == 303, "a copied cookie opens nothing"
+        assert thief.get(f"{page}/files/export.json").status_code == 303
+        assert thief.get(f"{page}/events", headers={"accept": "text/event-stream"}).status_code == 204
+
+
+def test_a_stream_of_events_is_cut_when_its_session_ends(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stellaops.console.pages.runs._LOOK", 0.05)
+    browser = house.logged_in()
+    run = house.waiting_run()
+    ends = threading.Timer(1.0, lambda: house.api.local.session_keeper.end(browser.cookies[COOKIE]))
+    ends.start()
+    answer = browser.get(f"/console/runs/{run}/events")  # returns when the stream has ended
+    assert answer.status_code == 200
+    assert "retry:" in answer.text
+    assert not ends.is_alive()
+    assert (
+        browser.get(f"/console/runs/{run}/events", headers={"accept": "text/event-stream"}).status_code == 204
+    )
+
+
+def test_a_second_login_in_a_browser_ends_the_session_before(house: House) -> None:
+    browser = house.logged_in()
+    thief = house.browser()
+    thief.cookies.update(dict(browser.cookies))
+    assert thief.get("/console/").status_code == 200
+    client, secret = house.client()
+    browser.post("/console/login", data={"client": client, "secret": secret})
+    assert browser.get("/console/").status_code == 200
+    assert thief.get("/console/").status_code == 303
+
+
+def test_a_session_goes_on_while_pages_are_looked_at_and_its_forms_stay_good(house: House) -> None:
+    later = Later(house)
+    browser = later.logged_in()
+    check = check_of(browser.get("/console/runs").text)
+    for _ in range(4):
+        later.passed += timedelta(minutes=12)
+        assert browser.get("/console/").status_code == 200
+    assert later.tokens == 4, "one for each time that the one before came to its end"
+    answer = browser.post("/console/runs", data={"profile": "json:raw", "check": check})
+    assert answer.status_code == 303, "a form from before is as good as ever"
+    later.passed += timedelta(minutes=31)
+    answer = browser.get("/console/")
+    assert answer.status_code == 303, "nobody looked for half an hour"
+
+
+def test_a_page_that_is_left_open_keeps_no_session_alive(house: House) -> None:
+    later = Later(house)
+    browser = later.logged_in()
+    for _ in range(3):
+        later.passed += timedelta(minutes=9)
+        told = {"accept": "text/event-stream", "last-event-id": "0"}
+        assert browser.get(f"/console/runs/{house.run.id}/events", headers=told).status_code == 200
+    later.passed += timedelta(minutes=4)
+    assert browser.get("/console/").status_code == 303
+
+
+def test_header_parts_are_asked_for_where_a_header_is_drawn_only(house: House) -> None:
+    client, secret = house.client(tenants=("*",))
+    asked: list[str] = []
+
+    async def noted(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.append(scope["path"])
+        await house.api.app(scope, receive, send)
+
+    console = Console(noted, Doors(), house.api.local.session_keeper)
+    browser = TestClient(console, base_url=OURS, follow_redirects=False)
+    browser.post("/console/login", data={"client": client, "secret": secret})
+    page = f"/console/runs/{house.run.id}"
+    check = check_of(browser.get(page).text)
+    assert "/api/authority/tenants" in asked
+    asked.clear()
+    assert browser.get(f"{page}/files/export.json").status_code == 200
+    assert browser.get(f"{page}/events", headers={"accept": "text/event-stream"}).status_code == 200
+    assert browser.post("/console/runs", data={"profile": "json:raw", "check": check}).status_code == 303
+    assert browser.get("/console/runs/run-of-nobody/files/export.json").status_code == 404
+    assert asked
+    assert "/api/authority/tenants" not in asked
 
 
 def test_what_was_written_when_the_session_ended_is_not_lost(house: House) -> None:
@@ -285,16 +419,17 @@ def test_wrong_methods_and_names_are_refused_with_a_page(visitor: TestClient) ->
     assert answer.status_code == 303
 
 
-def test_a_client_of_very_many_tenants_is_told_to_choose_one(house: House) -> None:
+def test_a_client_of_very_many_tenants_logs_in_for_all_or_one(house: House) -> None:
     tenants = tuple(f"a-tenant-with-a-rather-long-name-{number}" for number in range(90))
     for name in tenants:
         house.api.tenant(name)
     client, secret = house.client(tenants=tenants)
     form = {"client": client, "secret": secret}
-    answer = house.browser().post("/console/login", data=form)
-    assert answer.status_code == 400
-    assert "log in for one of them" in answer.text
-    assert house.browser().post("/console/login", data=form | {"tenant": tenants[7]}).status_code == 303
+    whole, one = house.browser(), house.browser()
+    assert whole.post("/console/login", data=form).status_code == 303
+    assert whole.get("/console/").text.count("<option") == 90
+    assert one.post("/console/login", data=form | {"tenant": tenants[7]}).status_code == 303
+    assert "<option" not in one.get("/console/").text
 
 
 def test_a_profile_that_somebody_else_has_changed_is_not_overwritten(visitor: TestClient) -> None:
@@ -380,3 +515,50 @@ def test_other_paths_are_the_apis(visitor: TestClient) -> None:
     assert visitor.get("/api/export/runs").status_code == 401, "the cookie opens no API"
     assert visitor.get("/consoles").status_code == 404
     assert visitor.get("/console").headers["location"] == "/console/"
+
+
+MAY_NOT = "You may not see this"
+
+
+@pytest.mark.parametrize(
+    ("path", "least", "none"),
+    [
+        ("/console/", 11, "No run yet."),
+        ("/console/evidence", 2, "Nothing was imported."),
+        ("/console/evidence?id=GHSA-none-none-none", 2, "Nothing is about"),
+        ("/console/quarantine", 2, "Nothing is set aside."),
+        ("/console/mirrors", 5, "No domain."),
+        ("/console/notifications", 3, "No channel."),
+    ],
+)
+def test_what_may_not_be_seen_and_what_there_is_not_are_told_apart(
+    house: House, path: str, least: int, none: str
+) -> None:
+    told = house.logged_in("authority:manage" if "notifications" in path else "notify:read").get(path)
+    assert told.status_code == 200
+    assert told.text.count(MAY_NOT) >= least, told.text
+    assert none not in told.text
+    house.api.tenant("empty")
+    empty = house.logged_in(tenants=("empty",)).get(path).text
+    assert empty.count(MAY_NOT) <= 2, "queue and chores are the operators'"
+    assert none in empty or "evidence" in path
+
+
+@pytest.mark.parametrize("path", ["/console/runs", "/console/profiles", "/console/audit", "/console/diff"])
+def test_a_page_that_may_not_be_seen_says_so(house: House, path: str) -> None:
+    answer = house.logged_in("notify:read").get(path)
+    assert answer.status_code == 403
+    assert "<h1>You may not see or do this</h1>" in answer.text
+    assert "export:read" in answer.text
+
+
+def test_files_that_may_not_be_seen_are_no_missing_files(house: House) -> None:
+    page = f"/console/runs/{house.run.id}"
+    reader = house.logged_in("export:read").get(page).text
+    assert f"{MAY_NOT}: client" in reader
+    assert "export:download" in reader
+    waiting = house.logged_in().get(f"/console/runs/{house.waiting_run()}").text
+    assert "There are none yet." in waiting
+    assert MAY_NOT not in waiting
+    missing = house.logged_in().get("/console/runs/run-20200101t000000-00000000")
+    assert (missing.status_code, "<h1>There is nothing here</h1>" in missing.text) == (404, True)

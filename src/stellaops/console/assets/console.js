@@ -26,7 +26,16 @@ function watchRun(list) {
     }
   };
   for (const kind of kinds) source.addEventListener(`run.${kind}`, told);
-  source.addEventListener("error", () => { if (ended) source.close(); });
+  source.addEventListener("error", () => {
+    if (ended) source.close();
+    else if (source.readyState === EventSource.CLOSED) tellLost(list);
+  });
+}
+
+function tellLost(list) {
+  const line = document.createElement("li");
+  line.textContent = "This page is live no longer: load it again, and log in where that is asked.";
+  list.append(line);
 }
 
 function stateOf(word) {

@@ -15,7 +15,7 @@ async def audit(visit: Visit) -> Response:
         "/api/export/audit", limit=100, action=query.get("action"), actor=query.get("actor"),
         target=query.get("target"), cursor=query.get("cursor"),
     )  # fmt: skip
-    return visit.page("audit.html", entries=found["items"], next=found["next"], query=query)
+    return await visit.page("audit.html", entries=found["items"], next=found["next"], query=query)
 
 
 PAGES = (Page("/audit", audit),)

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.responses import Response
 
 from stellaops.console.pages.page import Page, form
-from stellaops.console.visit import Visit
+from stellaops.console.visit import Listed, Visit, listed
 
 _SIDES = ("concelier", "excititor")
 _LONGEST = 20_000  # characters of a document that a page shows; the whole of it is one click away
@@ -20,7 +20,7 @@ async def evidence(visit: Visit) -> Response:
     wanted = visit.query.get("id", "")
     if not wanted:
         advisories, vex = await visit.all("/api/concelier/status", "/api/excititor/status")
-        return visit.page("evidence.html", wanted="", advisories=advisories, vex=vex)
+        return await visit.page("evidence.html", wanted="", advisories=advisories, vex=vex)
     documents, aliases, statements, consensus = await asyncio.gather(
         visit.maybe("/api/concelier/documents", id=wanted),
         visit.maybe("/api/concelier/aliases", id=wanted),
@@ -28,22 +28,20 @@ async def evidence(visit: Visit) -> Response:
         visit.maybe("/api/excititor/consensus", vulnerability=wanted),
     )
     lands = await visit.maybe("/api/export/landings", id=wanted) if documents else None
-    return visit.page(
+    return await visit.page(
         "advisory.html",
         wanted=wanted,
-        documents=[_shown(each) for each in _items(documents)],
+        documents=_shown_all(documents),
         aliases=aliases,
-        statements=[_shown(each) for each in _items(statements)],
+        statements=_shown_all(statements),
         consensus=consensus,
-        lands=_items(lands),
-        hidden=[name for name in ("concelier.mirror.read", "excititor.mirror.read") if not visit.may(name)],
+        lands=listed(lands),
     )
 
 
-def _items(found: Any) -> list[Any]:
-    if isinstance(found, dict):
-        return list(found.get("items") or ())
-    return list(found or ())
+def _shown_all(found: Any) -> Listed:
+    told = listed(found)
+    return Listed((_shown(each) for each in told), told.absent)
 
 
 def _shown(document: dict[str, Any]) -> dict[str, Any]:
@@ -57,8 +55,10 @@ async def quarantine(visit: Visit) -> Response:
     """What could not be read, and why, of both sides."""
     source = visit.query.get("source")
     found = await asyncio.gather(*(visit.maybe(f"/api/{side}/quarantine", source=source) for side in _SIDES))
-    sides = [(side, _items(entries)) for side, entries in zip(_SIDES, found, strict=True)]
-    return visit.page("quarantine.html", sides=sides, source=source or "", again=visit.query.get("again", ""))
+    sides = [(side, listed(entries)) for side, entries in zip(_SIDES, found, strict=True)]
+    return await visit.page(
+        "quarantine.html", sides=sides, source=source or "", again=visit.query.get("again", "")
+    )
 
 
 async def retry(visit: Visit) -> Response:

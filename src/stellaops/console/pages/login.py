@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,14 +16,16 @@ from starlette.routing import Route
 
 from stellaops.console.forms import FormRefused, fields, fields_of
 from stellaops.console.inside import Asker, Inside, Refused
+from stellaops.console.keeping import Keeping, Renewing, content_of
 from stellaops.console.rendering import plain
-from stellaops.console.session import LONGEST_COOKIE, Session, begun, forget, is_tenant, keep, session_of
+from stellaops.console.session import forget, is_tenant
 
+_LOG = logging.getLogger("stellaops.console")
 _FORM = "application/x-www-form-urlencoded"
 _NEXT = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
 
 
-class Door(Protocol):
+class Door(Renewing, Protocol):
     """Another way to log in, such as an identity provider."""
 
     @property
@@ -36,7 +38,7 @@ class Door(Protocol):
         """Where that leads, below `/console/login/`."""
         ...
 
-    def routes(self, inside: Inside) -> Sequence[Route]:
+    def routes(self, keeping: Keeping) -> Sequence[Route]:
         """Its own paths."""
         ...
 
@@ -51,22 +53,22 @@ class Doors:
 
     others: tuple[Door, ...] = ()
 
-    def routes(self, inside: Inside) -> list[Route]:
+    def routes(self, inside: Inside, keeping: Keeping) -> list[Route]:
         """Their paths."""
         own = [
             Route("/console/login", partial(_show, self), methods=["GET"]),
-            Route("/console/login", partial(_log_in, self, inside), methods=["POST"]),
-            Route("/console/logout", _log_out, methods=["POST"]),
-            Route("/console/tenant", _choose_tenant, methods=["POST"]),
+            Route("/console/login", partial(_log_in, self, inside, keeping), methods=["POST"]),
+            Route("/console/logout", partial(_log_out, keeping), methods=["POST"]),
+            Route("/console/tenant", partial(_choose_tenant, keeping), methods=["POST"]),
         ]
-        return [*own, *(route for door in self.others for route in door.routes(inside))]
+        return [*own, *(route for door in self.others for route in door.routes(keeping))]
 
 
 async def _show(doors: Doors, request: Request) -> Response:
     return _login_page(doors, destination(request.query_params.get("next", "")))
 
 
-async def _log_in(doors: Doors, inside: Inside, request: Request) -> Response:
+async def _log_in(doors: Doors, inside: Inside, keeping: Keeping, request: Request) -> Response:
     there, client = "/", ""
     try:
         form = await fields(request, largest=4096)
@@ -79,10 +81,7 @@ async def _log_in(doors: Doors, inside: Inside, request: Request) -> Response:
         wrong = refused.status in (400, 401)
         why = "This client is not known, or its secret does not hold." if wrong else refused.what
         return _login_page(doors, there, client, why, refused.status)
-    if len(token) > LONGEST_COOKIE:
-        why = "This client acts for more tenants than a browser's cookie can name: log in for one of them."
-        return _login_page(doors, there, client, why, 400)
-    return entered(request, begun(token, client), there)
+    return await keeping.begun(request, content_of(token, client, granted=wanted), client, there)
 
 
 async def token_of(inside: Inside, request: Request, client: str, secret: str, tenant: str = "") -> str:
@@ -101,42 +100,40 @@ async def token_of(inside: Inside, request: Request, client: str, secret: str, t
     return str(reply.json()["access_token"])
 
 
-def entered(request: Request, session: Session, there: str) -> Response:
-    """The browser with a session, on the page that was wanted."""
-    response = RedirectResponse(f"/console{there}", 303, {"cache-control": "no-store"})
-    left = max(1, session.expires_at - int(time.time()))
-    keep(response, session, secure=request.url.scheme == "https", seconds=left)
-    return response
-
-
 def destination(told: str) -> str:
     """A page of the console to go to after the login; the overview where anything else is named."""
     good = _NEXT.fullmatch(told) and not told.startswith("//") and ".." not in told
     return told if good else "/"
 
 
-async def _log_out(request: Request) -> Response:
-    response = RedirectResponse("/console/login", 303, {"cache-control": "no-store"})
-    session = session_of(request)
-    if session is not None:
-        try:
+async def _log_out(keeping: Keeping, request: Request) -> Response:
+    """End the session for good; a form that was not made for it ends nothing."""
+    try:
+        session = await keeping.seen(request)
+        if session is not None:
             await fields_of(request, session)
-        except FormRefused:
-            return RedirectResponse("/console/", 303, {"cache-control": "no-store"})
+            _LOG.info("%s logged out", session.who, extra={"event": "console.logout", "user": session.who})
+    except FormRefused:
+        return RedirectResponse("/console/", 303, {"cache-control": "no-store"})
+    await keeping.end(request)
+    response = RedirectResponse("/console/login", 303, {"cache-control": "no-store"})
     forget(response, secure=request.url.scheme == "https")
     return response
 
 
-async def _choose_tenant(request: Request) -> Response:
-    session = session_of(request)
+async def _choose_tenant(keeping: Keeping, request: Request) -> Response:
+    overview = RedirectResponse("/console/", 303, {"cache-control": "no-store"})
+    session = await keeping.seen(request)
     if session is None:
         return RedirectResponse("/console/login", 303, {"cache-control": "no-store"})
     try:
         form = await fields_of(request, session)
     except FormRefused:
-        return RedirectResponse("/console/", 303, {"cache-control": "no-store"})
+        return overview
     wanted = form.get("tenant", "").strip()
-    return entered(request, session.of_tenant(wanted) if is_tenant(wanted) else session, "/")
+    if is_tenant(wanted):
+        await keeping.choose_tenant(session, wanted)
+    return overview
 
 
 def _login_page(doors: Doors, there: str, client: str = "", why: str = "", status: int = 200) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from stellaops.console.pages.page import Page
-from stellaops.console.visit import Visit
+from stellaops.console.visit import Visit, listed
 
 
 async def mirrors(visit: Visit) -> Response:
@@ -17,10 +17,9 @@ async def mirrors(visit: Visit) -> Response:
         "/api/export/keys",
         "/api/export/download-tokens",
     )
-    return visit.page(
-        "mirrors.html", domains=domains["items"] if domains else None, targets=targets["items"] if targets else (),
-        verifications=verifications["items"] if verifications else (), keys=keys["items"] if keys else (),
-        tokens=tokens["items"] if tokens else None,
+    return await visit.page(
+        "mirrors.html", domains=listed(domains), targets=listed(targets), verifications=listed(verifications),
+        keys=listed(keys), tokens=listed(tokens),
     )  # fmt: skip
 
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from stellaops.console.pages.page import Page, form
-from stellaops.console.visit import Visit
+from stellaops.console.visit import Visit, listed
 
 
 async def notifications(visit: Visit) -> Response:
     """Channels, rules and deliveries."""
     query = visit.query
     channels, rules = await visit.all("/api/notify/channels", "/api/notify/rules")
-    deliveries = await visit.get(
+    deliveries = await visit.maybe(
         "/api/notify/deliveries", limit=50, status=query.get("status"), channel=query.get("channel"),
         cursor=query.get("cursor"),
     )  # fmt: skip
-    return visit.page(
-        "notifications.html", channels=channels["items"], rules=rules["items"], deliveries=deliveries["items"],
-        next=deliveries["next"], query=query, states=("pending", "delivered", "failed"),
+    return await visit.page(
+        "notifications.html", channels=listed(channels), rules=listed(rules), deliveries=listed(deliveries),
+        next=deliveries["next"] if deliveries else None, query=query, states=("pending", "delivered", "failed"),
     )  # fmt: skip
 
 
@@ -28,7 +28,7 @@ async def test(visit: Visit) -> Response:
     preview = "send" not in visit.form
     body = {"preview": preview, "text": visit.form.get("text", "")}
     told = await visit.change("POST", f"/api/notify/channels/{channel}/test", body)
-    return visit.page(
+    return await visit.page(
         "notification.html", channel=channel, preview=told["preview"], delivery=told["delivery"],
         text=visit.form.get("text", ""),
     )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.responses import Response
 
 from stellaops.console.pages.page import Page
-from stellaops.console.visit import Visit
+from stellaops.console.visit import Listed, Visit, listed
 
 _DAYS = 14
 STATES = ("succeeded", "failed", "cancelled", "expired", "running", "pending", "held")
@@ -30,6 +30,7 @@ async def overview(visit: Visit) -> Response:
         checks,
         chores,
         domains,
+        schedules,
     ) = await visit.all(
         "/readyz",
         "/api/export/queue",
@@ -42,32 +43,32 @@ async def overview(visit: Visit) -> Response:
         "/api/export/verifications",
         "/api/export/chores",
         "/api/mirror/domains",
+        "/api/export/schedules",
     )
-    return visit.page(
+    return await visit.page(
         "overview.html",
         health=health,
         queue=queue,
-        workers=_items(workers),
+        workers=listed(workers),
         quotas=quotas,
-        columns=columns_of(_items(statistics), datetime.now(UTC)),
+        columns=columns_of(listed(statistics), datetime.now(UTC)),
         states=STATES,
-        runs=_items(runs),
+        runs=listed(runs),
         advisories=_by_age(advisories),
         vex=_by_age(vex),
-        verifications=_items(checks),
-        chores=_items(chores),
-        domains=_items(domains),
-        shows=bool(statistics),
+        verifications=listed(checks),
+        chores=listed(chores),
+        domains=listed(domains),
+        statistics=listed(statistics),
+        schedules=listed(schedules),
     )
 
 
-def _items(page: Any) -> list[Any]:
-    return list(page["items"]) if page else []
-
-
-def _by_age(status: Any) -> list[Any]:
+def _by_age(status: Any) -> Listed:
     """Sources, the one that was looked at longest ago first."""
-    return sorted(status["sources"], key=lambda each: str(each.get("checkedAt") or "")) if status else []
+    found = listed(status, "sources")
+    found.sort(key=lambda each: str(each.get("checkedAt") or ""))
+    return found
 
 
 def columns_of(counted: Iterable[Mapping[str, Any]], now: datetime) -> list[tuple[str, dict[str, float]]]:

@@ -16,11 +16,13 @@ class Page:
 
     Attributes:
         path: below `/console`, with parameters in braces.
+        by_itself: asked for by a page that is open, not by somebody: no use of the session.
     """
 
     path: str
     handler: Callable[[Visit], Awaitable[Response]]
     methods: tuple[str, ...] = ("GET",)
+    by_itself: bool = False
 
 
 def form(path: str, handler: Callable[[Visit], Awaitable[Response]]) -> Page:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from stellaops.console.inside import Refused
 from stellaops.console.pages.page import Page, form
-from stellaops.console.visit import Visit
+from stellaops.console.visit import Listed, Visit, listed
 
 _LONGEST = 32_000  # characters
 _FIRST = """\
@@ -28,7 +28,9 @@ spec:
 async def profiles(visit: Visit) -> Response:
     """All of them."""
     found = await visit.get("/api/export/profiles")
-    return visit.page("profiles.html", profiles=found["items"])
+    (schedules,) = await visit.all("/api/export/schedules")
+    coming = {each["profile"]: each["nextRunAt"] for each in listed(schedules)}
+    return await visit.page("profiles.html", profiles=found["items"], coming=coming)
 
 
 async def profile(visit: Visit) -> Response:
@@ -37,15 +39,21 @@ async def profile(visit: Visit) -> Response:
     found = await visit.get(f"/api/export/profiles/{name}")
     history = await visit.maybe(f"/api/export/profiles/{name}/history")
     runs = await visit.get("/api/export/runs", profile=name, limit=10)
-    return visit.page(
-        "profile.html", profile=found, text=_text(found), history=_history(history), runs=runs["items"]
+    (schedules,) = await visit.all("/api/export/schedules")
+    return await visit.page(
+        "profile.html",
+        profile=found,
+        text=_text(found),
+        history=_history(history),
+        runs=runs["items"],
+        schedule=next((each for each in listed(schedules) if each["profile"] == name), None),
     )
 
 
-def _history(found: Any) -> list[dict[str, Any]]:
+def _history(found: Any) -> Listed:
     """Revisions with what each says, newest first."""
-    items = found["items"] if found else []
-    return [{**each, "text": _text(each["profile"])} for each in reversed(items)]
+    told = listed(found)
+    return Listed(({**each, "text": _text(each["profile"])} for each in reversed(told)), told.absent)
 
 
 def _text(document: Any) -> str:
@@ -65,14 +73,14 @@ async def edit(visit: Visit) -> Response:
         **shown,
     }
     revision = found["metadata"].get("revision", "")
-    return visit.page(
+    return await visit.page(
         "edit.html", name=visit.part("name"), text=_text(document), refused=None, reason="", revision=revision
     )
 
 
 async def begin(visit: Visit) -> Response:
     """The form of a profile that there is not yet."""
-    return visit.page("edit.html", name="", text=_FIRST, refused=None, reason="", revision="")
+    return await visit.page("edit.html", name="", text=_FIRST, refused=None, reason="", revision="")
 
 
 async def store(visit: Visit) -> Response:
@@ -91,7 +99,7 @@ async def store(visit: Visit) -> Response:
     except Refused as refused:
         if refused.status in (401, 403):
             raise
-        return visit.page(
+        return await visit.page(
             "edit.html",
             refused.status,
             name=name,
@@ -175,7 +183,7 @@ async def check(visit: Visit) -> Response:
         if found.status == 401:
             raise
         refused = found
-    return visit.page("check.html", refused=refused, plan=plan)
+    return await visit.page("check.html", refused=refused, plan=plan)
 
 
 async def clone(visit: Visit) -> Response:

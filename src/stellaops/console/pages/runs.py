@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,9 +13,10 @@ from starlette.types import Receive, Scope, Send
 from stellaops.console.inside import Refused
 from stellaops.console.pages.page import Page, form
 from stellaops.console.rendering import instant, size
-from stellaops.console.visit import Visit
+from stellaops.console.visit import Absent, Listed, Visit, listed
 
 _LONGEST = 32_000  # characters
+_LOOK = 5.0  # seconds between looks at whether the session of a stream goes on
 _ENDED = frozenset({"succeeded", "failed", "cancelled", "expired"})
 _STATES = ("pending", "running", "held", "succeeded", "failed", "cancelled", "expired")
 _STEPS = ("plan", "build", "sign", "verify", "publish", "distribute")
@@ -29,7 +31,7 @@ async def runs(visit: Visit) -> Response:
     )  # fmt: skip
     profiles = await visit.get("/api/export/profiles")
     names = sorted(each["metadata"]["name"] for each in profiles["items"])
-    return visit.page(
+    return await visit.page(
         "runs.html", runs=found["items"], next=found["next"], profiles=names, states=_STATES, query=query
     )
 
@@ -75,15 +77,18 @@ def _unreadable(what: str) -> Refused:
 async def run(visit: Visit) -> Response:
     """One run."""
     found = await visit.get(f"/api/export/runs/{visit.part('id')}")
-    listed = await visit.maybe(f"/api/export/runs/{found['runId']}/artifacts") if _has_bundle(found) else None
-    files = listed["items"] if listed else ()
-    provenance = await visit.maybe(f"/api/export/runs/{found['runId']}/provenance") if files else None
+    has_bundle, provenance, files = _has_bundle(found), None, Listed()
+    if has_bundle:
+        path = f"/api/export/runs/{found['runId']}"
+        told, provenance = await visit.all(f"{path}/artifacts", f"{path}/provenance")
+        files = listed(told)
     earlier = await visit.get("/api/export/runs", profile=found["profile"], status="succeeded", limit=20)
-    return visit.page(
+    return await visit.page(
         "run.html",
         run=found,
         ended=found["status"] in _ENDED,
         files=files,
+        has_bundle=has_bundle,
         signed=[each for each in files if _is_signature(each["path"])],
         archives=[each["path"] for each in files if each["path"].endswith(".tar.zst")],
         earlier=[each for each in earlier["items"] if each["runId"] != found["runId"]],
@@ -113,7 +118,9 @@ def flow_of(found: Mapping[str, Any], provenance: Any) -> list[tuple[str, list[t
     shown = (*content, *(_manifests(found) if inner else ()))
     artefacts = [(each["path"], size(each["bytes"])) for each in shown]
     targets = [(str(each.get("target")), str(each.get("status"))) for each in found["targets"]]
-    sources = _sources(provenance) or [("evidence", "named in the bundle itself")]
+    hidden = isinstance(provenance, Absent) and provenance.kind == "hidden"
+    unnamed = ("evidence", "you may not see which" if hidden else "named in the bundle itself")
+    sources = _sources(provenance) or [unnamed]
     columns = [("Sources", _few(sources)), ("Snapshot", [cut]), ("Artefacts", _few(artefacts))]
     return [*columns, ("Targets", _few(targets))] if targets else columns
 
@@ -180,7 +187,9 @@ async def verify(visit: Visit) -> Response:
     """Verify a bundle, and show what was found."""
     run_id = visit.part("id")
     report = (await visit.ask(f"/api/export/runs/{run_id}/verify", "POST")).json()
-    return visit.page("verification.html", run=await visit.get(f"/api/export/runs/{run_id}"), report=report)
+    return await visit.page(
+        "verification.html", run=await visit.get(f"/api/export/runs/{run_id}"), report=report
+    )
 
 
 async def diff(visit: Visit) -> Response:
@@ -189,11 +198,11 @@ async def diff(visit: Visit) -> Response:
     old, new = query.get("old", ""), query.get("new", "")
     found = await visit.get("/api/export/diff", old=old, new=new) if old and new else None
     profile = (await visit.get(f"/api/export/runs/{new}"))["profile"] if new else None
-    listed = await visit.get("/api/export/runs", profile=profile, limit=50)
-    ids = {each["runId"] for each in listed["items"]}
+    newest = await visit.get("/api/export/runs", profile=profile, limit=50)
+    ids = {each["runId"] for each in newest["items"]}
     more = [await visit.get(f"/api/export/runs/{each}") for each in (old, new) if each and each not in ids]
-    runs = [each for each in (*more, *listed["items"]) if each["status"] in ("succeeded", "held")]
-    return visit.page("diff.html", old=old, new=new, found=found, runs=runs)
+    runs = [each for each in (*more, *newest["items"]) if each["status"] in ("succeeded", "held")]
+    return await visit.page("diff.html", old=old, new=new, found=found, runs=runs)
 
 
 class _PassedOn(Response):
@@ -209,6 +218,31 @@ class _PassedOn(Response):
         await visit.inside.pass_on(visit.asker, self._path, send, receive, headers=self._told)
 
 
+class _WhileItGoesOn(_PassedOn):
+    """The same for what takes long: cut when the session ends."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        passing = asyncio.create_task(super().__call__(scope, receive, send))
+        over = asyncio.create_task(self._over())
+        try:
+            await asyncio.wait((passing, over), return_when=asyncio.FIRST_COMPLETED)
+            if passing.done():
+                passing.result()
+                return
+            passing.cancel()
+            await asyncio.gather(passing, return_exceptions=True)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            passing.cancel()
+            over.cancel()
+
+    async def _over(self) -> None:
+        """Waits until the session has ended."""
+        while self._visit.goes_on is None or await self._visit.goes_on():
+            await asyncio.sleep(_LOOK)
+
+
 async def download(visit: Visit) -> Response:
     """A file of a bundle."""
     return _PassedOn(
@@ -221,7 +255,7 @@ async def download(visit: Visit) -> Response:
 async def events(visit: Visit) -> Response:
     """The events of a run, as they come."""
     headers = _of(visit, "last-event-id") | {"accept": "text/event-stream"}
-    return _PassedOn(visit, f"/api/export/runs/{visit.part('id')}/events", headers)
+    return _WhileItGoesOn(visit, f"/api/export/runs/{visit.part('id')}/events", headers)
 
 
 def _of(visit: Visit, *names: str) -> dict[str, str]:
@@ -233,7 +267,7 @@ PAGES = (
     Page("/runs", runs),
     form("/runs", submit),
     Page("/runs/{id}", run),
-    Page("/runs/{id}/events", events),
+    Page("/runs/{id}/events", events, by_itself=True),
     Page("/runs/{id}/files/{path:path}", download),
     form("/runs/{id}/cancel", cancel),
     form("/runs/{id}/approve", approve),
