@@ -2,13 +2,13 @@
 
     python -m benchmarks.mirror_sync [--files 20000] [--changed 1] [--runs 3] [--format json]
 
-The tree is one domain with so many small files, signed as publishing signs it. It lies in a bucket of a SeaweedFS on
-loopback, without TLS, and in a directory. From each it is synced three times: into nothing, after `--changed` per cent
-of the files have changed, and once more with nothing to do. Ours verifies signatures, hashes every file that comes,
-and switches whole trees; from the bucket it gets packs where it lacks many files. With `checked` it hashes what is held
-too, as rclone has to in order to compare. rclone writes into the directory that readers see. `aws s3 sync` takes part
-where it is on PATH. All fetch eight files at a time, the contestants in turn, ours in this process, the others as
-processes.
+The tree is one domain with so many documents of a bucket and their archives, signed as publishing signs it. It lies in
+a bucket of a SeaweedFS on loopback, without TLS, and in a directory. From each it is synced three times: into nothing,
+after `--changed` per cent of the documents have changed, and once more with nothing to do. Ours verifies signatures,
+takes documents from the archives, hashes every file that comes, and switches whole trees. With `checked` it hashes what
+is held too, as rclone has to in order to compare. rclone writes into the directory that readers see. `aws s3 sync`
+takes part where it is on PATH. All fetch eight files at a time, the contestants in turn, ours in this process, the
+others as processes.
 
 A ratio above 1 is faster than the fastest of the others.
 """
@@ -37,8 +37,9 @@ from stellaops.adapters.mirrors.sources import BucketSource, DirectorySource
 from stellaops.adapters.objects.s3_client import BucketPlace, S3Client
 from stellaops.adapters.web.client import WebSettings
 from stellaops.bundles import freshness
+from stellaops.bundles.zip_writer import ZipWriter, pack
 from stellaops.core.digests import content_id, sha256
-from stellaops.mirrors import forms
+from stellaops.mirrors import forms, osv_bucket
 from stellaops.mirrors.ports import Publication
 from stellaops.mirrors.signed_files import measure, sign_file
 from stellaops.mirrors.sync import SyncTools, Trusted, Wish, sync
@@ -75,6 +76,8 @@ class Trees:
             file = tree / f"osv/{_DOMAIN}/ECO{place % 7}/ID-{place}.json"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps({"id": f"ID-{place}", "details": text}), encoding="utf-8")
+        for folder in (tree / "osv" / _DOMAIN).iterdir():
+            _pack(folder)
         own = tree / forms.place(_DOMAIN)
         own.mkdir(parents=True)
         (own / forms.BUNDLE).write_bytes(forms.bundle_head(export_id) + forms.BUNDLE_END)
@@ -110,6 +113,16 @@ class Trees:
             place.put_freshness("concelier", _DOMAIN, signed)
         self.root.point(publication)
         return export_id
+
+
+def _pack(folder: Path) -> None:
+    """Write the archive of an ecosystem."""
+    documents = sorted(folder.iterdir())
+    with (folder / osv_bucket.ALL).open("xb") as out:
+        writer = ZipWriter(out)
+        for file in documents:
+            writer.add(file.name, pack(file.read_bytes()))
+        writer.finish()
 
 
 class Bench:

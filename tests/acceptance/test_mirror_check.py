@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
 import ssl
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -16,6 +18,7 @@ import pytest
 from stellaops.adapters.mirrors.outsider import Outsider, Reached
 from stellaops.adapters.web.client import WebSettings
 from stellaops.core.egress import EgressPolicy, networks
+from stellaops.mirrors import domain_list, forms
 from stellaops.mirrors.checks.ports import (
     Asker,
     CheckThrottled,
@@ -212,6 +215,8 @@ FAULTS: Mapping[str, Change] = {
     "cache-status": where("manifest.json$", header("x-cache-status", None)),
     "osv": where("^/osv/.*modified_id.csv$", status(404)),
     "registry": where("^/v2/.*/manifests/", header("docker-content-digest", "sha256:00")),
+    "archives": where("^/concelier/exports/.*/npm/all.zip$", body(b"^PK", b"KP")),
+    "domain-list": where("^/excititor/.*/domains.json$", body(rb'"inForce": ?\[', b'"inForce":["00",')),
     "vex-repository": where("vex-repository.json$", body(b"http://[^/]+", b"http://elsewhere.example")),
 }
 
@@ -262,6 +267,58 @@ def test_a_single_fault_is_found_by_the_requirement_that_is_about_it(world: Worl
 )
 def test_tls_is_judged(world: World, name: str, tls: TlsSeen) -> None:
     assert _failed(_report(world, _same, tls)) == {name}
+
+
+def test_archives_and_lists_of_domains_are_judged_by_what_they_hold(world: World) -> None:
+    tree = next((world.place / "mirror/concelier").glob("[a-z0-9]*/mirror/primary/tree.json"))
+    listed = forms.parse_tree(tree.read_bytes())
+    (npm,) = (entry for entry in listed.files if entry.path == "osv/primary/npm/all.zip")
+    lists = next(entry for entry in listed.files if entry.path.endswith("/domains.json"))
+    nobody = domain_list.encode("concelier", listed.export_id, ["somebody"], ["somebody"])
+    changed = {npm.path: zipped({"other.json": b"{}"}), lists.path: nobody}
+    found = _signed_with(world, changed)
+    findings = {each.requirement.name: each.findings for each in found.judged}
+    assert any("lacks 2 documents" in each and "GHSA-" in each for each in findings["archives"]), findings
+    assert len(findings["domain-list"]) == 2
+    found = _signed_with(world, {}, without=(npm.path, lists.path))
+    findings = {each.requirement.name: each.findings for each in found.judged}
+    assert findings["archives"] == (
+        f"/concelier/exports/{listed.export_id} lists documents, and no {npm.path}",
+    )
+    assert len(findings["domain-list"]) == 1
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def _signed_with(world: World, changed: Mapping[str, bytes], without: Sequence[str] = ()) -> Report:
+    """The report of a mirror whose publisher signed other files on Concelier's side."""
+
+    def change(question: Question, seen: Seen) -> Seen:
+        if question.path.startswith("/concelier/exports/") and question.path.endswith("primary/tree.json"):
+            tree = forms.parse_tree(seen.body)
+            kept = [_entry(each, changed) for each in tree.files if each.path not in without]
+            return with_body(b"".join(forms.tree_lines("concelier", "primary", tree.export_id, kept)))(seen)
+        for path, data in changed.items():
+            if question.path.startswith("/concelier/exports/") and question.path.endswith(path):
+                return with_body(data)(seen)
+        return seen
+
+    return _report(world, change)
+
+
+def _entry(entry: forms.Entry, changed: Mapping[str, bytes]) -> forms.Entry:
+    data = changed.get(entry.path)
+    return entry if data is None else forms.Entry(entry.path, sha256(data).hexdigest(), len(data))
+
+
+def with_body(data: bytes) -> Callable[[Seen], Seen]:
+    return lambda seen: replace(seen, body=data, size=len(data), sha256=sha256(data).hexdigest())
 
 
 def test_a_mirror_without_tls_fails_unless_it_is_said_to_lie_inside(world: World) -> None:
@@ -351,7 +408,7 @@ def test_the_command_gives_one_verdict(world: World) -> None:
     told = stella(world.place, *_ours(world, *login, "--domain", "primary", "--format", "json"))
     assert told.code == 0, told.out + told.err
     assert told.json["verdict"] == "passed"
-    assert told.json["counts"] == {"ok": 41, "failed": 0, "warnings": 0, "notJudged": 3}
+    assert told.json["counts"] == {"ok": 43, "failed": 0, "warnings": 0, "notJudged": 3}
     assert [each["number"] for each in told.json["requirements"]] == list(range(1, len(REQUIREMENTS) + 1))
     # An open domain, as somebody without credentials sees it.
     told = stella(world.place, *_ours(world, "--format", "table"))

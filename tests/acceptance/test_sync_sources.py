@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -17,11 +18,15 @@ from stellaops.adapters.mirrors.sources import BucketSource
 from stellaops.adapters.sql import schema
 from stellaops.ingest.pull_model import Definition
 from stellaops.mirrors.domain import SIDES, Side
-from stellaops.mirrors.errors import BadTree, PublicationConflict, SourceUnreachable
+from stellaops.mirrors.errors import BadTree, DomainsLost, PublicationConflict, SourceUnreachable
 from stellaops.mirrors.publish import publish
+from stellaops.mirrors.sync import Synced
 from stellaops.signing import ecdsa_p256
+from tests.acceptance.importing import stella
+from tests.acceptance.pulling import concelier
 from tests.contract.stores import sqlite_store
 from tests.support import mirror_sources, tools
+from tests.support.gateways import PASSWORD, write_users
 from tests.support.mirror_sources import DOMAINS, KINDS, Origin, brought
 from tests.support.publishing import RIGHT, Publisher, follow, snapshot
 from tests.support.pulling import Puller, ok
@@ -236,6 +241,39 @@ def test_who_pulls_a_mirror_of_several_databases_has_the_publishers_rows_for_sca
     publisher.close()
 
 
+@pytest.mark.slow
+def test_who_pulls_a_mirror_is_told_of_databases_that_come_later(tmp_path: Path) -> None:
+    publisher, there = Publisher(tmp_path / "data").filled(), tmp_path / "puller"
+    publisher.domain("primary", advisories={"formats": ["osv"]}, vex={"formats": ["json"]})
+    with mirror_sources.origin("http", publisher, tmp_path / "origin") as served:
+        served.login_file()
+        key = publisher.key().pem().decode()
+
+        def define(name: str, *more: str) -> None:
+            options = ("--option", "domain=primary", "--option", f"publicKey={key}", *more)
+            login = ("--auth", "basic", "--auth-file", str(tmp_path / "origin/login"))
+            added = concelier(there, "sources", "add", f"up-{name}", "--layout", "mirror", "--url", served.address,
+                              "--feed", "osv", "--database", name, *login, *options)  # fmt: skip
+            assert added.code == 0, added.err
+
+        define("ghsa")
+        (report,) = concelier(there, "pull", "up-ghsa").value
+        assert (report["state"], report["notes"]) == ("ok", [])
+        publisher.take({"debian.json": DEBIAN}, "debian-osv")
+        publisher.take({"wolfi.json": WOLFI}, "wolfi")
+        served.publish()
+        (report,) = concelier(there, "pull", "up-ghsa").value
+        assert "has documents of debian, wolfi, which no source takes" in report["notes"][0]
+        define("debian", "--option", "unwanted=wolfy")
+        listed = {each["source"]: each["untaken"] for each in concelier(there, "sources", "list").value}
+        assert (listed["up-ghsa"], listed["up-debian"], listed["osv-ghsa"]) == (["wolfi"], ["wolfi"], [])
+        (found,) = [each for each in stella(there, "doctor").value if each["name"] == "mirrors pulled"]
+        assert (found["verdict"], "--database wolfi" in found["hint"]) == ("warning", True)
+        define("debian", "--replace", "--option", "unwanted=wolfi")
+        assert not any(each["untaken"] for each in concelier(there, "sources", "list").value)
+    publisher.close()
+
+
 @kinds("bucket", "registry")
 def test_a_copy_elsewhere_is_sent_once_and_never_goes_back(origin: Origin) -> None:
     copied, publisher = origin.copy, origin.publisher
@@ -272,8 +310,102 @@ def test_what_was_brought_before_a_copy_into_a_bucket_broke_off_is_not_sent_agai
     assert copied.send("concelier", publisher.id_of(), publisher.tree()) == size
 
 
+@kinds(*KINDS, slow=("bucket", "registry", "share"))
+def test_a_first_sync_costs_requests_by_the_archive_not_by_the_document(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher, asked = origin.publisher, list[str]()
+    many = {
+        f"{number}.json": {**RIGHT, "id": f"GHSA-cccc-cccc-c{number:03}", "aliases": []}
+        for number in range(150)
+    }
+    publisher.take(many, "ghsa")
+    origin.publish()
+    source = origin.open()
+    pieces = source.pieces
+
+    def noted(side: Side, path: str) -> Iterator[bytes]:
+        asked.append(path)
+        return pieces(side, path)
+
+    monkeypatch.setattr(source, "pieces", noted)
+    first = brought(source, tmp_path / "host", publisher)
+    demand_copied(tmp_path / "host", publisher)
+    assert len(list((tmp_path / "host/concelier/latest/osv").rglob("GHSA-cccc*.json"))) == 600
+    assert sum(each.files for each in first) < 150
+    assert len(asked) < 250
+    asked.clear()
+    publisher.take({"7.json": {**many["7.json"], "summary": "one word"}}, "ghsa")
+    origin.publish()
+    brought(source, tmp_path / "host", publisher)
+    demand_copied(tmp_path / "host", publisher)
+    assert [path for path in asked if "/osv/" in path]
+    assert not [path for path in asked if "GHSA-cccc" in path]
+
+
+def test_a_first_sync_of_many_documents_stays_within_an_hourly_budget_of_few_requests(tmp_path: Path) -> None:
+    publisher = Publisher(tmp_path / "data").filled()
+    many = {
+        f"{number}.json": {**RIGHT, "id": f"GHSA-dddd-dddd-d{number:03}", "aliases": []}
+        for number in range(300)
+    }
+    publisher.take(many, "ghsa")
+    publisher.domain("primary", advisories={"formats": ["osv"]}, vex={"formats": ["json"]})
+    quota = {"CONCELIER__MIRROR__DOMAINS__0__MAXDOWNLOADREQUESTSPERHOUR": "50"}
+    with mirror_sources.origin("http", publisher, tmp_path / "origin", quota) as origin:
+        brought(origin.open(), tmp_path / "host", publisher)
+        demand_copied(tmp_path / "host", publisher)
+        with pytest.raises(
+            SourceUnreachable, match="answers 429; it asks to wait"
+        ):  # the budget is a real one
+            brought(origin.open(), tmp_path / "other", publisher)
+    publisher.close()
+
+
+def test_two_audiences_bring_one_host_to_another_tree_in_turn_and_a_domain_goes_by_the_publishers_word(
+    tmp_path: Path,
+) -> None:
+    publisher, host, place = Publisher(tmp_path / "data").filled(), tmp_path / "host", tmp_path / "origin"
+    for name in DOMAINS:
+        publisher.domain(name, advisories={"formats": ["osv"]}, vex={"formats": ["json"]})
+    with mirror_sources.origin("http", publisher, place) as origin:
+        for name in DOMAINS:
+            write_users(place / f"mirror-{name}.htpasswd", {name: PASSWORD, "edge": PASSWORD})
+        time.sleep(1.5)  # credentials are looked at anew
+
+        def synced(name: str, **more: object) -> tuple[Synced, ...]:
+            origin.login = (name, PASSWORD)
+            return brought(origin.open(), host, publisher, **more)
+
+        first = [synced(name) for name in DOMAINS]
+        assert [{each.domain for each in done} for done in first] == [{"community"}, {"primary"}]
+        demand_copied(host, publisher)
+        origin.login = ("edge", PASSWORD)
+        change(origin, "a word for two audiences")
+        before = {side: snapshot(host / side / "latest") for side in SIDES}
+        with pytest.raises(DomainsLost, match="primary, which readers of this host have and their publisher"):
+            synced("community")
+        done = synced("community", in_turn=True)
+        assert {each.waits_for for each in done if each.side == "concelier"} == {("primary",)}
+        assert {side: snapshot(host / side / "latest") for side in SIDES} == before
+        done = synced("primary", in_turn=True)
+        assert {each.changed for each in done if each.side == "concelier"} == {True}
+        demand_copied(host, publisher)
+        for name in DOMAINS:
+            follow(host, name, publisher.key())
+        publisher.local.mirror_domains.delete("default", "community")
+        origin.login = ("edge", PASSWORD)
+        origin.publish()
+        done = synced("primary")
+        assert {(each.side, each.domain) for each in done if each.given_up} == {
+            (s, "community") for s in SIDES
+        }
+        demand_copied(host, publisher)
+    publisher.close()
+
+
 @kinds("bucket")
-def test_who_lacks_much_of_a_pack_gets_it_whole_and_without_packs_file_by_file(
+def test_packs_in_a_bucket_have_what_no_archive_has(
     origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copied, publisher = origin.copy, origin.publisher
@@ -292,21 +424,18 @@ def test_who_lacks_much_of_a_pack_gets_it_whole_and_without_packs_file_by_file(
         brought(source, host, publisher)
         return [name for name in asked if "/freshness/" not in name and "tree.json" not in name]
 
-    many = {
-        f"{number}.json": {**RIGHT, "id": f"GHSA-cccc-cccc-c{number:03}", "aliases": []}
-        for number in range(100)
-    }
-    publisher.take(many, "ghsa")
-    origin.publish()
+    whole = copied.whole("concelier", publisher.id_of())
+    assert whole is not None
+    singles = len(list((publisher.tree() / "osv").glob("*/*/GHSA-*.json")))
+    assert singles > 0
+    assert sum(each.files for each in whole.packs) == whole.files - singles
     packed = asked_for(tmp_path / "host")
     assert [name for name in packed if name.startswith("concelier/packs/")]
-    assert len(packed) < 60
+    assert len(packed) < 20
     demand_copied(tmp_path / "host", publisher)
-    change(origin, "a word in one file of a pack")
-    assert not [name for name in asked_for(tmp_path / "host") if "/packs/" in name]
     copied.bucket.delete([name for side in SIDES for name in copied.bucket.listed(f"{side}/packs/")])
     alone = asked_for(tmp_path / "other")
-    assert len([name for name in alone if "/packs/" not in name]) > 200
+    assert len([name for name in alone if "/packs/" not in name]) > 60
     demand_copied(tmp_path / "other", publisher)
 
 

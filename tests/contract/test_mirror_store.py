@@ -130,3 +130,16 @@ def test_an_id_is_superseded_when_another_came_after_its_last_time(engine: Engin
     store.forget("here", "concelier", one)
     assert gone(99) == [two]
     assert store.current("here", "concelier") == publication(4, three, hours=4)
+
+
+def test_a_domain_that_was_published_once_is_known_for_ever_by_its_side(engine: Engine) -> None:
+    records = SqlPublications(engine)
+    assert records.offered("concelier") == set()
+    records.offer("concelier", ["primary", "community"])
+    records.offer("concelier", ["community", "partners"])
+    records.offer("excititor", ["primary"])
+    assert records.offered("concelier") == {"primary", "community", "partners"}
+    assert records.offered("excititor") == {"primary"}
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: records.offer("concelier", [name, "late"]), ["late"] * 8))
+    assert "late" in records.offered("concelier")

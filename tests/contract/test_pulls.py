@@ -76,6 +76,19 @@ def sent_documents(upstream: Upstream) -> list[str]:
 # ---- the bucket
 
 
+def test_what_the_place_of_a_source_offers_is_kept_until_it_is_seen_anew(puller: Puller) -> None:
+    pulls = puller.pulls
+    assert pulls.databases() == {}
+    pulls.note_databases("up", ["wolfi", "ghsa"])
+    pulls.note_databases("other", ["osv"])
+    assert pulls.databases() == {"up": ["ghsa", "wolfi"], "other": ["osv"]}
+    pulls.note_databases("up", ["ghsa"])
+    assert pulls.databases()["up"] == ["ghsa"]
+    pulls.save(Definition(name="up", layout="mirror", url="https://mirror.example.org"))
+    assert pulls.remove("up")
+    assert pulls.databases() == {"other": ["osv"]}
+
+
 def test_a_first_pull_comes_to_what_an_import_of_the_files_comes_to(
     puller: Puller, upstream: Upstream, tmp_path: Path
 ) -> None:

@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -91,10 +91,18 @@ def brought(source: TreeSource, into: Path, publisher: Publisher, **more: object
 
 
 @contextmanager
-def origin(kind: str, publisher: Publisher, place: Path) -> Iterator[Origin]:
-    """A place of a kind that has the publisher's mirror, as it was published last."""
+def origin(
+    kind: str, publisher: Publisher, place: Path, variables: Mapping[str, str] | None = None
+) -> Iterator[Origin]:
+    """A place of a kind that has the publisher's mirror, as it was published last.
+
+    Args:
+        variables: settings of a gateway, where the place has one.
+    """
     place.mkdir(parents=True, exist_ok=True)
-    with _MADE[kind](publisher, place) as made:
+    with (
+        _http(publisher, place, variables or {}) if kind == "http" else _MADE[kind](publisher, place) as made
+    ):
         made.publish()
         yield made
 
@@ -105,10 +113,10 @@ def _directory(publisher: Publisher, place: Path) -> Iterator[Origin]:
 
 
 @contextmanager
-def _http(publisher: Publisher, place: Path) -> Iterator[Origin]:
+def _http(publisher: Publisher, place: Path, variables: Mapping[str, str]) -> Iterator[Origin]:
     for domain in DOMAINS:
         gateways.write_users(place / f"mirror-{domain}.htpasswd", {"edge": PASSWORD})
-    with gateways.serving(Setup(publisher.root.root, place)) as gateway:
+    with gateways.serving(Setup(publisher.root.root, place, dict(variables))) as gateway:
         made = Origin(gateway.url, publisher, place, login=("edge", PASSWORD))
 
         def is_shown(side: Side, path: str) -> bool:
@@ -189,4 +197,4 @@ def _answers(port: int) -> bool:
         return False
 
 
-_MADE = {"directory": _directory, "http": _http, "bucket": _bucket, "registry": _registry, "share": _share}
+_MADE = {"directory": _directory, "bucket": _bucket, "registry": _registry, "share": _share}

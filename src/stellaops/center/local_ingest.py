@@ -26,6 +26,7 @@ from stellaops.ingest.explain_consensus import explain_consensus
 from stellaops.ingest.feeds import Side, feeds_of, side_of
 from stellaops.ingest.import_documents import ImportRequest, UnknownForm, import_documents
 from stellaops.ingest.layouts.interface import BadDefinition
+from stellaops.ingest.mirror_databases import Untaken, untaken
 from stellaops.ingest.model import Quarantined, StoredRecord, owner_of
 from stellaops.ingest.ports import Inputs
 from stellaops.ingest.pull import PullOptions, pull_sources
@@ -257,9 +258,9 @@ class LocalConcelier(LocalIngest):
 
     def sources(self, *, enabled: bool = False) -> list[Wire]:
         """See the interface."""
-        states, moment = self._local.pulls.states(), now()
+        states, moment, left = self._local.pulls.states(), now(), self._untaken()
         return [
-            wire.definition_line(each, states.get(each.name, PullState()), moment)
+            wire.definition_line(each, states.get(each.name, PullState()), moment, left)
             for each in manage_sources.all_definitions(self._local.pulls)
             if each.enabled or not enabled
         ]
@@ -267,7 +268,12 @@ class LocalConcelier(LocalIngest):
     def source(self, name: str) -> Wire:
         """See the interface."""
         definition = manage_sources.find_definition(name, self._local.pulls)
-        return wire.definition_whole(definition, self._local.pulls.state(name), now())
+        return wire.definition_whole(definition, self._local.pulls.state(name), now(), self._untaken())
+
+    def _untaken(self) -> Sequence[Untaken]:
+        """What mirrors offer and no source takes."""
+        pulls = self._local.pulls
+        return untaken(pulls.definitions(), pulls.databases())
 
     def define(self, name: str, definition: Mapping[str, Any], *, replace: bool = False) -> Wire:
         """See the interface.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,6 +15,7 @@ from stellaops.exports.profile import Profile
 from stellaops.findings.ports import StoredSbom
 from stellaops.ingest import manage_sources
 from stellaops.ingest.explain_consensus import Explanation
+from stellaops.ingest.mirror_databases import Untaken
 from stellaops.ingest.model import Checks, ImportReport, Quarantined, SourceStatus, StoredRecord
 from stellaops.ingest.pull_model import Definition, PullReport, PullState
 from stellaops.vex.consensus import Consensus, Held, Subject, name, reason, revision
@@ -154,8 +155,15 @@ def pull_report(report: PullReport) -> Wire:
     }
 
 
-def definition_line(definition: Definition, state: PullState, now: datetime) -> Wire:
-    """A source's definition in short, with the state of its pulls."""
+def definition_line(
+    definition: Definition, state: PullState, now: datetime, left: Sequence[Untaken] = ()
+) -> Wire:
+    """A source's definition in short, with the state of its pulls.
+
+    Args:
+        left: what mirrors offer and no source takes.
+    """
+    own = [each for each in left if definition.name in each.sources]
     return {
         "source": definition.name,
         "enabled": definition.enabled,
@@ -174,16 +182,20 @@ def definition_line(definition: Definition, state: PullState, now: datetime) -> 
         "nextPullAt": instant(manage_sources.due_at(definition, state, now)),
         "failures": state.failures,
         "error": {"code": state.error_code, "message": state.error} if state.error_code else None,
+        "untaken": [database for each in own for database in each.databases],
+        "untakenAdvice": next((f"{each.told}. {each.advice}" for each in own), None),
     }
 
 
-def definition_whole(definition: Definition, state: PullState, now: datetime) -> Wire:
-    """A source's whole definition, with the state of its pulls."""
+def definition_whole(
+    definition: Definition, state: PullState, now: datetime, left: Sequence[Untaken] = ()
+) -> Wire:
+    """A source's whole definition, with the state of its pulls; see `definition_line`."""
     wire: Wire = msgspec.to_builtins(definition)
     names = ("options", "hosts", "prune", "full_every", "authentication", "openpgp_keys", "note")
     rest = {camel(each): wire[each] for each in names}
     pulled = {"cursor": state.cursor or None, "lastFullAt": instant(state.full_at)}
-    return definition_line(definition, state, now) | rest | pulled
+    return definition_line(definition, state, now, left) | rest | pulled
 
 
 def _state(state: PullState, now: datetime) -> str:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from stellaops.core import digests
+from stellaops.ingest.mirror_databases import Untaken
 from stellaops.ingest.model import SourceStatus
 
 _SHOWN = 20
@@ -184,6 +185,14 @@ def check_ages(sources: Sequence[SourceStatus], *, now: datetime, limit: timedel
     if not sources:
         return Finding("feed ages", Verdict.WARNING, "there is no source yet", _PULL)
     return Finding("feed ages", Verdict.OK, f"{len(sources)} sources read within {limit.days} days")
+
+
+def check_mirrors(found: Sequence[Untaken]) -> Finding:
+    """Whether mirrors that are pulled offer databases that no source takes."""
+    if not found:
+        return Finding("mirrors pulled", Verdict.OK, "nothing that they offer is left out unsaid")
+    told = "; ".join(each.told for each in found)
+    return Finding("mirrors pulled", Verdict.WARNING, told, f"{found[0].advice}.")
 
 
 def check_quarantine(sources: Sequence[SourceStatus]) -> Finding:

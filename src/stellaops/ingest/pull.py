@@ -24,6 +24,7 @@ from stellaops.ingest.feeds import side_of
 from stellaops.ingest.import_documents import ImportRequest, import_documents
 from stellaops.ingest.layouts.interface import Answer, Layout, ListingUnusable, Plan, Situation, Want
 from stellaops.ingest.layouts.registry import layout_of
+from stellaops.ingest.mirror_databases import untaken
 from stellaops.ingest.model import ImportReport
 from stellaops.ingest.ports import ImportStore, OpenPgp, Sources
 from stellaops.ingest.pull_backoff import ATTEMPTS, CIRCUIT_FAILURES, LONGEST_WAIT, duration, pause_after
@@ -192,7 +193,7 @@ class _Pull:
         situation = Situation(self._definition, self._state.cursor, known, full=self._is_full())
         self._progress(f"{self._definition.name}: listing")
         plan = self._plan(situation, spool)
-        self._told = replace(self._told, full=plan.full)
+        self._told = replace(self._told, full=plan.full, notes=(*self._told.notes, *self._untaken(plan)))
         harvest = self._fetch(plan.wants, known, spool)
         if harvest.fetched and not harvest.documents(plan.wants):
             harvest.fetched.clear()  # signatures of documents that are the same
@@ -231,6 +232,14 @@ class _Pull:
                 if not spool.again(attempt):
                     raise
         raise AssertionError  # the loop has no other end
+
+    def _untaken(self, plan: Plan) -> Iterator[str]:
+        """What the place of the source offers and no source takes, in words."""
+        store, name = self._tools.store, self._definition.name
+        if plan.databases is not None:
+            store.note_databases(name, plan.databases)
+            found = untaken(store.definitions(), store.databases())
+            yield from (f"{each.told}. {each.advice}" for each in found if name in each.sources)
 
     def _is_full(self) -> bool:
         last = self._state.full_at

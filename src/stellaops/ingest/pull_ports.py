@@ -153,6 +153,14 @@ class PullStore(Protocol):
         """What is known of a source's files, by path."""
         ...
 
+    def note_databases(self, name: str, databases: Sequence[str]) -> None:
+        """Note which databases the place of a source offers."""
+        ...
+
+    def databases(self) -> Mapping[str, Sequence[str]]:
+        """Which databases the places of sources were last seen to offer, by source."""
+        ...
+
     def begin(self, name: str, now: datetime) -> None:
         """Note that a pull begins."""
         ...

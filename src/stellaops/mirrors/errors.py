@@ -72,7 +72,7 @@ class DomainsLost(Conflict):
     """Another tree would come without domains that readers of the host have."""
 
     code = "ERR_MIRROR_DOMAINS_LOST"
-    hint = "Sync all of the host's domains at once; name those that are to go by --drop."
+    hint = "Sync all of the host's domains at once, or each login's by --in-turn; name those that are to go by --drop."
 
 
 class SourceUnreachable(DependencyFailed):

@@ -23,6 +23,7 @@ from stellaops.bundles import layout
 from stellaops.bundles.manifest import Source
 from stellaops.core import canonical_json, digests, timestamps
 from stellaops.core.digests import Digest
+from stellaops.mirrors import domain_list
 from stellaops.mirrors.domain import Side
 from stellaops.mirrors.errors import BadTree
 from stellaops.mirrors.signed_files import SUFFIXES, Measured
@@ -43,9 +44,13 @@ _KINDS = {".jws": "jws", ".sig": "cosign", ".sigstore.json": "sigstore"}
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
+PLACES = "mirror"
+"""The folder of the domains' own folders in the tree of a side."""
+
+
 def place(domain: str) -> str:
     """The folder of a domain's own files in the tree of a side."""
-    return f"mirror/{domain}"
+    return f"{PLACES}/{domain}"
 
 
 def folders(side: Side, domain: str) -> tuple[str, ...]:
@@ -67,9 +72,10 @@ def bundle_head(export_id: str) -> bytes:
 BUNDLE_END = b"\n]}\n"
 
 
-def export_id(side: Side, domains: Sequence[Mapping[str, Any]]) -> str:
-    """The id of a side's tree, from what its domains hold and who signs it."""
+def export_id(side: Side, domains: Sequence[Mapping[str, Any]], given_up: Sequence[str] = ()) -> str:
+    """The id of a side's tree, from what its domains hold, who signs it, and which domains there were before."""
     wire = {"schema": TREE_SCHEMA, "side": side, "domains": list(domains)}
+    wire |= {"domainList": domain_list.SCHEMA, "givenUp": sorted(given_up)}
     return digests.content_id(canonical_json.encode(wire))
 
 

@@ -11,7 +11,7 @@ from stellaops.bundles import precompressed
 from stellaops.core import canonical_json, digests, timestamps
 from stellaops.core.digests import Digest
 from stellaops.exports.plan_run import Tools
-from stellaops.mirrors import build_advisories, build_vex, forms
+from stellaops.mirrors import build_advisories, build_vex, domain_list, forms
 from stellaops.mirrors.domain import Domain, Side
 from stellaops.mirrors.forms import Entry, Listed
 from stellaops.mirrors.signed_files import SIG, SUFFIXES, measure, sign_file
@@ -34,9 +34,14 @@ def plan(side: Side, domain: Domain, sequence: int, key_id: str, tools: Tools) -
     return made(domain, sequence, key_id, tools)
 
 
-def states(plans: Sequence[Plan]) -> Digest:
+def states(plans: Sequence[Plan], given_up: Sequence[str]) -> Digest:
     """Digest of all that decides a tree: while it is the same, so is the tree."""
-    return digests.sha256(canonical_json.encode([each.state.digest for each in plans]))
+    wire = {
+        "domains": [each.state.digest for each in plans],
+        "domainList": domain_list.SCHEMA,
+        "givenUp": sorted(given_up),
+    }
+    return digests.sha256(canonical_json.encode(wire))
 
 
 def build(made: Plan, tree: Tree, tools: Tools) -> Part:
@@ -52,9 +57,9 @@ def build(made: Plan, tree: Tree, tools: Tools) -> Part:
     return build_vex.build(made, tree, tools)
 
 
-def identify(side: Side, parts: Sequence[Part], tree: Tree) -> str:
+def identify(side: Side, parts: Sequence[Part], tree: Tree, given_up: Sequence[str]) -> str:
     """The export id of what was built."""
-    return forms.export_id(side, [_identity(side, part, tree) for part in parts])
+    return forms.export_id(side, [_identity(side, part, tree) for part in parts], given_up)
 
 
 def _identity(side: Side, part: Part, tree: Tree) -> dict[str, Any]:
@@ -93,7 +98,13 @@ def _is_single(path: str) -> bool:
 
 
 def finish(
-    side: Side, export_id: str, parts: Sequence[Part], tree: Tree, signers: Mapping[str, Signer]
+    side: Side,
+    export_id: str,
+    parts: Sequence[Part],
+    tree: Tree,
+    signers: Mapping[str, Signer],
+    *,
+    given_up: Sequence[str],
 ) -> None:
     """Write what bears the export id, then packed forms, signatures and lists.
 
@@ -101,10 +112,12 @@ def finish(
         StellaError: a signer cannot sign.
     """
     listed = []
+    domains = domain_list.encode(side, export_id, (part.plan.state.id for part in parts), given_up)
     for part in parts:
         signer = signers[part.plan.domain.id]
         folder = forms.place(part.plan.state.id)
         tree.put(f"{folder}/{forms.KEY}", signer.public_key_pem())
+        tree.put(f"{folder}/{domain_list.FILE}", domains)
         if isinstance(part, build_advisories.Part):
             listed.append(_finish_bundle(part, tree, export_id, signer))
         elif isinstance(part, build_vex.Part):

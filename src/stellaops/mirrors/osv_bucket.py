@@ -31,6 +31,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+:~-]{0,199}")
 _TAKEN = frozenset((ALL, ECOSYSTEMS, MODIFIED, GIT))
 """What no ecosystem can be called: the files beside the folders, and a folder of ours."""
 _SUFFIX = ".json"
+_DEPTH = 2  # slashes in osv/<domain>/<ECO>
 
 
 class _Package(Struct):
@@ -87,6 +88,13 @@ def write_bucket(tree: Tree, folder: str, lines: Iterable[Line]) -> Bucket:
     root = tree.root / folder
     root.mkdir(parents=True, exist_ok=True)
     return Bucket(_close(tree, folder, sorted(each.name for each in root.iterdir())), left_out)
+
+
+def archive_of(path: str) -> str | None:
+    """The archive that holds a file of a tree too, byte for byte; None of what is no single document of a bucket."""
+    folder, _, name = path.rpartition("/")
+    is_single = path.startswith("osv/") and folder.count("/") == _DEPTH and name.endswith(_SUFFIX)
+    return f"{folder}/{ALL}" if is_single else None
 
 
 def ecosystems(document: _Document) -> Sequence[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -76,6 +76,12 @@ class Publications(Protocol):
 
     def forget(self, place: str, side: Side, export_id: str) -> None:
         """Take a superseded id out of the record."""
+
+    def offered(self, side: Side) -> Collection[str]:
+        """The domains that a side was ever published with, wherever to."""
+
+    def offer(self, side: Side, domains: Collection[str]) -> None:
+        """Note domains that a side is published with."""
 
 
 class Root(Protocol):

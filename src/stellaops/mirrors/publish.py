@@ -140,10 +140,12 @@ class _Work:
     root: DirectoryRoot
     tools: PublishTools
     told: Progress
+    given_up: Sequence[str] = ()
 
 
 def _publish_side(work: _Work, copies: Sequence[Bucket]) -> Outcome:
     before = _settled(work.root, work)
+    work = replace(work, given_up=_given_up(work, before))
     plans = [
         make_tree.plan(work.side, each, work.sequence, work.signers[each.id].key_id, work.tools.exports)
         for each in work.domains
@@ -175,10 +177,23 @@ def _settled(place: Root, work: _Work) -> Publication | None:
     return current
 
 
+def _given_up(work: _Work, before: Publication | None) -> Sequence[str]:
+    """Domains that readers had on this side and have no longer, sorted.
+
+    Those of the tree in force count too: a release that kept no record may have published them.
+    """
+    records, side = work.tools.publications, work.side
+    held = work.root.tree(side, before.export_id) if before is not None else None
+    in_force = {each.name for each in (held / forms.PLACES).iterdir()} if held is not None else set()
+    mine = {each.id for each in work.domains}
+    records.offer(side, mine | in_force)
+    return sorted(set(records.offered(side)) - mine)
+
+
 def _tree(work: _Work, plans: Sequence[Plan], before: Publication | None) -> tuple[str, tuple[str, ...]]:
     """Have the tree of the plans at its place; its id, and what whoever asked should know."""
     side, root = work.side, work.root
-    if before is not None and before.states == make_tree.states(plans):
+    if before is not None and before.states == make_tree.states(plans, work.given_up):
         return before.export_id, ()
     held = root.tree(side, before.export_id) if before is not None else None
     with root.stage(side) as staging:
@@ -187,10 +202,10 @@ def _tree(work: _Work, plans: Sequence[Plan], before: Publication | None) -> tup
         for each in plans:
             work.told(f"{side} {each.domain.id}")
             parts.append(make_tree.build(each, tree, work.tools.exports))
-        export_id = make_tree.identify(side, parts, tree)
+        export_id = make_tree.identify(side, parts, tree, work.given_up)
         if not _has_all(root, work, export_id):
             work.told(f"{side} signing")
-            make_tree.finish(side, export_id, parts, tree, work.signers)
+            make_tree.finish(side, export_id, parts, tree, work.signers, given_up=work.given_up)
             root.remove(side, export_id)
             root.keep(side, export_id, staging)
     return export_id, tuple(remark for part in parts for remark in part.remarks)
@@ -226,7 +241,7 @@ def _make_newest(place: Root, work: _Work, export_id: str, plans: Sequence[Plan]
         signed = exports.freshness.statements.newest(tenant, forms.freshness_profile(side, name))
         if signed is not None and freshness.parse(signed.statement).export_id == export_id:
             place.put_freshness(side, name, {"": signed.statement, ".sig": signed.signature})
-    current, states = records.current(place.place, side), make_tree.states(plans)
+    current, states = records.current(place.place, side), make_tree.states(plans, work.given_up)
     if current is None or current.export_id != export_id:
         number = 1 if current is None else current.number + 1
         current = Publication(side, number, export_id, work.sequence, states, exports.now())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +11,10 @@ from typing import Protocol
 from stellaops.exports.ports import Staging
 from stellaops.mirrors.domain import Side
 from stellaops.mirrors.ports import DirectoryRoot
+
+Members = Callable[[Path, Collection[str], int], Iterator[tuple[str, bytes]]]
+"""Files of a zip archive on disk by the names that are wanted, with the bytes that one has at most; broken ones, and
+all behind a place where the archive is broken, are left out. Nobody has said yet that they are right."""
 
 
 class TreeSource(Protocol):
@@ -62,6 +66,9 @@ class Destination(DirectoryRoot, Protocol):
     def switch(self, side: Side, export_id: str) -> None:
         """Let readers follow an id, in one step."""
 
+    def members(self, archive: Path, names: Collection[str], most: int) -> Iterator[tuple[str, bytes]]:
+        """See `Members`."""
+
     def ids(self, side: Side) -> Sequence[str]:
         """Export ids of the trees that are there."""
 
@@ -70,6 +77,15 @@ class Destination(DirectoryRoot, Protocol):
 
     def freshness(self, side: Side, domain: str) -> bytes | None:
         """The freshness statement that came with a domain last."""
+
+    def put_waiting(self, side: Side, domain: str, files: Mapping[str, bytes]) -> None:
+        """Keep the statement of a domain, as `put_freshness`, whose tree is not followed yet."""
+
+    def waiting(self, side: Side, domain: str) -> Mapping[str, bytes]:
+        """The statement of a domain that waits and its signature, by suffix; empty where none does."""
+
+    def drop_waiting(self, side: Side, kept: Sequence[str]) -> None:
+        """Remove the statements that wait, but for those of some domains."""
 
     def note_synced(self, side: Side, domain: str, state: bytes) -> None:
         """Note beside the trees that a domain was synced."""

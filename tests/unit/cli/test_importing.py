@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from stellaops.signing import ecdsa_p256
 from tests.unit.cli.running import Stella, osv, package, until
 
 
@@ -127,3 +128,22 @@ def test_the_doctor_is_content_with_a_sound_store_and_fails_on_a_damaged_one(
     assert answer.err.startswith("error ERR_DOCTOR_FAILED")
     (failed,) = (one for one in answer.value if one["verdict"] == "failed")
     assert (failed["name"], "ghsa GHSA-1: the document" in failed["detail"]) == ("digests", True)
+
+
+def test_databases_that_a_mirror_has_come_to_offer_are_told_by_the_list_and_the_doctor(
+    stella: Stella,
+) -> None:
+    key = ecdsa_p256.generate().public_key_pem().decode()
+    common = ("--layout", "mirror", "--url", "https://mirror.example.org", "--option", "domain=primary",
+              "--option", f"publicKey={key}")  # fmt: skip
+    stella("concelier", "sources", "add", "up-ghsa", "--database", "ghsa", *common)
+    with sqlite3.connect(stella.data_dir / "evidence.db") as store:
+        store.executemany("INSERT INTO source_database VALUES ('up-ghsa', ?)", [("ghsa",), ("wolfi",)])
+    answer = stella.ask("--format", "table", "concelier", "sources", "list", "--enabled")
+    assert "domain primary of https://mirror.example.org has documents of wolfi" in answer.err
+    assert stella("concelier", "sources", "show", "up-ghsa")["untaken"] == ["wolfi"]
+    (found,) = [each for each in json.loads(stella.ask("doctor", "--format", "json").out)
+                if each["name"] == "mirrors pulled"]  # fmt: skip
+    assert (found["verdict"], "--database wolfi" in found["hint"]) == ("warning", True)
+    stella("concelier", "sources", "add", "up-wolfi", "--database", "wolfi", *common)
+    assert not any(each["untaken"] for each in stella("concelier", "sources", "list"))

@@ -14,10 +14,11 @@ import pytest
 from stellaops.adapters.mirrors.directory import MirrorDirectory
 from stellaops.adapters.mirrors.sources import DirectorySource
 from stellaops.bundles.freshness import Freshness, encode
-from stellaops.mirrors import forms
+from stellaops.mirrors import domain_list, forms
 from stellaops.mirrors.domain import SIDES, Side
 from stellaops.mirrors.errors import BadTree, DomainsLost, SourceUnreachable, StaleTree, SyncRuns
 from stellaops.mirrors.publish import publish
+from stellaops.mirrors.signed_files import measure, sign_file
 from stellaops.mirrors.status import hosted
 from stellaops.mirrors.sync import Synced, SyncTools, Trusted, Wish, sync
 from stellaops.signing import cosign_blob, ecdsa_p256
@@ -123,11 +124,63 @@ def test_after_a_change_only_what_differs_is_fetched_and_the_rest_is_linked(
     new = host.root.root / "concelier" / str(host.root.latest("concelier"))
     assert host.files("concelier") == snapshot(publisher.tree())
     names = {path.partition("/")[2] for path in host.source.fetched}
-    assert f"osv/primary/npm/{RIGHT['id']}.json" in names
-    assert f"osv/primary/npm/{LEFT['id']}.json" not in names
+    assert "osv/primary/npm/all.zip" in names
+    assert "vex/primary" not in "".join(names)
+    right = f"osv/primary/npm/{RIGHT['id']}.json"
+    assert not (old / right).samefile(new / right)
     assert (old / f"osv/primary/npm/{LEFT['id']}.json").samefile(new / f"osv/primary/npm/{LEFT['id']}.json")
     demand_listed(host.root.root, "concelier", old.name, "primary", publisher.key())
     follow(host.root.root, "primary", publisher.key())
+
+
+def singles(host: Host) -> set[str]:
+    """Documents of buckets that were fetched one by one."""
+    paths = {path.partition("/")[2] for path in host.source.fetched}
+    return {path for path in paths if path.startswith("osv/") and path.endswith(".json")}
+
+
+def test_documents_come_out_of_the_archives_that_come_anyway(host: Host, publisher: Publisher) -> None:
+    host.sync()
+    assert singles(host) == set()
+    lost = host.root.root / "concelier" / forms.LATEST / f"osv/primary/npm/{LEFT['id']}.json"
+    lost.unlink()
+    assert host.sync()[1].files == 0
+    assert host.source.fetched == []
+    assert host.files("concelier") == snapshot(publisher.tree())
+
+
+@pytest.mark.parametrize("rot", ["a document", "the directory"])
+def test_what_an_archive_does_not_give_as_it_was_signed_is_fetched_by_itself(
+    host: Host, publisher: Publisher, rot: str
+) -> None:
+    host.sync()
+    folder = host.root.root / "concelier" / forms.LATEST / "osv/primary/npm"
+    archive, name = folder / "all.zip", f"{LEFT['id']}.json"
+    data = bytearray(archive.read_bytes())
+    place = data.index(name.encode()) + len(name) + 3 if rot == "a document" else data.rindex(b"PK\5\6")
+    data[place] ^= 0xFF
+    archive.unlink()
+    archive.write_bytes(data)
+    (folder / name).unlink()
+    host.sync()
+    assert singles(host) == {f"osv/primary/npm/{name}"}
+    assert (folder / name).read_bytes() == (publisher.tree() / "osv/primary/npm" / name).read_bytes()
+
+
+def test_documents_of_a_tree_without_archives_are_fetched_one_by_one(
+    host: Host, publisher: Publisher
+) -> None:
+    tree = publisher.tree()
+    place = tree / forms.place("primary") / forms.TREE
+    listed = forms.parse_tree(place.read_bytes())
+    kept = [entry for entry in listed.files if not entry.path.endswith("/npm/all.zip")]
+    for suffix in ("", ".sig", ".sigstore.json"):
+        place.with_name(place.name + suffix).unlink()
+    place.write_bytes(b"".join(forms.tree_lines("concelier", "primary", tree.name, kept)))
+    sign_file(place, publisher.local.tenant_keys.signer("default"), jws=False)
+    host.sync(sides=("concelier",), domains=("primary",))
+    names = (LEFT["id"], RIGHT["id"])
+    assert singles(host) == {f"osv/primary/npm/{name}.json" for name in names}
 
 
 def test_a_file_of_equal_size_that_is_not_as_it_was_signed_is_refused(
@@ -310,6 +363,222 @@ def test_another_tree_without_a_domain_in_force_is_refused_unless_told(
     assert {each.domain for each in hosted(host.root) if each.side == "concelier"} == {"community"}
     host.sync(domains=("primary", "community"))
     assert host.files("concelier") == snapshot(publisher.tree())
+
+
+def tree_of(host: Host, side: Side = "concelier") -> set[str]:
+    """Domains that readers of a host have."""
+    return set(host.root.domains(side, str(host.root.latest(side))))
+
+
+def test_a_domain_that_its_publisher_gave_up_goes_by_his_signed_word(
+    host: Host, publisher: Publisher
+) -> None:
+    host.sync()
+    publisher.local.mirror_domains.delete("default", "community")
+    publisher.publish()
+    would = host.sync(dry_run=True)
+    assert {(each.side, each.domain) for each in would if each.given_up} == {(s, "community") for s in SIDES}
+    assert tree_of(host) == {"community", "primary"}
+    done = host.sync()
+    assert {(each.side, each.domain, each.given_up) for each in done} == {
+        (side, domain, domain == "community") for side in SIDES for domain in ("community", "primary")
+    }
+    for side in SIDES:
+        assert host.files(side) == snapshot(publisher.tree(side))
+        assert host.root.freshness(side, "community") is None
+    assert not any(each.given_up for each in host.sync())
+
+
+def test_a_job_that_names_its_domains_goes_on_when_one_was_given_up(host: Host, publisher: Publisher) -> None:
+    both = ("community", "primary")
+    host.sync(domains=both)
+    publisher.local.mirror_domains.delete("default", "community")
+    change(publisher)
+    for _ in range(2):
+        done = host.sync(domains=both)
+        assert [each.domain for each in done if each.given_up] == ["community", "community"]
+    assert host.files("concelier") == snapshot(publisher.tree())
+    with pytest.raises(SourceUnreachable, match="has no domain nobody"):
+        host.sync(domains=("primary", "nobody"))
+    with pytest.raises(SourceUnreachable, match="has no domain community"):
+        host.sync(domains=("community",))
+
+
+def test_a_domain_that_comes_back_is_in_force_again(host: Host, publisher: Publisher) -> None:
+    host.sync()
+    publisher.local.mirror_domains.delete("default", "community")
+    publisher.publish()
+    host.sync()
+    gone = publisher.id_of()
+    publisher.domain("community", advisories={"formats": ["osv"]}, vex={"formats": ["json"]})
+    publisher.publish()
+    assert publisher.id_of() != gone
+    host.sync()
+    assert tree_of(host) == {"community", "primary"}
+    change(publisher)
+    with pytest.raises(DomainsLost, match="and their publisher still has"):
+        host.sync(domains=("primary",))
+
+
+def test_a_domain_whose_side_ends_is_given_up_on_that_side_alone(host: Host, publisher: Publisher) -> None:
+    host.sync()
+    few = {"formats": ["osv"], "selectors": {"ecosystems": ["PyPI"]}}
+    publisher.domain("community", advisories=few, vex={"enabled": False})
+    publisher.publish()
+    done = host.sync()
+    assert [(each.side, each.domain) for each in done if each.given_up] == [("excititor", "community")]
+    assert (tree_of(host), tree_of(host, "excititor")) == ({"community", "primary"}, {"primary"})
+
+
+@pytest.mark.parametrize(
+    "how", ["unsigned", "of another export", "of another form", "gone", "without a list"]
+)
+def test_without_a_signed_list_no_domain_goes(host: Host, publisher: Publisher, how: str) -> None:
+    host.sync()
+    before = host.files("concelier")
+    publisher.local.mirror_domains.delete("default", "community")
+    publisher.publish()
+    tree = publisher.tree()
+    file = tree / forms.place("primary") / domain_list.FILE
+    data = file.read_bytes()
+    match how:
+        case "unsigned":
+            file.write_bytes(data.replace(b"givenUp", b"givenup"))
+        case "gone":
+            file.unlink()
+        case "of another export":
+            relist(publisher, {domain_list.FILE: data.replace(tree.name.encode(), b"b" * 26)})
+        case "of another form":
+            relist(publisher, {domain_list.FILE: b"[]"})
+        case "without a list":
+            relist(publisher, {domain_list.FILE: None})
+    expected = DomainsLost if how == "without a list" else (BadTree, SourceUnreachable)
+    with pytest.raises(expected):
+        host.sync(sides=("concelier",))
+    assert host.files("concelier") == before
+    if how == "without a list":
+        host.sync(sides=("concelier",), drops=("community",))
+        assert tree_of(host) == {"primary"}
+
+
+def relist(publisher: Publisher, changed: dict[str, bytes | None]) -> None:
+    """Other files in a domain's folder, signed as the publisher would; None removes one."""
+    tree, folder = publisher.tree(), forms.place("primary")
+    place = tree / folder / forms.TREE
+    entries = {entry.path: entry for entry in forms.parse_tree(place.read_bytes()).files}
+    for name, data in changed.items():
+        file = tree / folder / name
+        file.unlink()
+        entries.pop(f"{folder}/{name}")
+        if data is not None:
+            file.write_bytes(data)
+            measured = measure(file)
+            entries[f"{folder}/{name}"] = forms.Entry(f"{folder}/{name}", measured.sha256, measured.bytes)
+    for suffix in ("", ".sig", ".sigstore.json"):
+        place.with_name(place.name + suffix).unlink()
+    listed = [entries[path] for path in sorted(entries)]
+    place.write_bytes(b"".join(forms.tree_lines("concelier", "primary", tree.name, listed)))
+    sign_file(place, publisher.local.tenant_keys.signer("default"), jws=False)
+
+
+def test_an_old_tree_that_was_asked_for_takes_no_domain_away(host: Host, publisher: Publisher) -> None:
+    host.sync()
+    publisher.local.mirror_domains.delete("default", "community")
+    publisher.publish()
+    with pytest.raises(DomainsLost):
+        host.sync(allow_stale=True)
+
+
+def test_logins_in_turn_bring_a_host_to_another_tree_when_all_have_come(
+    host: Host, publisher: Publisher
+) -> None:
+    host.sync()
+    change(publisher)
+    before = {side: host.files(side) for side in SIDES}
+    wanted = publisher.id_of()
+    first = host.sync(domains=("community",), in_turn=True)
+    assert {(each.side, each.changed, each.waits_for) for each in first} >= {
+        ("concelier", False, ("primary",))
+    }
+    assert {side: host.files(side) for side in SIDES} == before
+    assert statement(host.root.root, "concelier", "community", publisher.key()).export_id != wanted
+    assert {each.export_id for each in hosted(host.root) if each.side == "concelier"} != {wanted}
+    fetched = len(host.source.fetched)
+    host.sync(domains=("community",), in_turn=True)
+    assert (fetched > 0, host.source.fetched) == (True, [])
+    later = host.sync(domains=("primary",), in_turn=True)
+    assert {each.changed for each in later if each.side == "concelier"} == {True}
+    for side in SIDES:
+        assert host.files(side) == snapshot(publisher.tree(side))
+    for domain in ("community", "primary"):
+        assert statement(host.root.root, "concelier", domain, publisher.key()).export_id == wanted
+        follow(host.root.root, domain, publisher.key())
+    assert {each.export_id for each in hosted(host.root) if each.side == "concelier"} == {wanted}
+    assert not list((host.root.root / "concelier/.waiting").iterdir())
+
+
+def test_what_waits_is_no_way_back_and_is_not_mixed_with_another_tree(
+    host: Host, publisher: Publisher
+) -> None:
+    host.sync()
+    change(publisher, "the second")
+    host.sync(domains=("community",), in_turn=True)
+    change(publisher, "the third")
+    done = host.sync(domains=("primary",), in_turn=True)
+    assert {each.waits_for for each in done if each.side == "concelier"} == {("community",)}
+    host.sync(domains=("community",), in_turn=True)
+    assert host.files("concelier") == snapshot(publisher.tree())
+    old = snapshot(publisher.root.root / "concelier" / forms.FRESHNESS)
+    change(publisher, "the fourth")
+    host.sync(domains=("community",), in_turn=True)
+    for name, data in old.items():
+        (publisher.root.root / "concelier" / forms.FRESHNESS / name).write_bytes(data)
+    with pytest.raises(StaleTree, match="version 3 is offered, and 4 is held"):
+        host.sync(domains=("community",), in_turn=True)
+
+
+@pytest.mark.parametrize("how", ["expired", "of somebody", "cut off"])
+def test_a_statement_that_waits_is_believed_while_it_holds(
+    host: Host, publisher: Publisher, how: str
+) -> None:
+    host.sync()
+    change(publisher)
+    host.sync(domains=("community",), in_turn=True)
+    folder = host.root.root / "concelier/.waiting"
+    if how == "expired":
+        host.clock = timedelta(days=4)
+        publisher.root.put_freshness("concelier", "primary", renewed(publisher, timedelta(days=4)))
+    elif how == "of somebody":
+        (folder / "community.json.sig").write_bytes(b"AAAA")
+    else:
+        (folder / "community.json.sig").unlink()
+    done = host.sync(domains=("primary",), sides=("concelier",), in_turn=True)
+    assert done[0].waits_for == ("community",)
+
+
+def renewed(publisher: Publisher, later: timedelta) -> dict[str, bytes]:
+    own = statement(publisher.root.root, "concelier", "primary", publisher.key())
+    return signed(
+        publisher,
+        replace(own, version=own.version + 1, issued=own.issued + later, expires=own.expires + later),
+    )
+
+
+def test_who_would_wait_for_ever_is_refused(host: Host, publisher: Publisher) -> None:
+    host.sync()
+    change(publisher)
+    with pytest.raises(
+        DomainsLost, match="primary, which readers of this host have and their publisher"
+    ) as told:
+        host.sync(domains=("community",))
+    assert "--in-turn" in told.value.advice
+    relist(publisher, {domain_list.FILE: lists_only(publisher, "primary")})
+    with pytest.raises(DomainsLost):
+        host.sync(domains=("primary",), sides=("concelier",), in_turn=True)
+
+
+def lists_only(publisher: Publisher, domain: str) -> bytes:
+    return domain_list.encode("concelier", publisher.id_of(), [domain], [])
 
 
 def test_domains_whose_keys_differ_are_brought_one_after_the_other(host: Host, publisher: Publisher) -> None:

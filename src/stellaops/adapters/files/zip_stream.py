@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import mmap
 import struct
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import deflate
 
 _END = struct.Struct("<4s4H2LH")
 _END64_LOCATOR = struct.Struct("<4sLQL")
@@ -21,6 +22,8 @@ _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _LOCAL_SIZE = 30
 _SATURATED = 0xFFFFFFFF
 _FORGET_AFTER = 32 << 20
+# Two bits of a deflate stream stand for 258 bytes at most: a claim of more is none to reserve memory for.
+_LARGEST_RATIO = 1032
 
 
 class BadZip(ValueError):
@@ -36,11 +39,12 @@ class Entry:
     problem: str = ""
 
 
-def entries(path: Path, *, limit: int) -> Iterator[Entry]:
+def entries(path: Path, *, limit: int, wanted: Callable[[str], bool] | None = None) -> Iterator[Entry]:
     """The files of an archive in the order of its directory; directories are left out.
 
     Args:
         limit: the largest unpacked size of one entry.
+        wanted: tells of a name whether it is; the other files are passed over and not unpacked. All where None.
 
     Raises:
         BadZip: no zip archive, or its directory is broken.
@@ -53,7 +57,7 @@ def entries(path: Path, *, limit: int) -> Iterator[Entry]:
             claimed += packed if packed <= len(data) else 0
             if claimed > len(data):
                 raise BadZip("entries overlap: together they claim more bytes than the file has")
-            if name.endswith("/"):
+            if name.endswith("/") or (wanted is not None and not wanted(name)):
                 continue
             forgettable += packed
             if forgettable > _FORGET_AFTER:
@@ -153,17 +157,24 @@ def _content(data: mmap.mmap, header: _Header, place: _Place, limit: int) -> byt
     if place.method == 0:
         content = packed
     elif place.method == 8:
-        try:
-            content = zlib.decompressobj(-15).decompress(packed, limit + 1)
-        except zlib.error as error:
-            raise _Unreadable(f"damaged: {error}") from error
+        content = _inflated(packed, place.size)
     else:
         raise _Unreadable(f"unsupported: compression method {place.method}; pack the archive with deflate")
-    if len(content) > limit:
-        raise _Unreadable(f"too-large: more than {limit} bytes unpacked")
-    if len(content) != place.size or zlib.crc32(content) != place.crc:
+    if len(content) != place.size or deflate.crc32(content) != place.crc:
         raise _Unreadable("damaged: size or checksum of the entry is wrong")
     return content
+
+
+def _inflated(packed: bytes, size: int) -> bytes:
+    if size > _LARGEST_RATIO * len(packed):
+        raise _Unreadable(f"damaged: {len(packed)} packed bytes cannot be {size}")
+    try:
+        # An empty file needs a place to be written to all the same.
+        return bytes(deflate.deflate_decompress(packed, size or 1))
+    except deflate.DeflateError as error:
+        raise _Unreadable(
+            "damaged: the entry cannot be unpacked to the size that the directory says"
+        ) from error
 
 
 def _packed_bytes(data: mmap.mmap, place: _Place) -> bytes:

@@ -23,6 +23,7 @@ from stellaops.core.errors import DependencyFailed
 from stellaops.mirrors import forms, packs
 from stellaops.mirrors.domain import Side
 from stellaops.mirrors.errors import PublicationConflict
+from stellaops.mirrors.osv_bucket import archive_of
 from stellaops.mirrors.ports import Publication
 from stellaops.mirrors.signed_files import measure
 
@@ -105,13 +106,17 @@ class MirrorBucket:
     def _send_packs(
         self, side: Side, wanted: Sequence[Wanted], sent: Callable[[int], None]
     ) -> tuple[Packed, ...]:
-        """Bring the packs of a tree's small files; those that an earlier tree had too are there."""
+        """Bring the packs of a tree's small files; those that an earlier tree had too are there.
+
+        Documents that stand in an archive of the tree are in no pack: hosts take them from there.
+        """
         folder = f"{side}/"
         there, made = self.bucket.listed(f"{folder}{_PACKS}/"), []
+        paths_of = {each.key.removeprefix(folder).partition("/")[2]: each for each in wanted}
         small = {
-            each.key.removeprefix(folder).partition("/")[2]: each
-            for each in wanted
-            if each.bytes < packs.LARGE
+            path: each
+            for path, each in paths_of.items()
+            if each.bytes < packs.LARGE and archive_of(path) not in paths_of
         }
         for paths in packs.grouped((path, small[path].bytes) for path in sorted(small)):
             told = "".join(f"{path}\t{small[path].sha256}\n" for path in paths)

@@ -3,6 +3,7 @@
 <root>/<side>/<exportId>/…                    never changes; it appears by one rename
 <root>/<side>/latest -> <exportId>            a symbolic link, replaced in one step
 <root>/<side>/freshness/<domain>.json[.sig]   each replaced in one step
+<root>/<side>/.waiting/<domain>.json[.sig]    the statement of what is not followed until other domains come too
 <root>/<side>/.synced/<domain>.json           when it was synced last; none where trees are published
 <root>/<side>/.staging/…                      what grows, and what is being removed
 <root>/.lock                                  held by the one process that works on the root
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from stellaops.adapters.files.replacing import replacing
 from stellaops.adapters.files.workspace import GRAVE, FileStaging, held_place
+from stellaops.adapters.files.zip_stream import BadZip, entries
 from stellaops.bundles import layout
 from stellaops.exports.ports import Staging
 from stellaops.kit.disk import disk_errors, put_in_place, sync
@@ -28,8 +30,9 @@ from stellaops.mirrors import forms, sync_state
 from stellaops.mirrors.domain import Side
 from stellaops.mirrors.errors import SyncRuns
 from stellaops.mirrors.ports import Publication
+from stellaops.mirrors.signed_files import SIG
 
-_STAGING, _GATHERED, _RETIRED = ".staging", ".gathered", ".retired"
+_STAGING, _GATHERED, _RETIRED, _WAITING = ".staging", ".gathered", ".retired", ".waiting"
 
 
 class MirrorDirectory:
@@ -135,6 +138,13 @@ class MirrorDirectory:
         """See `mirrors.sync_ports.Destination`."""
         return self.root / side / export_id / path
 
+    def members(self, archive: Path, names: Collection[str], most: int) -> Iterator[tuple[str, bytes]]:
+        """See `mirrors.sync_ports.Members`."""
+        with suppress(BadZip, OSError):
+            for entry in entries(archive, limit=most, wanted=names.__contains__):
+                if not entry.problem:
+                    yield entry.name, entry.content
+
     def latest(self, side: Side) -> str | None:
         """See the port."""
         try:
@@ -163,13 +173,33 @@ class MirrorDirectory:
 
     def put_freshness(self, side: Side, domain: str, files: Mapping[str, bytes]) -> None:
         """See the port."""
+        self._put_statement(self.root / side / forms.FRESHNESS, domain, files)
+
+    @staticmethod
+    def _put_statement(folder: Path, domain: str, files: Mapping[str, bytes]) -> None:
         for suffix, data in files.items():
-            with replacing(self.root / side / forms.FRESHNESS / f"{domain}.json{suffix}") as out:
+            with replacing(folder / f"{domain}.json{suffix}") as out:
                 out.write(data)
 
     def drop_freshness(self, side: Side, kept: Sequence[str]) -> None:
         """See the port."""
         _keep_alone(self.root / side / forms.FRESHNESS, kept)
+
+    def put_waiting(self, side: Side, domain: str, files: Mapping[str, bytes]) -> None:
+        """See `mirrors.sync_ports.Destination`."""
+        self._put_statement(self.root / side / _WAITING, domain, files)
+
+    def waiting(self, side: Side, domain: str) -> Mapping[str, bytes]:
+        """See `mirrors.sync_ports.Destination`."""
+        file = self.root / side / _WAITING / f"{domain}.json"
+        try:
+            return {suffix: file.with_name(file.name + suffix).read_bytes() for suffix in ("", SIG)}
+        except OSError:
+            return {}
+
+    def drop_waiting(self, side: Side, kept: Sequence[str]) -> None:
+        """See `mirrors.sync_ports.Destination`."""
+        _keep_alone(self.root / side / _WAITING, kept)
 
     def note_synced(self, side: Side, domain: str, state: bytes) -> None:
         """See `mirrors.sync_ports.Destination`."""

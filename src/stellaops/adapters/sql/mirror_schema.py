@@ -33,3 +33,12 @@ mirror_publication = Table(
     Column("published_at", BIG, nullable=False),
     PrimaryKeyConstraint("place", "side", "number"),
 )
+
+mirror_offered = Table(
+    "mirror_offered",
+    SERVICE,
+    # What was published once is named for ever: hosts that were away for long are told too that it was given up.
+    Column("side", TEXT, nullable=False),
+    Column("domain", TEXT, nullable=False),
+    PrimaryKeyConstraint("side", "domain"),
+)

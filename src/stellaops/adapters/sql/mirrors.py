@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ from sqlalchemy import Engine, Row, delete, func, insert, select, update
 
 from stellaops.adapters.sql.engine import reading, retried, writing
 from stellaops.adapters.sql.errors import StoreConflict
-from stellaops.adapters.sql.mirror_schema import mirror_domain, mirror_publication
+from stellaops.adapters.sql.mirror_schema import mirror_domain, mirror_offered, mirror_publication
 from stellaops.adapters.sql.sources import instant
 from stellaops.core import canonical_json, digests
 from stellaops.ingest.import_documents import microseconds
@@ -166,3 +166,19 @@ class SqlPublications:
                     table.c.place == place, table.c.side == side, table.c.export_id == export_id
                 )
             )
+
+    def offered(self, side: Side) -> Collection[str]:
+        """See the port."""
+        table = mirror_offered
+        with reading(self._engine) as connection:
+            return set(connection.execute(select(table.c.domain).where(table.c.side == side)).scalars())
+
+    @retried
+    def offer(self, side: Side, domains: Collection[str]) -> None:
+        """See the port."""
+        missing = sorted(set(domains) - set(self.offered(side)))
+        if not missing:
+            return
+        rows = [{"side": side, "domain": each} for each in missing]
+        with writing(self._engine) as connection:
+            connection.execute(insert(mirror_offered), rows)

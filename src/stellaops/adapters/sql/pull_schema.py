@@ -43,4 +43,13 @@ source_file = Table(
     PrimaryKeyConstraint("source", "path"),
 )
 
-TABLES = (source_definition, source_pull, source_file)
+source_database = Table(
+    "source_database",
+    EVIDENCE,
+    # What the place of a source offers, whichever database the source is of.
+    Column("source", TEXT, nullable=False),
+    Column("database", TEXT, nullable=False),
+    PrimaryKeyConstraint("source", "database"),
+)
+
+TABLES = (source_definition, source_pull, source_file, source_database)

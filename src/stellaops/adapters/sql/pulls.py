@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
@@ -12,7 +13,13 @@ from sqlalchemy import Connection, Engine, Row, delete, insert, inspect, select,
 
 from stellaops.adapters.sql import schema
 from stellaops.adapters.sql.engine import reading, writing
-from stellaops.adapters.sql.pull_schema import TABLES, source_definition, source_file, source_pull
+from stellaops.adapters.sql.pull_schema import (
+    TABLES,
+    source_database,
+    source_definition,
+    source_file,
+    source_pull,
+)
 from stellaops.adapters.sql.sources import instant
 from stellaops.ingest.import_documents import microseconds
 from stellaops.ingest.pull_model import Definition, Known, Outcome, PullState
@@ -62,6 +69,7 @@ class SqlPulls:
             gone = connection.execute(delete(source_definition).where(source_definition.c.name == name))
             connection.execute(delete(source_pull).where(source_pull.c.source == name))
             connection.execute(delete(source_file).where(source_file.c.source == name))
+            connection.execute(delete(source_database).where(source_database.c.source == name))
             return gone.rowcount > 0
 
     def state(self, name: str) -> PullState:
@@ -82,6 +90,24 @@ class SqlPulls:
         with reading(self._engine) as connection:
             rows = connection.execute(select(*columns).where(source_file.c.source == name))
             return {path: Known(*told) for path, *told in rows}
+
+    def note_databases(self, name: str, databases: Sequence[str]) -> None:
+        """See the port."""
+        if sorted(databases) == sorted(self.databases().get(name, ())):
+            return
+        rows = [{"source": name, "database": each} for each in sorted(set(databases))]
+        with writing(self._engine) as connection:
+            connection.execute(delete(source_database).where(source_database.c.source == name))
+            if rows:
+                connection.execute(insert(source_database), rows)
+
+    def databases(self) -> Mapping[str, Sequence[str]]:
+        """See the port."""
+        found = defaultdict[str, list[str]](list)
+        with reading(self._engine) as connection:
+            for row in connection.execute(select(source_database).order_by(source_database.c.database)):
+                found[row.source].append(row.database)
+        return found
 
     def begin(self, name: str, now: datetime) -> None:
         """See the port."""

@@ -21,6 +21,7 @@ from stellaops.center.doctor import (
 from stellaops.core.errors import StellaError
 from stellaops.ingest import doctor as evidence
 from stellaops.ingest.doctor import Finding, Verdict
+from stellaops.ingest.mirror_databases import untaken
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ def _of_evidence(local: Local, wanted: Wanted) -> list[_Part]:
         _, found = local.sources.status(wanted.tenant)
         yield evidence.check_ages(found, now=wanted.moment, limit=wanted.max_age)
         yield evidence.check_quarantine(found)
+        yield evidence.check_mirrors(untaken(local.pulls.definitions(), local.pulls.databases()))
 
     return [
         ("structure", lambda: [evidence.check_structure(local.inspection)]),

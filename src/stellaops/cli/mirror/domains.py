@@ -160,7 +160,7 @@ def domains_apply(app: App, file: BinaryIO) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @pass_app
 def domains_delete(app: App, domain: str, dry_run: bool) -> None:
-    """Remove a domain; the next publication has it no more."""
+    """Remove a domain; the next publication has it no more, and says so to hosts that sync, which let it go too."""
     mirrors = _mirrors(app)
     found = (mirrors.domain if dry_run else mirrors.delete)(domain)
     app.out.value({"domain": found.id, "removed": not dry_run})

@@ -37,6 +37,11 @@ from stellaops.mirrors.sync import sync as sync_all
     metavar="ID",
     help="A domain that this directory has, and that the next tree may come without.",
 )
+@click.option(
+    "--in-turn",
+    is_flag=True,
+    help="Other syncs bring other domains, by other logins; readers follow the tree when all have come.",
+)
 @click.option("--side", "sides", multiple=True, type=click.Choice(SIDES), help="Only this one.")
 @click.option(
     "--credentials",
@@ -78,9 +83,10 @@ def sync(app: App, /, *, source: str, directory: Path, every: timedelta | None, 
     a directory. It goes by the signed list of each domain's files, never by sizes or times: files that are held are
     linked, others are fetched and checked by their digests. Then `latest` is switched. Interrupted, it leaves the tree
     in force and goes on where it was when it is run again; run it every five minutes. Domains add up under an export
-    id; another tree that lacks a domain which DIR has is refused, unless --drop names it. A tree whose freshness
-    statement has expired, or is older than the one that is held, is refused with exit code 6. Of a whole root only one
-    process works at a time.
+    id; another tree that lacks a domain which DIR has is refused, unless its publisher has said, signed, that it was
+    given up, or --drop names it. With --in-turn what comes waits until syncs with other logins have brought the others.
+    A tree whose freshness statement has expired, or is older than the one that is held, is refused with exit code 6. Of
+    a whole root only one process works at a time.
     """
     if every is None:
         _print(app, _synced(app, source, directory, options), dry_run=options["dry_run"])
@@ -106,6 +112,7 @@ def _synced(app: App, source: str, directory: Path, options: Mapping[str, Any]) 
         options["parallel"],
         options["keep"],
         options["drops"],
+        options["in_turn"],
     )
     with app.out.progress("syncing") as steps:
         trusted = Trusted.of(*trusted_keys(app, options["keys"]))
@@ -127,7 +134,7 @@ def _print(app: App, done: Sequence[Synced], *, dry_run: bool) -> None:
                 each.side,
                 each.domain,
                 each.export_id,
-                each.changed,
+                _change(each),
                 each.files,
                 each.bytes,
                 each.lag(now()),
@@ -136,6 +143,12 @@ def _print(app: App, done: Sequence[Synced], *, dry_run: bool) -> None:
             for each in done
         ],
     )
+
+
+def _change(each: Synced) -> bool | str:
+    if each.given_up:
+        return "given up"
+    return f"waits for {', '.join(each.waits_for)}" if each.waits_for else each.changed
 
 
 def _wire(each: Synced, *, dry_run: bool) -> dict[str, Any]:
@@ -152,5 +165,7 @@ def _wire(each: Synced, *, dry_run: bool) -> dict[str, Any]:
         "syncedAt": None if each.synced_at is None else timestamps.render(each.synced_at),
         "freshnessVersion": None if statement is None else statement.version,
         "expires": None if statement is None else timestamps.render(statement.expires),
+        "waitsFor": list(each.waits_for),
+        "givenUp": each.given_up,
         "dryRun": dry_run,
     }

@@ -97,6 +97,7 @@ class Plan(Struct, frozen=True):
         gone: files that were known and are not listed any more.
         taken_back: places of documents that the publisher says to be deleted.
         keys: what the publisher's signatures are checked by, where the import is given no key.
+        databases: that the place offers, whichever the source takes; None where it does not say.
     """
 
     wants: tuple[Want, ...]
@@ -109,6 +110,7 @@ class Plan(Struct, frozen=True):
     gone: int = 0
     taken_back: tuple[str, ...] = ()
     keys: Announced = NOTHING
+    databases: tuple[str, ...] | None = None
 
 
 class Situation(Struct, frozen=True):

@@ -40,6 +40,7 @@ from stellaops.ingest.layouts.interface import (
     Want,
     check_options,
 )
+from stellaops.ingest.mirror_databases import UNWANTED
 from stellaops.ingest.pull_model import Definition, Known
 from stellaops.signing import cosign_blob, ecdsa_p256, sigstore_bundle
 from stellaops.signing.ecdsa_p256 import BadSignature, PublicKey
@@ -94,6 +95,7 @@ class Mirror(PlainLayout):
         "publicKey": "the publisher's public key in PEM; several where it was rotated",
         "side": "concelier (the default), for advisories, or excititor, for VEX",
         "prefixes": "how the names of the wanted documents begin; all when left out",
+        UNWANTED: "the mirror's databases that nobody here wants: nothing points them out",
         "others": "the mirror's databases that other sources take; for one whose documents no ids tell",
     }
 
@@ -130,7 +132,8 @@ class Mirror(PlainLayout):
             return _vex(situation, tree, base, cursor)
         manifest = yield from reading.manifest(tree)
         _demand_one_database(situation.definition, manifest, _bucket(tree))
-        return self._advisories(situation, tree, base, cursor)
+        plan = self._advisories(situation, tree, base, cursor)
+        return msgspec.structs.replace(plan, databases=tuple(sorted(_databases(manifest))))
 
     def _advisories(self, situation: Situation, tree: _Tree, base: str, cursor: str) -> Plan:
         folder = f"osv/{tree.domain}/"
@@ -187,6 +190,11 @@ def _told(path: str) -> str:
     return databases.tell_by_name(path.rpartition("/")[2].removesuffix(".json"), path.partition("/")[0])
 
 
+def _databases(manifest: _Manifest) -> set[str]:
+    """Those that sources may take."""
+    return {each.database for each in manifest.sources if each.documents} - _WITHOUT_DOCUMENTS
+
+
 def _demand_one_database(definition: Definition, manifest: _Manifest, paths: Iterable[str]) -> None:
     """Refuse to bring documents of several databases into one source, or to leave out some that belong to it.
 
@@ -196,7 +204,7 @@ def _demand_one_database(definition: Definition, manifest: _Manifest, paths: Ite
     Raises:
         BadDefinition: see there; its hint names the sources to define.
     """
-    there = {each.database for each in manifest.sources if each.documents} - _WITHOUT_DOCUMENTS
+    there = _databases(manifest)
     wanted, by_names = definition.database, {name for name in there if databases.is_told_by_names(name)}
     left = there - by_names
     if wanted not in there and (wanted or len(there) > 1):

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from stellaops.mirrors import forms
+from stellaops.mirrors.checks.hosts import judge_archives, judge_domains
 from stellaops.mirrors.checks.ports import Question, Seen
 from stellaops.mirrors.checks.visit import Visit
 from stellaops.mirrors.domain import Side
@@ -159,6 +160,9 @@ def judge_tree(visit: Visit, side: Side, export: str) -> None:
     for entry in told.files if visit.every else _few(told.files):
         place = f"{base}/{entry.path}"
         visit.same("tree-files", place, _fetched(visit, place), f"sha256:{entry.sha256}", entry.bytes)
+    judge_domains(visit, side, base, told)
+    if side == "concelier":
+        judge_archives(visit, base, told)
 
 
 def _fetched(visit: Visit, path: str) -> Seen:

@@ -89,6 +89,10 @@ _TABLE = (
         (_M, "registry", "is a registry by the OCI distribution specification where it has databases"),
         (_M, "vex-repository", "is a VEX repository for Trivy where it has one"),
     )),
+    ("Mirror hosts", (
+        (_S, "archives", "has archives in its bucket that hold the listed documents beside them as they were signed"),
+        (_S, "domain-list", "has in each side's signed list a list of the domains in force and of those given up"),
+    )),
 )  # fmt: skip
 
 
