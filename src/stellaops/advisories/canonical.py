@@ -18,6 +18,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
+import orjson
 import rfc8785
 import yaml
 
@@ -25,16 +26,11 @@ MAX_DEPTH = 100
 MAX_NODES = 1_000_000
 MAX_YAML_CHARACTERS = 64 << 20
 
-_SORTED = msgspec.json.Encoder(order="sorted")
 _LARGEST_EXACT_INTEGER = 2**53
-# Sixteen digits in a row may be an integer beyond 2^53, and the lead byte of a character beyond the BMP may stand in a
-# key. Both may also stand in a string: then the careful path decides, so a false alarm costs time only.
-_NON_BMP = b"\xff"
-_MARKS = bytes(
-    ord("0") if 0x30 <= byte <= 0x39 else 0xFF if 0xF0 <= byte <= 0xF4 else ord(" ") for byte in range(256)
-)
-_SIXTEEN_DIGITS = b"0" * 16
-_FOUR_DIGITS = b"0" * 4
+# Refuses integers beyond 2^53, and lone surrogates.
+_CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
+# What no character beyond the BMP begins with.
+_WITHIN_BMP = bytes(set(range(256)) - set(range(0xF0, 0xF5)))
 _STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _YAML_NULLS = frozenset(("", "~", "null", "Null", "NULL"))
@@ -111,14 +107,14 @@ def from_json(raw: bytes) -> Canonical:
         raise Malformed("too-many-nodes", f"more than {MAX_NODES} values in one document")
     try:
         value, dropped = _decoded(raw)
-        body = _SORTED.encode(value)
+        body = orjson.dumps(value, option=_CANONICAL)
         # Sorting never makes a document longer than its minified self, and dropping a duplicate key or normalising an
         # escape makes it shorter: equal length means that nothing was lost.
-        if len(body) + dropped == len(msgspec.json.format(raw, indent=-1)) and _is_plain(body):
+        if len(body) + dropped == len(msgspec.json.format(raw, indent=-1)) and _is_in_order(body):
             if body.count(b"{") + body.count(b"[") > MAX_DEPTH and not _shallow(body):
                 _check_depth(value)
             return Canonical(body, False, value)
-    except (_FloatSeen, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (_FloatSeen, msgspec.DecodeError, orjson.JSONEncodeError, UnicodeDecodeError, RecursionError):
         pass
     return _carefully(raw)
 
@@ -291,16 +287,9 @@ class _YamlBuilder:
             raise Malformed("alias-bomb", f"aliases expand to more than {limits}")
 
 
-def _is_plain(body: bytes) -> bool:
-    """Whether no number can be beyond 2^53 and no object key beyond the BMP."""
-    # Sixteen digits in a row are four in every fourth byte: a look at a quarter is enough for most documents.
-    if body.isascii() and _FOUR_DIGITS not in body[::4].translate(_MARKS):
-        return True
-    marks = body.translate(_MARKS)
-    if _NON_BMP in marks:
-        return False
-    # Sixteen digits of a text, as in a digest, are no number.
-    return _SIXTEEN_DIGITS not in marks or _SIXTEEN_DIGITS not in _STRINGS.sub(b"", body).translate(_MARKS)
+def _is_in_order(body: bytes) -> bool:
+    """Whether keys sorted by code points are sorted by UTF-16 units too: no character is beyond the BMP."""
+    return body.isascii() or not body.translate(None, _WITHIN_BMP)
 
 
 def _shallow(body: bytes) -> bool:

@@ -129,6 +129,7 @@ def import_documents(
             for batch in reader.batches(part.members(skip=job.position), job.position):
                 store.stage(job, batch)
                 progress(batch.position)
+                batch.let_go()
                 look()
             prune = ("",) if request.prune and not part.outdated else part.scopes
             taken_back = request.taken_back | (checked.taken_back if checked else frozenset())
@@ -318,7 +319,7 @@ class _Reader:
         raw_digest = container.digest if whole else digests.sha256(piece.raw)
         digest = digests.sha256(canonical.body)
         key = databases.key(self._database.key_rule, read.id, member.path)
-        if len(key.encode("utf-8", "replace")) > _LONGEST_KEY:
+        if len(key) > _LONGEST_KEY // 4 and len(key.encode("utf-8", "replace")) > _LONGEST_KEY:
             raise Malformed("key-too-long", f"{key[:100]!r}… has more than {_LONGEST_KEY} bytes")
         assessment = fields.assess(read) if isinstance(read, Advisory) else Assessment()
         stated = fields.stated_instant(read, self._fetched_at)

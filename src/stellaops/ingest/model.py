@@ -116,6 +116,11 @@ class Batch:
     ignored: int = 0
     size: int = 0
 
+    def let_go(self) -> None:
+        """Forget the records: what is staged need not wait in memory for the next batch."""
+        self.records.clear()
+        self.rejected.clear()
+
 
 @dataclass(frozen=True, slots=True)
 class Job:

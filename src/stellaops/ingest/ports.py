@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
 
@@ -19,6 +19,9 @@ from stellaops.ingest.model import (
     SourceStatus,
     StoredRecord,
 )
+
+Wanted: TypeAlias = Callable[[str], bool]
+"""Whether the file at a path is to be read."""
 
 
 class Member(Struct, frozen=True):
@@ -60,6 +63,19 @@ class Inputs(Protocol):
 
     def members(self, skip: int = 0) -> Iterator[Member]:
         """The files, from the given place on."""
+        ...
+
+
+@runtime_checkable
+class Choosable(Protocol):
+    """Inputs that can pass over files without reading them."""
+
+    def wanted_members(self, wanted: Wanted) -> Iterator[Member]:
+        """The files whose paths are wanted, in the order of all.
+
+        Args:
+            wanted: asked once about each path; what it says may change on the way.
+        """
         ...
 
 

@@ -16,7 +16,7 @@ from stellaops.advisories.databases import Database
 from stellaops.advisories.documents.interface import Slice
 from stellaops.ingest import feeds
 from stellaops.ingest.feeds import AnyFeed, Document, Side
-from stellaops.ingest.ports import Inputs, Member
+from stellaops.ingest.ports import Choosable, Inputs, Member
 
 _SAMPLE = 100
 _OF_SIDE = {Side.VEX: databases.VEX, Side.SBOMS: databases.SBOMS, Side.POLICY: databases.POLICY}
@@ -29,16 +29,23 @@ def spread(inputs: Inputs) -> Sequence[Member]:
     them have the same chance.
     """
     chosen: list[tuple[int, int, Member]] = []
-    for number, member in enumerate(inputs.members()):
+
+    def wanted(path: str) -> bool:
+        return len(chosen) < _SAMPLE or -_checksum(path) > chosen[0][0]
+
+    members = inputs.wanted_members(wanted) if isinstance(inputs, Choosable) else inputs.members()
+    for number, member in enumerate(members):
         # Of a file that comes in blocks the first says as much as all.
-        if member.problem or not member.content or member.offset:
+        if member.problem or not member.content or member.offset or not wanted(member.path):
             continue
-        place = -zlib.crc32(member.path.encode("utf-8", "replace"))
-        if len(chosen) < _SAMPLE:
-            heapq.heappush(chosen, (place, number, member))
-        elif place > chosen[0][0]:
-            heapq.heapreplace(chosen, (place, number, member))
+        if len(chosen) == _SAMPLE:
+            heapq.heappop(chosen)
+        heapq.heappush(chosen, (-_checksum(member.path), number, member))
     return [member for _, _, member in chosen]
+
+
+def _checksum(path: str) -> int:
+    return zlib.crc32(path.encode("utf-8", "replace"))
 
 
 def tell_feed(side: Side, members: Iterable[Member]) -> AnyFeed | None:

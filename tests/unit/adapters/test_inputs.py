@@ -9,6 +9,7 @@ import lzma
 import os
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from stellaops.adapters.files import inputs as module
 from stellaops.adapters.files.inputs import ArchiveBomb, ArchiveDamaged, FileInputs, InputMissing, is_archive
 from stellaops.core.digests import sha256
+from stellaops.ingest import recognise
 
 FILES = {"a.json": b'{"id": "A"}', "sub/b.json": b'{"id": "B"}', "sub/deep/c.json": b"x" * 5000, "z.txt": b""}
 
@@ -354,3 +356,51 @@ def test_archives_are_told_by_their_names() -> None:
         is_archive(Path(f"x{ending}")) for ending in (".zip", ".ZIP", ".tbz2", ".txz", ".tzst", *COMPRESSORS)
     )
     assert not any(is_archive(Path(name)) for name in ("x.json", "zip", "x.gz", "x.json.gz", "tar"))
+
+
+@pytest.mark.parametrize("form", ["folder", ".zip", ".tar.gz"])
+def test_files_that_nobody_wants_are_passed_over(form: str, tmp_path: Path) -> None:
+    place = tmp_path / f"x{form}"
+    if form == "folder":
+        folder(place, FILES)
+    else:
+        place.write_bytes(zipped(FILES) if form == ".zip" else gzip.compress(tarred(FILES)))
+    asked: list[str] = []
+
+    def wanted(path: str) -> bool:
+        asked.append(path)
+        return path in ("sub/b.json", "z.txt")
+
+    found = {member.path: member.content for member in FileInputs([place]).wanted_members(wanted)}
+    assert found == {"sub/b.json": FILES["sub/b.json"], "z.txt": b""}
+    assert sorted(asked) == sorted(FILES)
+
+
+class Whole:
+    """Inputs that cannot pass over anything."""
+
+    def __init__(self, inputs: FileInputs) -> None:
+        self._inputs = inputs
+        self.fingerprint, self.members = inputs.fingerprint, inputs.members
+
+
+@pytest.mark.parametrize("count", [1, 99, 100, 101, 1500])
+def test_a_sample_is_the_same_whether_all_is_read_or_only_what_may_be_in_it(
+    count: int, tmp_path: Path
+) -> None:
+    files = {f"{number % 7}/{number}.json": b"x" * (number % 3) for number in range(count)}
+    (tmp_path / "x.zip").write_bytes(zipped(files))
+    inputs = FileInputs([tmp_path / "x.zip"])
+    found = recognise.spread(inputs)
+    assert {each.path for each in found} == {each.path for each in recognise.spread(Whole(inputs))}
+    smallest = sorted(filter(files.get, files), key=lambda path: zlib.crc32(path.encode()))[:100]
+    assert {member.path for member in found} == set(smallest)
+
+
+def test_an_archive_of_many_files_is_a_bomb_also_where_only_a_sample_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x.tar").write_bytes(tarred({f"{number}": b"0" * 100 for number in range(20)}))
+    monkeypatch.setattr(module, "MAX_TOTAL", 1500)
+    with pytest.raises(ArchiveBomb, match=r"x\.tar"):
+        list(FileInputs([tmp_path / "x.tar"]).wanted_members(lambda _: False))

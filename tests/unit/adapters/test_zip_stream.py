@@ -154,6 +154,13 @@ def test_a_bomb_is_refused_by_what_it_claims_and_by_what_it_unpacks_to(tmp_path:
     assert read(tmp_path, zipped({"full": b"\0" * LIMIT}))[0].problem == ""
 
 
+def test_no_memory_is_reserved_for_a_claim_that_no_packed_bytes_can_keep(tmp_path: Path) -> None:
+    lying = zipped({"a": b"hello" * 10, "good": b"x"})
+    found = problem(tmp_path, patched(lying, central(lying) + 24, "<L", LIMIT))
+    assert found.startswith("damaged")
+    assert "cannot be" in found
+
+
 @pytest.mark.parametrize("size", [0, 4, 6, 500_000])
 def test_an_entry_that_lies_about_its_unpacked_size_is_damaged(tmp_path: Path, size: int) -> None:
     data = zipped({"a": b"hello" * 10, "good": b"x"})

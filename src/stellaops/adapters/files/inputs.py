@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import lzma
 import os
+import re
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +29,7 @@ from stellaops.adapters.files.zip_stream import BadZip, entries
 from stellaops.core import digests
 from stellaops.core.digests import Digest
 from stellaops.core.errors import InvalidInput, NotFound
-from stellaops.ingest.ports import Member
+from stellaops.ingest.ports import Member, Wanted
 
 # The largest file that an upstream publishes as one, Debian's tracker, is about 80 MB.
 MAX_MEMBER = 256 << 20
@@ -51,8 +52,11 @@ _MAX_PADDING = 16 << 20
 _TAR_NAMES = (
     ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz", ".tar.lzma", ".tar.zst", ".tzst",
 )  # fmt: skip
-
+_ARCHIVE_NAMES = (".zip", *_TAR_NAMES)
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+
+# Most paths, which need no careful look: names that begin with no dot, between single slashes.
+_PLAIN_PATH = re.compile(r"[\w+-][\w+.@ -]*(?:/[\w+-][\w+.@ -]*)*", re.ASCII)
 
 
 class InputMissing(NotFound):
@@ -110,6 +114,16 @@ class FileInputs:
                 )
             yield member
 
+    def wanted_members(self, wanted: Wanted) -> Iterator[Member]:
+        """See the port."""
+        for path in self._paths:
+            for file, name in _files(path):
+                head = _head(file)
+                if head is not None or is_archive(file) or is_compressed(file.name):
+                    yield from self._parts(file, name, head, wanted)
+                elif wanted(name):
+                    yield _plain(file, name)
+
     def _all(self, skip: int) -> Iterator[Member]:
         for path in self._paths:
             for file, name in _files(path):
@@ -126,7 +140,9 @@ class FileInputs:
                         continue
                     yield member
 
-    def _parts(self, file: Path, name: str, head: bytes | None) -> Iterator[Member]:
+    def _parts(
+        self, file: Path, name: str, head: bytes | None, wanted: Wanted | None = None
+    ) -> Iterator[Member]:
         """The members of an archive, or the blocks of a list that is cut."""
         if file not in self._digests:
             with file.open("rb") as packed:
@@ -134,7 +150,7 @@ class FileInputs:
         folder, slash, _ = name.rpartition("/")
         container = Member("", b"", file.as_uri(), self._digests[file], file.stat().st_size)
         if head is None:
-            yield from archive_members(file, file.name, folder + slash, container)
+            yield from archive_members(file, file.name, folder + slash, container, wanted)
             return
         path = folder + slash + _readable(_unpacked_name(file.name))
         with _stream(file) as stream:
@@ -170,28 +186,31 @@ def _stream(file: Path) -> Iterator[IO[bytes]]:
         raise ArchiveDamaged(f"{file}: {error}") from error
 
 
-def archive_members(file: Path, name: str, folder: str, container: Member) -> Iterator[Member]:
+def archive_members(
+    file: Path, name: str, folder: str, container: Member, wanted: Wanted | None = None
+) -> Iterator[Member]:
     """The files of an archive, or the one of a compressed file.
 
     Args:
         name: by which its form is told; the file may have another.
         folder: what their paths begin with; empty or ending with a slash.
         container: what the members say of it.
+        wanted: what other paths are of is passed over, and not unpacked where the form allows; all where None.
 
     Raises:
         ArchiveDamaged: it cannot be read to its end.
     """
-    for inner, content, problem in _reader(name)(file):
-        unsafe = _path_trouble(inner)
+    inside = None if wanted is None else (lambda inner: wanted(_place(folder, inner)[0]))
+    for inner, content, problem in _reader(name)(file, inside):
+        path, unsafe = _place(folder, inner)
         trouble = problem or unsafe
-        path = folder + (_readable(inner.lstrip("/\\") or "unnamed") if unsafe else _inner_path(inner))
-        if not trouble and is_archive(Path(inner)):
+        if not trouble and _is_archive_name(inner):
             trouble = "nested-archive: an archive inside an archive is not opened; unpack it first"
         shown = b"" if trouble else content
         yield structs.replace(container, path=path, content=shown, problem=trouble)
 
 
-def _reader(name: str) -> Callable[[Path], Iterator[tuple[str, bytes, str]]]:
+def _reader(name: str) -> Callable[[Path, Wanted | None], Iterator[tuple[str, bytes, str]]]:
     lowered = name.lower()
     if lowered.endswith(".zip"):
         return _zip_members
@@ -200,10 +219,10 @@ def _reader(name: str) -> Callable[[Path], Iterator[tuple[str, bytes, str]]]:
 
 def is_compressed(name: str) -> bool:
     """Whether a file of this name is one file, compressed."""
-    return name.lower().endswith(_COMPRESSED) and not is_archive(Path(name))
+    return name.lower().endswith(_COMPRESSED) and not _is_archive_name(name)
 
 
-def _compressed_member(name: str, file: Path) -> Iterator[tuple[str, bytes, str]]:
+def _compressed_member(name: str, file: Path, _wanted: Wanted | None) -> Iterator[tuple[str, bytes, str]]:
     try:
         with _decompressed(file) as stream:
             content = stream.read(MAX_MEMBER + 1)
@@ -215,7 +234,11 @@ def _compressed_member(name: str, file: Path) -> Iterator[tuple[str, bytes, str]
 
 def is_archive(file: Path) -> bool:
     """Whether a file is read as an archive, told from its name."""
-    return file.name.lower().endswith((".zip", *_TAR_NAMES))
+    return _is_archive_name(file.name)
+
+
+def _is_archive_name(name: str) -> bool:
+    return name.lower().endswith(_ARCHIVE_NAMES)
 
 
 def _files(root: Path) -> Iterator[tuple[Path, str]]:
@@ -252,9 +275,9 @@ def _plain(file: Path, name: str) -> Member:
     return Member(name, b"", file.as_uri(), None, size, problem)
 
 
-def _zip_members(file: Path) -> Iterator[tuple[str, bytes, str]]:
+def _zip_members(file: Path, wanted: Wanted | None) -> Iterator[tuple[str, bytes, str]]:
     try:
-        for entry in entries(file, limit=MAX_MEMBER):
+        for entry in entries(file, limit=MAX_MEMBER, wanted=wanted):
             yield entry.name, entry.content, entry.problem
     except (BadZip, ValueError) as error:
         raise ArchiveDamaged(f"{file}: {error}") from error
@@ -276,10 +299,10 @@ class _Header(tarfile.TarInfo):
         return header
 
 
-def _tar_members(file: Path) -> Iterator[tuple[str, bytes, str]]:
+def _tar_members(file: Path, wanted: Wanted | None) -> Iterator[tuple[str, bytes, str]]:
     try:
         with _decompressed(file) as stream:
-            yield from _tar_entries(stream)
+            yield from _tar_entries(file, stream, wanted)
             _read_rest(stream)
     except (
         tarfile.TarError,
@@ -293,10 +316,14 @@ def _tar_members(file: Path) -> Iterator[tuple[str, bytes, str]]:
         raise ArchiveDamaged(f"{file}: {error}") from error
 
 
-def _tar_entries(stream: IO[bytes]) -> Iterator[tuple[str, bytes, str]]:
+def _tar_entries(file: Path, stream: IO[bytes], wanted: Wanted | None) -> Iterator[tuple[str, bytes, str]]:
+    total = 0
     with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive:
         for info in archive:
-            if not info.isdir():
+            total += info.size
+            if total > MAX_TOTAL:
+                raise ArchiveBomb(f"{file.as_uri()} unpacks to more than {MAX_TOTAL} bytes")
+            if not info.isdir() and (wanted is None or wanted(info.name)):
                 yield info.name, *_tar_entry(archive, info)
             # tarfile remembers every member; a stream is never gone back in.
             archive.members = []  # type: ignore[attr-defined]
@@ -333,16 +360,15 @@ def _decompressed(file: Path) -> IO[bytes]:
     return file.open("rb")
 
 
-def _path_trouble(name: str) -> str:
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or "\0" in name or not path.parts:
-        return "unsafe-path: a path in an archive that leaves its root"
-    return ""
-
-
-def _inner_path(name: str) -> str:
-    """A member's path as the same file would have it in a folder: without `./` and doubled slashes."""
-    return _readable(PurePosixPath(name).as_posix())
+def _place(folder: str, inner: str) -> tuple[str, str]:
+    """A member's path as the same file would have it in a folder, without `./` and doubled slashes; what is unsafe."""
+    if _PLAIN_PATH.fullmatch(inner):
+        return folder + inner, ""
+    path = PurePosixPath(inner.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or "\0" in inner or not path.parts:
+        trouble = "unsafe-path: a path in an archive that leaves its root"
+        return folder + _readable(inner.lstrip("/\\") or "unnamed"), trouble
+    return folder + _readable(PurePosixPath(inner).as_posix()), ""
 
 
 def _readable(name: str) -> str:

@@ -26,7 +26,7 @@ from msgspec import structs
 
 from stellaops.adapters.files.inputs import ArchiveBomb, ArchiveDamaged, FileInputs, InputMissing
 from stellaops.core.errors import InvalidInput, StellaError
-from stellaops.ingest.ports import Member
+from stellaops.ingest.ports import Member, Wanted
 from stellaops.kit.disk import disk_errors
 
 TAR = "application/x-tar"
@@ -66,9 +66,15 @@ class UploadInputs:
 
     def members(self, skip: int = 0) -> Iterator[Member]:
         """See the port."""
+        return map(self._uploaded, self._files.members(skip))
+
+    def wanted_members(self, wanted: Wanted) -> Iterator[Member]:
+        """See the port."""
+        return map(self._uploaded, self._files.wanted_members(wanted))
+
+    def _uploaded(self, member: Member) -> Member:
         here = f"{self._root.absolute().as_uri()}/"
-        for member in self._files.members(skip):
-            yield structs.replace(member, container_url=member.container_url.replace(here, "upload:", 1))
+        return structs.replace(member, container_url=member.container_url.replace(here, "upload:", 1))
 
 
 @contextmanager

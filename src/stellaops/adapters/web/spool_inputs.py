@@ -18,7 +18,7 @@ from stellaops.adapters.files.inputs import (
 )
 from stellaops.adapters.web.spool import SpoolDirectory
 from stellaops.core import digests
-from stellaops.ingest.ports import Member
+from stellaops.ingest.ports import Member, Wanted
 from stellaops.ingest.pull_errors import DownloadDamaged
 from stellaops.ingest.pull_ports import Fetched, Pending
 
@@ -50,32 +50,38 @@ class SpoolInputs:
             if number >= skip:
                 yield member
 
-    def _all(self) -> Iterator[Member]:
+    def wanted_members(self, wanted: Wanted) -> Iterator[Member]:
+        """See the port."""
+        return self._all(wanted)
+
+    def _all(self, wanted: Wanted | None = None) -> Iterator[Member]:
         # The pack is opened on first use: a pull of archives alone has none.
         if any(item.offset >= 0 for item in self._files):
             with self._spool.small() as pack:
-                yield from self._read(pack)
+                yield from self._read(pack, wanted)
         else:
-            yield from self._read(None)
+            yield from self._read(None, wanted)
 
-    def _read(self, pack: BinaryIO | None) -> Iterator[Member]:
+    def _read(self, pack: BinaryIO | None, wanted: Wanted | None) -> Iterator[Member]:
         for item in self._files:
+            if wanted is not None and not _is_container(item.path) and not wanted(item.path):
+                continue
             if item.offset >= 0 and pack is not None:
                 pack.seek(item.offset)
                 yield _whole(item, _checked(item, pack.read(item.size)))
                 continue
             file = self._spool.blob(item)
             if _is_container(item.path):
-                yield from self._unpacked(item, file)
+                yield from self._unpacked(item, file, wanted)
             elif item.size > MAX_MEMBER:
                 yield _whole(item, b"", f"too-large: {item.size} bytes, the limit is {MAX_MEMBER}")
             else:
                 yield _whole(item, file.read_bytes())
 
-    def _unpacked(self, item: Fetched, file: Path) -> Iterator[Member]:
+    def _unpacked(self, item: Fetched, file: Path, wanted: Wanted | None) -> Iterator[Member]:
         folder, slash, name = item.path.rpartition("/")
         container = Member("", b"", item.url, item.digest, item.size, fetched_at=item.fetched_at)
-        for member in archive_members(file, name, folder + slash, container):
+        for member in archive_members(file, name, folder + slash, container, wanted):
             inside = f"{folder}{slash}{item.inside}/" if item.inside else ""
             if member.path.startswith(inside) and self._keeps(member.path):
                 yield member
