@@ -11,7 +11,7 @@ from stellaops.adapters.settings import load as settings
 from stellaops.bootstrap import Local, new_run_id, now
 from stellaops.exports.manage_profiles import create_profile, find_profile
 from stellaops.exports.plan_run import RunRequest
-from stellaops.exports.profile import read
+from stellaops.exports.read_profile import read
 from stellaops.exports.run import Run
 from stellaops.exports.run_export import run_export
 from stellaops.ingest.feeds import Side

@@ -24,10 +24,11 @@ from stellaops.bootstrap import now
 from stellaops.center.changes import expected_bytes, profile_changed
 from stellaops.core import timestamps
 from stellaops.core.errors import AlreadyExists
-from stellaops.exports import manage_profiles, profile
+from stellaops.exports import manage_profiles
 from stellaops.exports.distribution.manage_targets import check_destinations
 from stellaops.exports.errors import InvalidProfile, InvalidSelector, ProfileNotFound, UnsupportedSchema
 from stellaops.exports.profile import Profile, Spec
+from stellaops.exports.read_profile import read
 from stellaops.signing import key_uri
 from stellaops.signing.key_uri import KeyUriRefused
 
@@ -60,7 +61,7 @@ def history(call: Call) -> Response:
 
 def create(call: Call) -> Response:
     """Store a profile."""
-    document = profile.read(call.body)
+    document = read(call.body)
     check_destinations(call.tenant, document.spec, call.local.targets)
     _demand_recipients(call, document.spec)
     made = manage_profiles.create_profile(
@@ -73,7 +74,7 @@ def change(call: Call) -> Response:
     """Store the next revision of a profile."""
     current = _find(call)
     wanted: ProfileChange = call.body
-    document = profile.read(_changed(current, wanted))
+    document = read(_changed(current, wanted))
     check_destinations(call.tenant, document.spec, call.local.targets)
     _demand_recipients(call, document.spec, current.spec)
     changed = manage_profiles.update_profile(
@@ -90,7 +91,7 @@ def change(call: Call) -> Response:
 
 def check(call: Call) -> Response:
     """Whether a profile could be stored, as it is or as the next revision of the one of its name."""
-    document = profile.read(call.body)
+    document = read(call.body)
     check_destinations(call.tenant, document.spec, call.local.targets)
     name, kind = document.metadata.name, f"{document.spec.kind}:{document.spec.variant}"
     try:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+from stellaops.adapters.files.whole_file import write_file
 from stellaops.adapters.telemetry.run_events import say, say_end
 from stellaops.bootstrap import Local, new_run_id, now
 from stellaops.center import changes, wire
@@ -22,17 +23,19 @@ from stellaops.center.local_retention import LocalRetention
 from stellaops.center.local_tenant import LocalEvidence, LocalPolicies
 from stellaops.center.local_upkeep import LocalUpkeep
 from stellaops.center.noting import local_audit
+from stellaops.center.schedules import schedules_of
 from stellaops.center.wire import Wire
 from stellaops.core import timestamps
 from stellaops.core.errors import StellaError
 from stellaops.exports import control_runs, manage_profiles, manage_runs
+from stellaops.exports.bundle_tar import bundle_tar
 from stellaops.exports.diff_exports import diff_exports
 from stellaops.exports.distribution import manage_targets
 from stellaops.exports.distribution.distribute_run import distribute_run
 from stellaops.exports.distribution.manage_targets import check_destinations
 from stellaops.exports.plan_run import RunRequest, plan_export
 from stellaops.exports.ports import RunFilter
-from stellaops.exports.profile import read
+from stellaops.exports.read_profile import read
 from stellaops.exports.run import ENDED, Run
 from stellaops.exports.run_export import go_on, is_local, run_export
 from stellaops.kit.verify import verify_bundle
@@ -102,6 +105,10 @@ class LocalExports:
         """See the interface."""
         revisions = manage_profiles.profile_history(self._tenant, name, self._local.profiles)
         return [wire.profile_revision(each) for each in revisions]
+
+    def schedules(self) -> list[Wire]:
+        """See the interface."""
+        return schedules_of(self._local, self._tenant, now())
 
     def plan(self, submission: Submission) -> Wire:
         """See the interface."""
@@ -203,6 +210,15 @@ class LocalExports:
         run = self._found(run_id)
         manage_runs.download(run, target, self._local.artefacts, self._local.statements)
         return {"runId": run.id, "exportId": run.export_id, "path": str(target.absolute())}
+
+    def download_tar(self, run_id: str, file: Path, progress: Progress = silent) -> Wire:
+        """See the interface."""
+        run = self._found(run_id)
+        found = bundle_tar(run, self._local.artefacts, self._local.statements)
+        write_file(
+            file, found.pieces(), lambda done: progress(f"{done / 1e6:,.1f} of {found.bytes / 1e6:,.1f} MB")
+        )
+        return {"runId": run.id, "exportId": run.export_id, "path": str(file.absolute())}
 
     def opened(self, run_id: str) -> AbstractContextManager[Path]:
         """See the interface."""

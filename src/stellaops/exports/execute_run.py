@@ -39,7 +39,8 @@ from stellaops.exports.plan_run import (
     request_of,
 )
 from stellaops.exports.ports import RunFilter, Staging
-from stellaops.exports.profile import HTTP, check_schema, destinations
+from stellaops.exports.profile import HTTP, destinations
+from stellaops.exports.read_profile import check_schema
 from stellaops.exports.retention.claim_archive import claim_archive, demand_base
 from stellaops.exports.retention.room import demand_room
 from stellaops.exports.run import Run, RunStatus

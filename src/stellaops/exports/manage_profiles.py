@@ -9,7 +9,8 @@ from datetime import datetime
 from stellaops.core.errors import AlreadyExists
 from stellaops.exports.errors import InvalidProfile, ProfileNotFound
 from stellaops.exports.ports import Profiles
-from stellaops.exports.profile import Profile, ProfileDocument, built_in, check_name
+from stellaops.exports.profile import Profile, ProfileDocument, built_in
+from stellaops.exports.read_profile import check_name
 
 
 def list_profiles(tenant: str, profiles: Profiles) -> list[Profile]:

@@ -17,7 +17,8 @@ from stellaops.exports.errors import BundleGone, GateRefused, InvalidProfile, Ru
 from stellaops.exports.gate import Previous, objections
 from stellaops.exports.manage_runs import archive_of
 from stellaops.exports.plan_run import RunRequest
-from stellaops.exports.profile import Gate, read
+from stellaops.exports.profile import Gate
+from stellaops.exports.read_profile import read
 from stellaops.exports.run import Artifact, Run, RunStatus
 from stellaops.exports.run_export import go_on, run_export
 from tests.unit.exports.executing import NOON, TENANT, Service, document

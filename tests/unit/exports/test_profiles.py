@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from stellaops.exports import profile
+from stellaops.exports import profile, read_profile
 from stellaops.exports.errors import InvalidProfile, UnsupportedSchema
 from tests.unit.cli.running import Stella, osv, package, until
 
@@ -37,7 +37,7 @@ def written(tmp_path: Path, wire: dict[str, Any], form: str = "yaml") -> str:
 
 def problems(wire: object) -> list[str]:
     with pytest.raises(InvalidProfile) as caught:
-        profile.read(wire)
+        read_profile.read(wire)
     return list(caught.value.details)
 
 
@@ -196,7 +196,7 @@ def test_a_duration_of_another_form_is_refused(text: str) -> None:
 def test_another_schema_of_trivy_is_not_supported(version: int, stella: Stella, tmp_path: Path) -> None:
     wire = document(kind="trivy", variant="db", schemaVersion=version)
     with pytest.raises(UnsupportedSchema):
-        profile.read(wire)
+        read_profile.read(wire)
     error = stella.refused(
         2, "ERR_EXPORT_UNSUPPORTED_SCHEMA", "export", "profile", "create", written(tmp_path, wire)
     )

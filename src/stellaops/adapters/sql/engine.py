@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -40,11 +39,6 @@ def open_engine(address: Address, schema: str) -> Engine:
     """
     with translated(address):
         return (SQLITE if isinstance(address, SqliteFile) else POSTGRES).open(address, schema)
-
-
-def open_sqlite(path: Path) -> Engine:
-    """An engine on a SQLite file, made when absent; its schema is not looked at."""
-    return open_engine(SqliteFile(path), "")
 
 
 def where(engine: Engine) -> str:

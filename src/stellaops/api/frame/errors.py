@@ -21,13 +21,6 @@ class RouteNotFound(NotFound):
     hint = "See /openapi.json for every path."
 
 
-class NotAvailable(NotFound):
-    """Something that this release does not do."""
-
-    code = "ERR_NOT_AVAILABLE"
-    hint = "See /openapi.json for what this release does."
-
-
 class MethodNotAllowed(InvalidInput):
     """The path is there, and does not take the method."""
 

@@ -166,11 +166,6 @@ def decrypt(chunks: Iterable[bytes], keys: Sequence[Identity]) -> Iterator[bytes
         yield plain
 
 
-def is_age(data: bytes) -> bool:
-    """Whether bytes begin as an age file does."""
-    return data.startswith(_VERSION + b"\n")
-
-
 def _wrapped(file_key: bytes, recipient: Recipient, entropy: Entropy) -> bytes:
     ephemeral = X25519PrivateKey.from_private_bytes(entropy(32))
     share = ephemeral.public_key().public_bytes_raw()

@@ -52,7 +52,7 @@ def _cipher(
     export_id: str, encryption: Encryption, recipients: Sequence[Recipient], entropy: Callable[[int], bytes]
 ) -> tuple[Callable[[str, Iterator[bytes]], Iterator[bytes]], envelope.Envelope]:
     if encryption.mode == "age":
-        # `exports.profile` lets no recipient of a key service pass here: age's own format has none.
+        # `exports.read_profile` lets no recipient of a key service pass here: age's own format has none.
         known = [each for each in recipients if isinstance(each, age.Recipient)]
         return lambda _, chunks: age.encrypt(chunks, known, entropy), envelope.for_age(known)
     key = ContentKey(entropy(aes_gcm.KEY_BYTES))
