@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import (
     Connection,
@@ -25,6 +25,7 @@ from sqlalchemy import (
 
 from stellaops.adapters.sql import import_counts, schema
 from stellaops.adapters.sql.engine import dialect_of, reading, retried, settle, writing
+from stellaops.adapters.sql.pieces import pieces
 from stellaops.adapters.sql.schema import OPEN
 from stellaops.adapters.sql.vex_rows import count_statements
 from stellaops.adapters.sql.vex_schema import vex_document
@@ -33,8 +34,8 @@ from stellaops.ingest.import_documents import microseconds
 from stellaops.ingest.model import ImportReport, Job, owner_of
 
 _APPLY_ROWS = 20_000
+_PIECE = 10_000
 
-Item = TypeVar("Item")
 
 job_t, staged_t, revision_t = schema.job, schema.staged, schema.revision
 
@@ -115,7 +116,7 @@ class Applying:
         if prune:
             while self._prune_some(prune, microseconds(now)):
                 pass
-        for keys in pieces_of(self._keys_at(taken_back), _APPLY_ROWS):
+        for keys in pieces(self._keys_at(taken_back), _APPLY_ROWS):
             self._take_back(keys, microseconds(now))
         report = self._finish(now=now)
         settle(self._engine)
@@ -241,7 +242,7 @@ class Applying:
         insert_many(connection, schema.tombstone, stones)
         gone = sum(
             import_counts.statements_of(connection, source, [row.id for row in piece])
-            for piece in pieces_of(rows)
+            for piece in pieces(rows, _PIECE)
         )
         import_counts.count(connection, source, {"vanished": gone})
         count = {"vanished": job_t.c.vanished + len(rows)}
@@ -266,7 +267,9 @@ class Applying:
             connection.execute(
                 update(schema.source).where(schema.source.c.name == job.source.name).values(values)
             )
-            drop_orphans(connection, row.first_document)
+            equal_keys = row.fetched - rejected - keys
+            if equal_keys:  # else every content that was staged is the one of its key
+                drop_orphans(connection, row.first_document)
             _leave_to_others(connection)
             return ImportReport(
                 source=job.source.name,
@@ -279,7 +282,7 @@ class Applying:
                 withdrawn=row.withdrawn,
                 vanished=row.vanished,
                 quarantined=rejected,
-                equal_keys=row.fetched - rejected - keys,
+                equal_keys=equal_keys,
                 ignored=row.ignored,
                 sequence=connection.execute(select(schema.head.c.seq)).scalar_one(),
                 resumed=bool(row.resumed),
@@ -335,15 +338,10 @@ def drop_orphans(connection: Connection, first: int) -> None:
         select(table.c.id).where(table.c.id >= first, ~used.exists(), ~waiting.exists()).order_by(table.c.id)
         .with_for_update()
     ).scalars().all()  # fmt: skip
-    for piece in pieces_of(orphans):
+    for piece in pieces(orphans, _PIECE):
         for projection in schema.PROJECTIONS.tables.values():
             connection.execute(delete(projection).where(projection.c.revision.in_(piece)))
         connection.execute(delete(table).where(table.c.id.in_(piece)))
-
-
-def pieces_of(items: Sequence[Item], size: int = 10_000) -> Iterator[Sequence[Item]]:
-    """The items in order, some at a time."""
-    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def _leave_to_others(connection: Connection) -> None:

@@ -25,9 +25,10 @@ from sqlalchemy.sql import ColumnElement
 
 from stellaops.adapters.sql import schema
 from stellaops.adapters.sql.alias_schema import alias_link
-from stellaops.adapters.sql.applying import Applying, current_of, drop_orphans, insert_many, lost, pieces_of
+from stellaops.adapters.sql.applying import Applying, current_of, drop_orphans, insert_many, lost
 from stellaops.adapters.sql.engine import dialect_of, reading, retried, writing
 from stellaops.adapters.sql.java_schema import java_artefact
+from stellaops.adapters.sql.pieces import pieces
 from stellaops.adapters.sql.sbom_rows import Components
 from stellaops.adapters.sql.types import TEXT
 from stellaops.adapters.sql.vex_rows import Statements
@@ -362,7 +363,7 @@ def _resolve(connection: Connection, job: Job, records: Sequence[Record]) -> Non
     if open_entries:
         arrived = {(record.path, record.offset) for record in records}
         done = [row.id for row in open_entries if (row.path, row.file_offset) in arrived]
-        for piece in pieces_of(done):
+        for piece in pieces(done):
             connection.execute(update(table).where(table.c.id.in_(piece)).values(resolved_by=job.id))
 
 
