@@ -29,7 +29,7 @@ from typing import Any
 
 from backports import zstd
 
-from benchmarks import documents, machine, sampling, stores
+from benchmarks import documents, machine, real_documents, sampling, stores
 from stellaops.bundles.jsonl.shards import ZSTD_OPTIONS
 from stellaops.exports.run import Run
 
@@ -38,13 +38,6 @@ _KINDS = ("json:raw", "trivy:db")
 _PIECE = 1 << 20
 _FUNCTIONS_SHOWN = 8
 _BOLT = "bundles/trivy/bolt/"
-
-
-def shared_archives() -> dict[str, Path]:
-    """The archives of real OSV documents by source name."""
-    root = Path(os.environ.get("STELLA_BENCH_SHARED") or Path(__file__).parents[2] / "shared")
-    found = [*root.glob("data/advisories/*-osv/all.zip"), *root.glob("data/advisories/ghsa-sample/all.zip")]
-    return {path.parent.name: path for path in sorted(found)}
 
 
 def fill(directory: Path, archives: dict[str, Path]) -> dict[str, Any]:
@@ -121,7 +114,7 @@ def _peer(bundle: Path) -> dict[str, float]:
 
 def measure(runs: int, generated: int | None, directory: Path) -> dict[str, Any]:
     """Fill a store, then alternate the exports; medians."""
-    archives = {} if generated else shared_archives()
+    archives = {} if generated else real_documents.archives()
     with tempfile.TemporaryDirectory(dir=directory) as scratch:
         data = "real data of shared/data/advisories"
         if not archives:

@@ -13,6 +13,9 @@ Every run is a process of its own on one processor, and the kinds of run alterna
 With `--postgresql` the store is a PostgreSQL server of its own on this machine, with the settings that it comes with;
 what it takes of the processors stands in a column of its own, since it works beside the import.
 
+Where real documents of `shared/data` stand beside the checkout, `documents` is measured with those of each large JSON
+source too, repeated under other ids; a document costs by its size.
+
 The clock tells what a user sees on this machine, busy or not; processor time tells what one core can do. One more run
 of each import looks where processor time goes. The documents are made up (`benchmarks.documents`).
 """
@@ -41,7 +44,7 @@ from unittest.mock import patch
 
 from sqlalchemy import func, select
 
-from benchmarks import documents, machine, sampling, stores
+from benchmarks import documents, machine, real_documents, sampling, stores
 from stellaops.adapters.files.inputs import FileInputs
 from stellaops.adapters.sql import imports, schema
 from stellaops.adapters.sql.engine import dialect_of, reading
@@ -52,6 +55,7 @@ from tests.support import postgres
 _PIECE = 1000
 _AS_IT_COMES = {"fsync": "on", "full_page_writes": "on", "shared_buffers": "128MB", "max_wal_size": "1GB"}
 _FUNCTIONS_SHOWN = 8
+_OF_A_SOURCE = 30_000
 _KINDS = ("read", "documents", "projections", "peer")
 
 Seconds = tuple[float, float]
@@ -231,6 +235,7 @@ def measure(count: int, runs: int, directory: Path, *, with_server: bool = False
         for _ in range(runs):
             for kind in _KINDS:
                 results[kind].append(_in_process(kind, archive, Path(scratch), server=server))
+        sources = {} if with_server else _sources(count, runs, Path(scratch))
         functions = {
             kind: _in_process(kind, archive, Path(scratch), "--sample", server=server)["functions"]
             for kind in ("documents", "projections")
@@ -247,7 +252,27 @@ def measure(count: int, runs: int, directory: Path, *, with_server: bool = False
         "kinds": summary,
         "projectionRows": _rows(results, count),
         "ratioToPeer": round(summary["documents"]["perCpuSecond"] / summary["peer"]["perCpuSecond"], 2),
+        "sources": sources,
         "functions": functions,
+    }
+
+
+def _sources(most: int, runs: int, scratch: Path) -> dict[str, Any]:
+    """Imports of real documents by their source, without reading and projections, by turns."""
+    count = min(most, _OF_A_SOURCE)
+    archives, sizes = {}, {}
+    for name, source in real_documents.json_archives().items():
+        archives[name] = scratch / f"{name}.zip"
+        sizes[name] = real_documents.write_repeated(archives[name], source, count)
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in archives}
+    for _ in range(runs):
+        for name, archive in archives.items():
+            results[name].append(_in_process("documents", archive, scratch))
+    if any(result["count"] != count for found in results.values() for result in found):
+        raise RuntimeError("a run did not handle every document")
+    return {
+        name: {**_summary(found, count), "bytesEach": round(sizes[name] / count)}
+        for name, found in results.items()
     }
 
 
@@ -348,6 +373,12 @@ def table(result: dict[str, Any]) -> str:
         f"{rows['rows']:,} projection rows, {rows['perDocument']} a document: {rows['perCpuSecond']:,} rows/s in the"
         f" whole import, {rows['perCpuSecondAlone']:,} rows/s for the projections alone, by CPU time"
     )
+    for name, row in sorted(result["sources"].items(), key=lambda item: int(item[1]["bytesEach"])):
+        low, high = row["perCpuSecondSpread"]
+        lines.append(
+            f"documents of {name:<14} {row['bytesEach']:>6,} bytes {row['cpuMicroseconds']:>6} µs of CPU"
+            f" {row['perCpuSecond']:>7,}/s ({low:,} to {high:,})"
+        )
     for kind, functions in result["functions"].items():
         lines.append(sampling.paragraph(f"processor time of {kind}", functions))
     return "\n".join(lines)

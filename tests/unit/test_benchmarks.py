@@ -70,6 +70,7 @@ def _import_osv(result: dict[str, Any]) -> None:
     assert set(result["kinds"]) == {"read", "documents", "projections", "peer"}
     assert result["projectionRows"]["rows"] > result["documents"] == 60
     assert result["kinds"]["documents"]["perSecond"] > 0
+    assert all(row["bytesEach"] > 1000 for row in result["sources"].values())
 
 
 def _export_phases(result: dict[str, Any]) -> None:
