@@ -15,8 +15,8 @@ try:
 except ImportError:
     from backports import zstd
 
-CHUNK = 1024 * 1024
-"""Bytes that are unpacked at a time."""
+CHUNK = 32 * 1024
+"""Bytes that are unpacked at a time: what unpackers allocate at once, so that nothing is copied to be in one piece."""
 
 _LARGEST_WINDOW_LOG = 27
 _BLOCK = 512

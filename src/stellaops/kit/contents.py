@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stellaops.bundles import layout, packed, rows
-from stellaops.bundles.content import Content, members_digest
+from stellaops.bundles.content import Content, RowsOutOfOrder, members_digest
 from stellaops.bundles.files_manifest import FileEntry, FilesManifest
 from stellaops.bundles.manifest import ExportManifest
-from stellaops.bundles.rows import Row
+from stellaops.bundles.packed import BadPacking
+from stellaops.bundles.rows import Form
 from stellaops.bundles.trivy import inspect, java_db
 from stellaops.bundles.trivy.inspect import Sentinel
 from stellaops.bundles.trivy.java_db import JavaSentinel
@@ -26,6 +27,7 @@ from stellaops.core.digests import Digest
 from stellaops.core.errors import InvalidInput
 from stellaops.kit import row_blocks
 from stellaops.kit.places import Places, merged_digest
+from stellaops.kit.row_blocks import Measured
 from stellaops.kit.row_workers import RowWorkers
 
 
@@ -125,7 +127,8 @@ class Examiner:
         for content, held in _held(manifest, set(files)):
             self._content.update(dict.fromkeys(held, content))
         sets = [content for content in manifest.contents if layout.is_row_set(content.path)]
-        self._workers = RowWorkers(parser_of, sum(files[path] for path in files if path.endswith(_ROWS)))
+        packed_rows = sum(size for path, size in files.items() if path.endswith(_ROWS))
+        self._workers = RowWorkers(lambda path: form_of(path).read, packed_rows)
         self._evidence = _evidence(content.path for content in sets)
         spooled = self._evidence if len(self._evidence) > 1 else ()
         self._sets = {
@@ -156,6 +159,7 @@ class Examiner:
     def finish(self) -> Examined:
         """What was found in all of them."""
         found = self._found
+        self._workers.finish()
         for each in self._sets.values():
             each.finish(found)
         if not found.problems:
@@ -165,7 +169,8 @@ class Examiner:
         return found
 
     def close(self) -> None:
-        """Let go of what lies in the scratch directory; also where not everything was taken."""
+        """Let go of what lies in the scratch directory, and of children; also where not everything was taken."""
+        self._workers.close()
         for each in self._sets.values():
             each.places.close()
 
@@ -304,25 +309,34 @@ class _RowSet:
         self.files: dict[str, Digest] = {}
         """Files that the rows name, with the digests that they state."""
         self._workers = workers
-        self._trouble: str | None = None
+        self._trouble = ""
 
     def take(self, entry: FileEntry, chunks: Iterator[bytes]) -> None:
-        """The next file of it."""
-        if self._trouble is not None:
-            return
-        blocks = row_blocks.blocks(packed.unzstd(chunks, packed.expansion_limit(entry.bytes)))
+        """The next file of it; some of it may still be measured when the one after it comes."""
+        pieces = packed.unzstd(chunks, packed.expansion_limit(entry.bytes))
         try:
-            for measured in self._workers.measure(self.content.path, blocks):
-                for stretch in measured.stretches:
-                    self.places.add(stretch)
-                self.files.update((path, Digest(digest)) for path, digest in measured.files)
-        except InvalidInput as error:
+            for block in row_blocks.blocks(pieces):
+                if self._trouble:
+                    return
+                self._workers.measure(self.content.path, block, self._add)
+        except BadPacking as error:
+            self._workers.put(Measured(trouble=str(error)), self._add)
+
+    def _add(self, measured: Measured) -> None:
+        if self._trouble:
+            return
+        self._trouble = measured.trouble
+        try:
+            for stretch in measured.stretches:
+                self.places.add(stretch)
+        except RowsOutOfOrder as error:
             self._trouble = str(error)
+        self.files.update((path, Digest(digest)) for path, digest in measured.files)
 
     def finish(self, found: Examined) -> None:
         """Compare; what could not be read is noted."""
         path = self.content.path
-        if self._trouble is not None:
+        if self._trouble:
             found.problems.append(f"{path}: {self._trouble}")
             return
         found.records[path] = self.places.records
@@ -331,17 +345,17 @@ class _RowSet:
             found.problems.append(_other(self.content, digest))
 
 
-def parser_of(path: str) -> Callable[[bytes], Row]:
-    """What reads a line of a row set, strictly."""
+def form_of(path: str) -> Form:
+    """How the lines of a row set are read."""
     if path.startswith(layout.RAW):
-        return rows.parse_raw
+        return rows.RAW
     if path.startswith(layout.UPSTREAM):
-        return rows.parse_upstream
+        return rows.UPSTREAM
     if path.startswith(layout.NORMALIZED):
-        return rows.parse_normalized
+        return rows.NORMALIZED
     if path == layout.POLICY_EVALUATIONS:
-        return rows.parse_evaluation
-    return rows.parse_sbom_index if path == layout.SBOM_INDEX else rows.parse_index
+        return rows.EVALUATIONS
+    return rows.SBOM_INDEX if path == layout.SBOM_INDEX else rows.INDEX
 
 
 def _collected(path: str, chunks: Iterable[bytes], largest: int) -> bytes:

@@ -18,7 +18,7 @@ from stellaops.core import digests
 from stellaops.core.errors import InvalidInput, NotTrusted
 from stellaops.kit import outer, signatures
 from stellaops.kit.archive import ArchiveTree
-from stellaops.kit.contents import Examined, Examiner, parser_of
+from stellaops.kit.contents import Examined, Examiner, form_of
 from stellaops.kit.head import Head, signed_head
 from stellaops.kit.opening import opening_of
 from stellaops.signing.ecdsa_p256 import PublicKey
@@ -119,7 +119,7 @@ def upserts(content: str, chunks: Iterator[bytes], size: int) -> Iterator[tuple[
     Raises:
         BadPacking, BadRow: anything else.
     """
-    parse = parser_of(content)
+    parse = form_of(content).parse
     last: Place | None = None
     for line in packed.lines(packed.unzstd(chunks, packed.expansion_limit(size))):
         row = parse(line)

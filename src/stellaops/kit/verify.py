@@ -24,6 +24,7 @@ from stellaops.kit.checks import databases, files, rows, statements
 from stellaops.kit.checks.inspection import Doubtful, Inspection, NotApplicable, Refused
 from stellaops.kit.locate import Lying, locate
 from stellaops.kit.report import Check, Report, Status
+from stellaops.kit.row_workers import RowWorkerLost
 from stellaops.signing import ecdsa_p256
 
 
@@ -55,7 +56,7 @@ def verify_bundle(
 
     Raises:
         UnusableKey: a trusted key is no P-256 key in PEM.
-        NoScratchRoom: see there. Nothing in the bundle raises.
+        NoScratchRoom, RowWorkerLost: see there. Nothing in the bundle raises.
     """
     keys = tuple(ecdsa_p256.load_public_key(pem) for pem in trusted)
     with (
@@ -163,6 +164,8 @@ def _outcome(step: Step, run: Inspection) -> tuple[Status, str]:
         return "skipped", str(reason)
     except Doubtful as reason:
         return "warning", str(reason)
+    except RowWorkerLost:
+        raise
     except (Refused, StellaError) as error:
         return "failed", str(error)
     except OSError as error:
