@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tarfile
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from stellaops.bootstrap import now
 from tests.support import tools
 from tests.support.api import EVERY_SCOPE, serving
 from tests.support.browser import Browser, Looked, running
-from tests.support.workers import Service, service
+from tests.support.workers import Service, service, wait_for
 from tests.unit.cli.running import call
 
 EXAMPLES = tools.ROOT / "examples"
@@ -127,18 +128,21 @@ def test_a_run_is_submitted_watched_verified_and_downloaded_with_the_browser_alo
     events = page.locator("#events li")
     events.last.filter(has_text="succeeded").wait_for()
     assert events.count() >= 4
-    assert page.locator("#steps li.done").count() == 6
+    steps = page.locator("#steps li span:first-child").all_inner_texts()
+    assert {"plan", "build", "sign", "verify", "publish"} <= set(steps)
+    assert page.locator("#steps li.done").count() == len(steps)
     picture(looked, "console-run")
     assert looked.accessibility() == []
-    root = tmp_path / "bundle"
-    names = page.locator("a[download]").all_inner_texts()
-    for number, name in enumerate(names):
-        if number % 8 == 7:
-            page.reload()  # the browser asks before it takes more than ten files from one page
-        with page.expect_download() as download:
-            page.locator("a[download]").get_by_text(name, exact=True).click()
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        download.value.save_as(root / name)
+    with page.expect_download() as download:
+        page.click("#bundle")
+    assert download.value.suggested_filename == f"{run}.tar"
+    download.value.save_as(tmp_path / "bundle.tar")
+    with tarfile.open(tmp_path / "bundle.tar") as tar:
+        tar.extractall(tmp_path, filter="data")
+    root = tmp_path / run
+    with page.expect_download() as download:
+        page.locator("td a[download]").get_by_text("trivy/db.bundle", exact=True).click()
+    assert download.value.path().read_bytes() == (root / "trivy/db.bundle").read_bytes()
     key = tmp_path / "key.pub"
     key.write_text(
         page.request.get(f"{console.url}/tenants/default/export-center.pub").text(), encoding="utf-8"
@@ -194,6 +198,43 @@ def test_a_waiting_run_is_cancelled_and_a_failed_one_replayed(console: Console, 
     assert looked.wrong == []
 
 
+def test_a_run_that_is_under_way_is_cancelled_and_its_processes_with_it(
+    console: Console, looked: Looked
+) -> None:
+    page, service = looked.page, console.service
+    console.store("watched", kind="trivy", variant="db")
+    service.trivy("hang")
+    try:
+        submit(looked, console, "watched")
+        page.wait_for_selector("#state:has-text('running')")
+        wait_for(lambda: bool(service.hung_scanners()), 30)
+        page.wait_for_selector("#steps li.now:has-text('smoke')", timeout=10_000)
+        assert looked.accessibility() == []
+        page.click("button:text-is('Cancel')")
+        page.wait_for_selector("#state:has-text('cancelled')")
+        wait_for(lambda: not service.hung_scanners(), 10)
+    finally:
+        service.trivy("none")
+    assert page.locator("button:text-is('Replay')").count() == 1
+    assert page.locator("button:text-is('Cancel')").count() == 0
+    assert "This run made none." in page.inner_text("main")
+    assert looked.wrong == []
+
+
+def test_after_logging_out_a_copied_cookie_opens_nothing(console: Console) -> None:
+    with console.browser.looking(console.url) as looked:
+        console.log_in(looked)
+        copied = looked.page.context.storage_state()
+        with console.browser.looking(console.url, storage_state=copied) as thief:
+            thief.page.goto(f"{console.url}/console/runs")
+            assert thief.page.url == f"{console.url}/console/runs"
+            looked.page.click("button:has-text('Log out')")
+            looked.page.wait_for_url("**/console/login")
+            thief.page.goto(f"{console.url}/console/runs")
+            assert "/console/login" in thief.page.url
+            assert thief.page.locator("nav").count() == 0
+
+
 def test_a_profile_is_written_checked_as_it_is_typed_and_its_history_shown(
     console: Console, looked: Looked
 ) -> None:
@@ -213,6 +254,7 @@ def test_a_profile_is_written_checked_as_it_is_typed_and_its_history_shown(
     page.click("button:text-is('Store the next revision')")
     page.wait_for_selector("text=every night")
     assert page.locator(".history > li").count() == 2
+    assert "03:00:00 UTC" in page.inner_text("main .note")
     picture(looked, "console-profile")
     assert looked.accessibility() == []
     assert looked.wrong == []
@@ -228,7 +270,7 @@ def test_two_tenants_see_only_their_own(console: Console, looked: Looked) -> Non
             assert mine not in text
             assert "only-mine" not in text
         other.page.goto(f"{console.url}/console/runs/{mine}")
-        assert "That did not work" in other.page.inner_text("main")
+        assert "There is nothing here" in other.page.inner_text("main")
 
 
 def test_a_channel_is_previewed_and_what_was_sent_is_shown(console: Console, looked: Looked) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from stellaops.adapters.engine.cron import next_time
 from stellaops.adapters.engine.rows import queue_of
 from stellaops.adapters.sql.errors import StoreNotMigrated
 from stellaops.authority.tenants import Tenant
@@ -319,6 +320,8 @@ def test_a_schedule_submits_one_run_for_each_of_its_times(on_sqlite: Service) ->
     runs = [on_sqlite.ended(run) for run in on_sqlite.local.runs.list("default")]
     assert sorted(run.id[:20] for run in runs) == [f"run-{day:%Y%m%dt%H%M%S}-" for day in days]
     assert {run.submitted_by for run in runs} == {"schedule"}
+    told = next_time(schedule["schedule"], days[0] - timedelta(hours=1))
+    assert [told, next_time(schedule["schedule"], days[0])] == days, "what is told is when the engine does it"
     on_sqlite.local.profiles.delete("default", "nightly")
     wait_for(lambda: not queue.client.list_schedules(), 10)
 

@@ -23,6 +23,7 @@ from stellaops.api.runs import READ, find
 from stellaops.authority.manage_keys import trusted_keys
 from stellaops.bundles import layout
 from stellaops.exports import manage_runs
+from stellaops.exports.bundle_tar import BundleTar, bundle_tar
 from stellaops.exports.distribution.links import LinkInvalid
 from stellaops.exports.errors import ArtefactMissing, BundleGone, RunNotFound
 from stellaops.exports.run import Archive, Run
@@ -32,6 +33,7 @@ from stellaops.kit.verify import verify_bundle
 DOWNLOAD = "export:download"
 # Who may see the file is checked every time; what it holds never changes under its digest.
 _CACHE = "private, no-cache"
+_TAR = "application/x-tar"
 _MEDIA = {
     ".zst": "application/zstd", ".bundle": "application/gzip", ".md": "text/markdown; charset=utf-8",
     ".yaml": "application/yaml", ".sig": "text/plain; charset=utf-8", ".jws": "application/jose",
@@ -113,6 +115,33 @@ async def _send(call: Call, path: str) -> Response:
     return StreamingResponse(_pieces(chain((first,), pieces)), status, headers, file.media)
 
 
+async def tar(call: Call) -> Response:
+    """Every file of a bundle in one."""
+    found = await to_thread.run_sync(partial(_tar, call))
+    headers = {
+        "cache-control": "private, no-store",
+        "content-disposition": f'attachment; filename="{found.root}.tar"',
+        "content-length": str(found.size),
+    }
+    if call.request.method == "HEAD":
+        return Response(None, 200, headers, _TAR)
+    return StreamingResponse(_pieces(found.pieces()), 200, headers, _TAR)
+
+
+def _tar(call: Call) -> BundleTar:
+    """The bundle of a run, where all of it may be seen.
+
+    Raises:
+        RunNotFound, BundleGone, ArtefactMissing: see there.
+    """
+    run, local = find(call), call.local
+    found = bundle_tar(run, local.artefacts, local.statements)
+    confined = call.principal.confined
+    if confined and not all(confined.admits(run.id, run.profile, each.path) for each in found.members):
+        raise ArtefactMissing(f"the bundle of run {run.id} is not whole to be seen")
+    return found
+
+
 async def _pieces(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
     while piece := await to_thread.run_sync(next, pieces, b""):
         yield piece
@@ -191,6 +220,11 @@ OPERATIONS = (
     Operation(
         "getProvenance", "GET", f"{_PATH}/provenance", "provenance.json, byte for byte", provenance, DOWNLOAD,
         answers=_answers("application/json"), errors=_ERRORS, downloads=True,
+    ),
+    Operation(
+        "getBundle", "GET", f"{_PATH}/bundle.tar", "Every file of a bundle in one tar file", tar, DOWNLOAD,
+        answers={200: Answer("The files in a directory of the run's name", media=_TAR)},
+        errors=(RunNotFound, BundleGone, ArtefactMissing), downloads=True,
     ),
     Operation(
         "verifyRun", "POST", f"{_PATH}/verify", "Verify a bundle by the keys of its tenant", verify, READ,

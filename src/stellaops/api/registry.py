@@ -22,6 +22,7 @@ from stellaops.api import (
     profiles,
     retention,
     runs,
+    schedules,
     targets,
     token,
     upkeep,
@@ -30,6 +31,7 @@ from stellaops.api.operation import Operation
 
 MODULES = (
     profiles,
+    schedules,
     runs,
     events,
     artifacts,

@@ -216,7 +216,7 @@ class LocalExports:
         run = self._found(run_id)
         found = bundle_tar(run, self._local.artefacts, self._local.statements)
         write_file(
-            file, found.pieces(), lambda done: progress(f"{done / 1e6:,.1f} of {found.bytes / 1e6:,.1f} MB")
+            file, found.pieces(), lambda done: progress(f"{done / 1e6:,.1f} of {found.size / 1e6:,.1f} MB")
         )
         return {"runId": run.id, "exportId": run.export_id, "path": str(file.absolute())}
 

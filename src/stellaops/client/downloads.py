@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+import tarfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -14,6 +15,7 @@ from typing import Any
 
 from urllib3 import BaseHTTPResponse
 
+from stellaops.adapters.files.whole_file import write_file
 from stellaops.adapters.files.workspace import TargetExists
 from stellaops.bundles import layout
 from stellaops.client.connection import Connection, path_of
@@ -58,6 +60,48 @@ def download(
             done += size or 0
         _demand_nothing_else(growing, files)
         _place(growing, target)
+
+
+def download_tar(
+    connection: Connection, run: Mapping[str, Any], target: Path, progress: Callable[[str], None]
+) -> None:
+    """Copy a bundle into one new tar file; every file in it is checked before the tar file is there.
+
+    Raises:
+        NothingToDownload, TargetExists, DownloadCorrupt, NoRoom, ServerUnreachable: see there.
+    """
+    files = _files(run)
+    total = sum(size or 0 for _, size in files.values())
+    url = path_of("", "api", "export", "runs", run["runId"], "bundle.tar")
+    with connection.open("GET", url, {"accept-encoding": "identity"}, read=_SILENCE) as response:
+        pieces = connection.pieces(response, _PIECE)
+        check = partial(_demand_whole, f"{run['runId']}/", files)
+        write_file(target, pieces, partial(_show, progress, 0, total), check)
+
+
+def _demand_whole(root: str, files: Mapping[str, tuple[str | None, int | None]], file: Path) -> None:
+    """Refuse a tar file that lacks a file, or has another than it should.
+
+    Raises:
+        DownloadCorrupt: see there.
+    """
+    found: dict[str, str] = {}
+    try:
+        with tarfile.open(file, "r:") as tar:
+            for member in tar:
+                found[member.name.removeprefix(root)] = _digest_in(tar, member)
+    except (tarfile.TarError, EOFError) as error:
+        raise DownloadCorrupt(f"{file.name}: {error}") from None
+    for path, (wanted, _) in files.items():
+        if path not in found or wanted not in (None, found[path]):
+            raise DownloadCorrupt(f"{file.name}: {path} is missing, or its digest is not {wanted}")
+
+
+def _digest_in(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
+    content, hasher = tar.extractfile(member), hashlib.sha256()
+    while content is not None and (piece := content.read(_PIECE)):
+        hasher.update(piece)
+    return hasher.hexdigest()
 
 
 def _files(run: Mapping[str, Any]) -> dict[str, tuple[str | None, int | None]]:

@@ -64,6 +64,10 @@ class RemoteExports:
         """See the interface."""
         return list(self._connection.pages(path_of(_PROFILES, name, "history")))
 
+    def schedules(self) -> list[Wire]:
+        """See the interface."""
+        return list(self._connection.pages("/api/export/schedules"))
+
     def plan(self, submission: Submission) -> Wire:
         """See the interface."""
         return mapping(self._connection.ask("/api/export/plan", _body(submission)))
@@ -131,6 +135,12 @@ class RemoteExports:
         if str(run["kind"]).startswith("mirror:"):
             self._lay_freshness_beside(run_id, target)
         return {"runId": run["runId"], "exportId": run["exportId"], "path": str(target.absolute())}
+
+    def download_tar(self, run_id: str, file: Path, progress: Progress = silent) -> Wire:
+        """See the interface."""
+        run = self.run(run_id)
+        downloads.download_tar(self._connection, run, file, progress)
+        return {"runId": run["runId"], "exportId": run["exportId"], "path": str(file.absolute())}
 
     def _lay_freshness_beside(self, run_id: str, target: Path) -> None:
         """The statement about a mirror archive, where the archive is the newest of its profile."""

@@ -76,6 +76,10 @@ class Exports(Protocol):
         """Who changed a profile, when and why."""
         ...
 
+    def schedules(self) -> list[Wire]:
+        """Profiles that are run by themselves, the next one first: `profile schedule nextRunAt`."""
+        ...
+
     def plan(self, submission: Submission) -> Wire:
         """What a run would select, without building it."""
         ...
@@ -154,6 +158,10 @@ class Exports(Protocol):
 
     def download(self, run_id: str, target: Path, progress: Progress = silent) -> Wire:
         """Copy a run's bundle to a directory, which is then the bundle root; all or nothing."""
+        ...
+
+    def download_tar(self, run_id: str, file: Path, progress: Progress = silent) -> Wire:
+        """Copy a run's bundle into one new tar file, in a directory of the run's name; all or nothing."""
         ...
 
     def opened(self, run_id: str) -> AbstractContextManager[Path]:

@@ -31,19 +31,32 @@ class BundleMissing(NotFound):
 @click.option(
     "--to",
     "target",
-    required=True,
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="A directory that does not exist yet, or an empty one.",
 )
+@click.option(
+    "--tar",
+    "file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Instead, one tar file that does not exist yet.",
+)
 @pass_app
-def download(app: App, run_id: str, target: Path) -> None:
-    """Copy a run's bundle to DIR, which is then the bundle root.
+def download(app: App, run_id: str, target: Path | None, file: Path | None) -> None:
+    """Copy a run's bundle to DIR, which is then the bundle root, or into the tar FILE.
 
-    From a server every file is checked by its digest. Interrupted, the same command goes on; DIR is there when all is.
+    From a server every file is checked by its digest. Interrupted, the same command goes on with a DIR; DIR or FILE is
+    there when all is. In FILE everything lies in a directory of the run's name.
     """
+    if (target is None) == (file is None):
+        raise click.UsageError("give --to DIR or --tar FILE")
+    exports = app.center.exports
     with app.out.progress(f"downloading {run_id}") as steps:
-        app.out.value(app.center.exports.download(run_id, target, steps.show))
+        if file is not None:
+            app.out.value(exports.download_tar(run_id, file, steps.show))
+        elif target is not None:
+            app.out.value(exports.download(run_id, target, steps.show))
 
 
 @click.command(cls=StellaCommand)

@@ -34,6 +34,15 @@ def profile_list(app: App) -> None:
     app.out.rows(found, ("name", "kind", "revision", "selectors"), rows)
 
 
+@profile.command("schedules")
+@pass_app
+def profile_schedules(app: App) -> None:
+    """List the profiles that workers run by themselves, the next one first."""
+    found = app.center.exports.schedules()
+    rows = [(each["profile"], each["schedule"], each["nextRunAt"] or "never") for each in found]
+    app.out.rows(found, ("profile", "schedule", "next run"), rows)
+
+
 @profile.command("show")
 @click.argument("name")
 @pass_app

@@ -14,12 +14,12 @@ from stellaops.console.inside import Refused
 from stellaops.console.pages.page import Page, form
 from stellaops.console.rendering import instant, size
 from stellaops.console.visit import Absent, Listed, Visit, listed
+from stellaops.exports.step_clock import VISIBLE
 
 _LONGEST = 32_000  # characters
 _LOOK = 5.0  # seconds between looks at whether the session of a stream goes on
 _ENDED = frozenset({"succeeded", "failed", "cancelled", "expired"})
 _STATES = ("pending", "running", "held", "succeeded", "failed", "cancelled", "expired")
-_STEPS = ("plan", "build", "sign", "verify", "publish", "distribute")
 
 
 async def runs(visit: Visit) -> Response:
@@ -93,8 +93,14 @@ async def run(visit: Visit) -> Response:
         archives=[each["path"] for each in files if each["path"].endswith(".tar.zst")],
         earlier=[each for each in earlier["items"] if each["runId"] != found["runId"]],
         columns=flow_of(found, provenance),
-        steps=_STEPS,
+        steps=_steps_of(found),
     )
+
+
+def _steps_of(found: Mapping[str, Any]) -> Sequence[str]:
+    """All that there may be while a run goes on, those that it took afterwards."""
+    taken = [step for step in VISIBLE if step in found["durations"]]
+    return taken if found["status"] in _ENDED and taken else VISIBLE
 
 
 def _is_signature(path: str) -> bool:
@@ -252,6 +258,11 @@ async def download(visit: Visit) -> Response:
     )
 
 
+async def bundle(visit: Visit) -> Response:
+    """Every file of a bundle in one."""
+    return _PassedOn(visit, f"/api/export/runs/{visit.part('id')}/bundle.tar", {})
+
+
 async def events(visit: Visit) -> Response:
     """The events of a run, as they come."""
     headers = _of(visit, "last-event-id") | {"accept": "text/event-stream"}
@@ -268,6 +279,7 @@ PAGES = (
     form("/runs", submit),
     Page("/runs/{id}", run),
     Page("/runs/{id}/events", events, by_itself=True),
+    Page("/runs/{id}/bundle.tar", bundle),
     Page("/runs/{id}/files/{path:path}", download),
     form("/runs/{id}/cancel", cancel),
     form("/runs/{id}/approve", approve),
