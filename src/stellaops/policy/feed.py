@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from stellaops.advisories.canonical import Canonical, Malformed, from_yaml
-from stellaops.advisories.documents.interface import Listing, Slice
+from stellaops.advisories.documents.document_files import DocumentFiles
 from stellaops.policy.overlay import API_VERSION, Overlay, read
 
 
-class PolicyFeed:
+class PolicyFeed(DocumentFiles):
     """The feed of policy overlays."""
 
     name = "policy"
-    publishes_listings = False
 
     def recognises(self, path: str, content: bytes) -> bool:
         """A YAML or JSON document of the overlays' version."""
@@ -26,18 +24,10 @@ class PolicyFeed:
             return False
         return isinstance(value, dict) and value.get("apiVersion") == API_VERSION
 
-    def listing(self, path: str, content: bytes) -> Listing | None:
-        """None: no file lists overlays completely."""
-        return None
-
     def may_hold_documents(self, path: str) -> bool:
         """YAML and JSON files but hidden ones."""
         base = path.rpartition("/")[2].lower()
         return base.endswith((".yaml", ".yml", ".json")) and not base.startswith(".")
-
-    def records(self, path: str, content: bytes) -> Iterable[Slice]:
-        """The file itself."""
-        return (Slice(0, content),)
 
     def canonical(self, path: str, raw: bytes) -> Canonical:
         """YAML, of which JSON is a part."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from stellaops.advisories.canonical import Canonical, Malformed, from_json
-from stellaops.advisories.documents.interface import Listing, Slice
+from stellaops.advisories.documents.document_files import DocumentFiles
 from stellaops.sboms.component import Sbom
 from stellaops.sboms.formats.registry import FORMS
 
@@ -14,11 +13,10 @@ _ENDINGS = (".json", ".xml", ".spdx", ".tag", ".cdx", ".bom")
 _LONGEST_SUBJECT = 1000
 
 
-class SbomFeed:
+class SbomFeed(DocumentFiles):
     """The feed of bills of materials."""
 
     name = "sbom"
-    publishes_listings = False
 
     def recognises(self, path: str, content: bytes) -> bool:
         """A document of one of the forms."""
@@ -29,18 +27,10 @@ class SbomFeed:
         except Malformed:
             return False
 
-    def listing(self, path: str, content: bytes) -> Listing | None:
-        """None: no file lists bills of materials completely."""
-        return None
-
     def may_hold_documents(self, path: str) -> bool:
         """Files by the endings that tools use; hidden ones are left out."""
         base = path.rpartition("/")[2].lower()
         return base.endswith(_ENDINGS) and not base.startswith(".")
-
-    def records(self, path: str, content: bytes) -> Iterable[Slice]:
-        """The file itself."""
-        return (Slice(0, content),)
 
     def canonical(self, path: str, raw: bytes) -> Canonical:
         """JSON; other encodings have no canonical JSON and keep their own bytes."""

@@ -16,7 +16,7 @@ import msgspec
 
 from stellaops.advisories.advisory import Advisory, Affected, Package, Reference, SeverityEntry, Specific
 from stellaops.advisories.canonical import Canonical, Malformed, from_json
-from stellaops.advisories.documents.interface import Listing, Slice
+from stellaops.advisories.documents.document_files import DocumentFiles
 from stellaops.advisories.packages import without_version
 from stellaops.advisories.severity import Severity, of_word
 from stellaops.csaf import document as csaf
@@ -39,11 +39,14 @@ class _Outline(msgspec.Struct):
 _OUTLINE = msgspec.json.Decoder(_Outline)
 
 
-class CsafFeed:
-    """The CSAF feed."""
+class CsafFeed(DocumentFiles):
+    """The CSAF feed.
+
+    Nothing is listed completely: providers never take documents out of their listings, and a partial copy keeps the
+    whole listing.
+    """
 
     name = "csaf"
-    publishes_listings = False
 
     def recognises(self, path: str, content: bytes) -> bool:
         """A JSON object with a `document` that has CSAF's tracking or version."""
@@ -55,18 +58,10 @@ class CsafFeed:
             return False
         return "csaf_version" in outline.document or "tracking" in outline.document
 
-    def listing(self, path: str, content: bytes) -> Listing | None:
-        """None: providers never take documents out of their listings, and a partial copy keeps the whole listing."""
-        return None
-
     def may_hold_documents(self, path: str) -> bool:
         """JSON files but hidden ones and the well-known names of indexes; hashes and signatures have other suffixes."""
         base = path.rpartition("/")[2].lower()
         return base.endswith(".json") and not base.startswith(".") and not is_index(path)
-
-    def records(self, path: str, content: bytes) -> Iterable[Slice]:
-        """The file itself."""
-        return (Slice(0, content),)
 
     def canonical(self, path: str, raw: bytes) -> Canonical:
         """JSON."""

@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from stellaops.advisories.advisory import Advisory, Reference, SeverityEntry, Specific
 from stellaops.advisories.canonical import Canonical, Malformed, from_json
-from stellaops.advisories.documents.interface import Listing, Slice
+from stellaops.advisories.documents.document_files import DocumentFiles
+from stellaops.advisories.documents.interface import Slice
 from stellaops.advisories.documents.lenient import english, is_cve, member, objects, text
 from stellaops.advisories.documents.slices import BOM, elements, lines
 
@@ -29,11 +30,10 @@ _PROGRAM = "cve"
 """The short name under which the CVE program itself adds links."""
 
 
-class CveFeed:
+class CveFeed(DocumentFiles):
     """The feed of CVE records."""
 
     name = "cve"
-    publishes_listings = False
 
     def recognises(self, path: str, content: bytes) -> bool:
         """JSON that calls itself a CVE record."""
@@ -45,10 +45,6 @@ class CveFeed:
         except Malformed:
             return False
         return text(parsed, "dataType") == _TYPE
-
-    def listing(self, path: str, content: bytes) -> Listing | None:
-        """None: a record says nothing of others."""
-        return None
 
     def may_hold_documents(self, path: str) -> bool:
         """JSON files, except the CVE list's own logs of changes and hidden files."""

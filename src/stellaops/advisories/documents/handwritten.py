@@ -9,7 +9,8 @@ from typing import Any
 
 from stellaops.advisories.advisory import Affected, Package, Reference, Specific
 from stellaops.advisories.canonical import Canonical, Malformed, from_yaml
-from stellaops.advisories.documents.interface import Listing, Slice
+from stellaops.advisories.documents.document_files import DocumentFiles
+from stellaops.advisories.documents.interface import Slice
 from stellaops.advisories.severity import Severity, of_tenths
 
 _SUFFIXES = (".yml", ".yaml")
@@ -19,14 +20,11 @@ _EXPONENT = 1e21
 _NUMBER = re.compile(r"\d{1,2}(\.\d{1,2})?", re.ASCII)
 
 
-class YamlFiles:
-    """What feeds of one YAML file a document, or a few, have in common."""
+class YamlFiles(DocumentFiles):
+    """What feeds of one YAML file a document, or a few, have in common.
 
-    publishes_listings = False
-
-    def listing(self, path: str, content: bytes) -> Listing | None:
-        """None: a file lists itself, and names no date by which two of its editions could be put in order."""
-        return None
+    A file lists itself, but names no date by which two of its editions could be put in order.
+    """
 
     def may_hold_documents(self, path: str) -> bool:
         """YAML files that are not hidden."""

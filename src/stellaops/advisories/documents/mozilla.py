@@ -16,7 +16,8 @@ import rfc8785
 from stellaops.advisories.advisory import Advisory, Affected, Event, Package, Range
 from stellaops.advisories.canonical import Canonical, Malformed, from_json, from_yaml
 from stellaops.advisories.documents import handwritten
-from stellaops.advisories.documents.interface import Listing, Slice
+from stellaops.advisories.documents.document_files import DocumentFiles
+from stellaops.advisories.documents.interface import Slice
 
 _YAML = (".yml", ".yaml")
 _MARKDOWN = (".md", ".markdown")
@@ -30,11 +31,10 @@ _DAY = re.compile(r"([A-Za-z]+) (\d{1,2})(?:st|nd|rd|th)?, (\d{4})")
 _ID = re.compile(r"mfsa-?(\d{4}-\d+)", re.IGNORECASE)
 
 
-class MozillaFeed:
+class MozillaFeed(DocumentFiles):
     """The feed of mozilla/foundation-security-advisories."""
 
     name = "mozilla"
-    publishes_listings = False
 
     def recognises(self, path: str, content: bytes) -> bool:
         """The day of the announcement, the fixed versions and the impact, in YAML or in front of Markdown."""
@@ -45,10 +45,6 @@ class MozillaFeed:
         except Malformed:
             return False
         return {"announced", "fixed_in", "title"} <= set(head)
-
-    def listing(self, path: str, content: bytes) -> Listing | None:
-        """None: a file lists itself."""
-        return None
 
     def may_hold_documents(self, path: str) -> bool:
         """YAML and Markdown, but no README and the like."""

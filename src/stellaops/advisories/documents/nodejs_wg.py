@@ -13,17 +13,17 @@ from typing import Any
 from stellaops.advisories.advisory import Advisory, Package, SeverityEntry, Specific
 from stellaops.advisories.canonical import Canonical, Malformed, from_json
 from stellaops.advisories.documents import handwritten
-from stellaops.advisories.documents.interface import Listing, Slice
+from stellaops.advisories.documents.document_files import DocumentFiles
+from stellaops.advisories.documents.interface import Slice
 
 _NPM, _CORE = "vulnerable_versions", "vulnerable"
 _CWE = re.compile(r"CWE-\d+", re.ASCII)
 
 
-class NodejsWgFeed:
+class NodejsWgFeed(DocumentFiles):
     """The feed of nodejs/security-wg."""
 
     name = "nodejs-wg"
-    publishes_listings = False
 
     def recognises(self, path: str, content: bytes) -> bool:
         """JSON with vulnerable versions and either a module's name or CVEs and patched versions."""
@@ -37,10 +37,6 @@ class NodejsWgFeed:
             {"module_name", _NPM, "overview"} <= set(parsed)
             or ({"cve", _CORE, "patched"} <= set(parsed) and isinstance(parsed["cve"], list))
         )
-
-    def listing(self, path: str, content: bytes) -> Listing | None:
-        """None: a file lists itself."""
-        return None
 
     def may_hold_documents(self, path: str) -> bool:
         """JSON files other than the indexes."""

@@ -10,7 +10,8 @@ import msgspec
 
 from stellaops.advisories.advisory import Advisory
 from stellaops.advisories.canonical import Canonical, Malformed, from_json, from_yaml
-from stellaops.advisories.documents.interface import Listing, Slice
+from stellaops.advisories.documents.document_files import DocumentFiles
+from stellaops.advisories.documents.interface import Slice
 from stellaops.advisories.documents.slices import BOM, elements, lines
 
 _JSON = (".json",)
@@ -36,11 +37,10 @@ _TELLTALES = frozenset(
 )
 
 
-class OsvFeed:
+class OsvFeed(DocumentFiles):
     """The OSV feed."""
 
     name = "osv"
-    publishes_listings = False
 
     def recognises(self, path: str, content: bytes) -> bool:
         """JSON or YAML where one of the first records has an id and something else of an OSV document."""
@@ -62,10 +62,6 @@ class OsvFeed:
             and isinstance(parsed.get("id"), str)
             and not _TELLTALES.isdisjoint(parsed)
         )
-
-    def listing(self, path: str, content: bytes) -> Listing | None:
-        """None: no OSV file says that it is complete."""
-        return None
 
     def may_hold_documents(self, path: str) -> bool:
         """JSON and YAML files, except the well-known names of indexes and hidden files."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from stellaops.advisories.canonical import Canonical, Malformed
 from stellaops.advisories.documents import csaf as advisories
-from stellaops.advisories.documents.interface import Listing, Slice
+from stellaops.advisories.documents.document_files import DocumentFiles
 from stellaops.csaf import document as csaf
 from stellaops.csaf.document import AFFECTED, FIXED, Document, Targets, Vulnerability
 from stellaops.csaf.products import Product as CsafProduct
@@ -46,11 +46,10 @@ _NO_ACTION = frozenset(("optional_patch",))
 _Told = tuple[Status, str, Words, str]
 
 
-class CsafVexFeed:
+class CsafVexFeed(DocumentFiles):
     """The CSAF feed, read for its statements."""
 
     name = "csaf-vex"
-    publishes_listings = False
 
     def __init__(self) -> None:
         self._files = advisories.CsafFeed()
@@ -59,17 +58,9 @@ class CsafVexFeed:
         """See the CSAF feed of advisories."""
         return self._files.recognises(path, content)
 
-    def listing(self, path: str, content: bytes) -> Listing | None:
-        """None: see the CSAF feed of advisories."""
-        return None
-
     def may_hold_documents(self, path: str) -> bool:
         """See the CSAF feed of advisories."""
         return self._files.may_hold_documents(path)
-
-    def records(self, path: str, content: bytes) -> Iterable[Slice]:
-        """The file itself."""
-        return (Slice(0, content),)
 
     def canonical(self, path: str, raw: bytes) -> Canonical:
         """JSON."""

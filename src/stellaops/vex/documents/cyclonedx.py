@@ -6,12 +6,12 @@ fragment is a reference there. A vulnerability that nobody has analysed is a fin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
 from stellaops.advisories.canonical import Canonical, Malformed, from_json
-from stellaops.advisories.documents.interface import Listing, Slice
+from stellaops.advisories.documents.document_files import DocumentFiles
 from stellaops.csaf.values import obj, objects, text, texts
 from stellaops.vex.documents import cyclonedx_xml
 from stellaops.vex.documents.layout import NO_DOCUMENTS
@@ -51,11 +51,10 @@ _JUSTIFICATIONS = {
 _LINK = "urn:cdx:"
 
 
-class CycloneDxFeed:
+class CycloneDxFeed(DocumentFiles):
     """The CycloneDX feed."""
 
     name = "cyclonedx-vex"
-    publishes_listings = False
 
     def recognises(self, path: str, content: bytes) -> bool:
         """A CycloneDX document with vulnerabilities; a bill of materials without any says nothing of them."""
@@ -66,18 +65,10 @@ class CycloneDxFeed:
         except Malformed:
             return False
 
-    def listing(self, path: str, content: bytes) -> Listing | None:
-        """None: no file lists documents completely."""
-        return None
-
     def may_hold_documents(self, path: str) -> bool:
         """JSON and XML files but hidden ones."""
         base = path.rpartition("/")[2].lower()
         return base.endswith((".json", ".xml")) and not base.startswith(".") and base not in NO_DOCUMENTS
-
-    def records(self, path: str, content: bytes) -> Iterable[Slice]:
-        """The file itself."""
-        return (Slice(0, content),)
 
     def canonical(self, path: str, raw: bytes) -> Canonical:
         """JSON; XML has no canonical JSON and keeps its own bytes."""

@@ -8,12 +8,12 @@ statement that says nothing: without a vulnerability, or with a status that is n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
 from stellaops.advisories.canonical import Canonical, Malformed, from_json, from_yaml
-from stellaops.advisories.documents.interface import Listing, Slice
+from stellaops.advisories.documents.document_files import DocumentFiles
 from stellaops.csaf.values import obj, text, texts
 from stellaops.vex.documents.layout import NO_DOCUMENTS
 from stellaops.vex.products import Product, identify, product
@@ -36,11 +36,10 @@ _CONTEXT = re.compile(rb'"@context"\s*:\s*"https://openvex\.dev/ns')
 _HEAD = 4096
 
 
-class OpenVexFeed:
+class OpenVexFeed(DocumentFiles):
     """The OpenVEX feed."""
 
     name = "openvex"
-    publishes_listings = False
 
     def recognises(self, path: str, content: bytes) -> bool:
         """A document whose statements have a vulnerability and a status."""
@@ -53,18 +52,10 @@ class OpenVexFeed:
         except Malformed:
             return False
 
-    def listing(self, path: str, content: bytes) -> Listing | None:
-        """None: no file lists documents completely."""
-        return None
-
     def may_hold_documents(self, path: str) -> bool:
         """JSON and YAML files but hidden ones and those that describe a repository."""
         base = path.rpartition("/")[2].lower()
         return base.endswith(_ENDINGS) and not base.startswith(".") and base not in NO_DOCUMENTS
-
-    def records(self, path: str, content: bytes) -> Iterable[Slice]:
-        """The file itself."""
-        return (Slice(0, content),)
 
     def canonical(self, path: str, raw: bytes) -> Canonical:
         """JSON or YAML, by the file's name."""
