@@ -194,6 +194,12 @@ def _vulnerability(verdicts: Sequence[Verdict], tree: _Tree) -> dict[str, Any]:
     others = first.aliases if "cve" in wire else (own, *first.aliases)
     if others:
         wire["ids"] = [{"system_name": each.partition("-")[0] or each, "text": each} for each in others]
+    return wire | _told_of_products(placed)
+
+
+def _told_of_products(placed: Sequence[tuple[str, Verdict]]) -> dict[str, Any]:
+    """Why products are not affected, and what to do about the others; products with the same words together."""
+    wire: dict[str, Any] = {}
     silent = [(product, each) for product, each in placed if each.status is Status.NOT_AFFECTED]
     flags = _alike((each.justification, product) for product, each in silent)
     impacts = _alike(
