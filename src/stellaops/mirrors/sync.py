@@ -107,7 +107,7 @@ def _sync_side(side: Side, domains: Sequence[str], wish: Wish, tools: SyncTools)
         else:
             _put_in_force(claims.found, missing, work)
     done = [_told(each, before, known, missing, work) for each in parts]
-    return done + [_gone(each, work) for each in missing.given_up]
+    return done + [_gone(each, known, work) for each in missing.given_up]
 
 
 def _told(part: Part, before: str | None, known: Collection[str], missing: Missing, work: Work) -> Synced:
@@ -126,8 +126,8 @@ def _told(part: Part, before: str | None, known: Collection[str], missing: Missi
     )
 
 
-def _gone(domain: str, work: Work) -> Synced:
-    return Synced(work.side, domain, work.export_id, True, 0, 0, None, None, given_up=True)
+def _gone(domain: str, known: Collection[str], work: Work) -> Synced:
+    return Synced(work.side, domain, work.export_id, domain in known, 0, 0, None, None, given_up=True)
 
 
 def _let_wait(claims: Sequence[Claim], work: Work) -> None:
@@ -146,12 +146,19 @@ def _put_in_force(claims: Sequence[Claim], missing: Missing, work: Work) -> None
         there.put_freshness(side, domain, statement)
     there.switch(side, work.export_id)
     there.drop_freshness(side, here)
-    state = SyncState(work.export_id, work.tools.now()).encode()
+    state = SyncState(work.export_id, work.tools.now())
     for domain in files:
-        there.note_synced(side, domain, state)
-    there.drop_synced(side, here)
+        there.note_synced(side, domain, state.encode())
+    for domain in missing.given_up:
+        there.note_synced(side, domain, replace(state, given_up=True).encode())
+    there.drop_synced(side, [*here, *(each for each in there.noted(side) if _is_given_up(each, work))])
     there.drop_waiting(side, [domain for domain in here if domain not in files])
     _clear(work)
+
+
+def _is_given_up(domain: str, work: Work) -> bool:
+    state = sync_state.decode(work.tools.destination.synced(work.side, domain))
+    return state is not None and state.given_up
 
 
 def _synced_at(noted: bytes | None) -> datetime | None:

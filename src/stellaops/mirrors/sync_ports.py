@@ -93,6 +93,9 @@ class Destination(DirectoryRoot, Protocol):
     def synced(self, side: Side, domain: str) -> bytes | None:
         """What was noted of a domain last."""
 
+    def noted(self, side: Side) -> Collection[str]:
+        """The domains that something was noted of."""
+
     def drop_synced(self, side: Side, kept: Sequence[str]) -> None:
         """Forget the notes about other domains."""
 

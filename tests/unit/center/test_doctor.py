@@ -322,6 +322,9 @@ def test_a_host_that_syncs_fill_has_to_be_synced_within_the_alert_s_time(
     noted.write_bytes(SyncState("e", NOON).encode())
     assert verdict(NOON + timedelta(minutes=15))[0] is Verdict.OK
     assert verdict(NOON + timedelta(minutes=16))[0] is Verdict.WARNING
+    noted.write_bytes(SyncState("e", NOON, given_up=True).encode())
+    later, told = verdict(NOON + timedelta(days=9))
+    assert (later, told.endswith("given up by their publisher: concelier/primary")) == (Verdict.OK, True)
 
 
 def _examined(data: Path, moment: datetime) -> dict[str, Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from stellaops.adapters.files.export_trees import ExportTree
 from stellaops.adapters.mirrors.directory import MirrorDirectory
 from stellaops.adapters.mirrors.sources import DirectorySource
 from stellaops.bundles.freshness import Freshness, encode
-from stellaops.mirrors import domain_list, forms
+from stellaops.mirrors import domain_list, forms, sync_state
 from stellaops.mirrors.domain import SIDES, Side
 from stellaops.mirrors.errors import BadTree, DomainsLost, SourceUnreachable, StaleTree, SyncRuns
 from stellaops.mirrors.publish import publish
@@ -387,6 +389,14 @@ def test_a_domain_that_its_publisher_gave_up_goes_by_his_signed_word(
         assert host.files(side) == snapshot(publisher.tree(side))
         assert host.root.freshness(side, "community") is None
     assert not any(each.given_up for each in host.sync())
+    shown = ExportTree(host.root.root / "concelier").syncs(time.monotonic())
+    assert (set(shown.synced), set(shown.given_up)) == ({"primary"}, {"community"})
+    assert sync_state.lag("community", [shown], datetime.now(UTC), datetime(2026, 1, 1, tzinfo=UTC)) == 0
+    publisher.domain("community", advisories={"formats": ["osv"]}, vex={"formats": ["json"]})
+    publisher.publish()
+    host.sync()
+    shown = ExportTree(host.root.root / "concelier").syncs(time.monotonic())
+    assert (set(shown.synced), set(shown.given_up)) == ({"community", "primary"}, set())
 
 
 def test_a_job_that_names_its_domains_goes_on_when_one_was_given_up(host: Host, publisher: Publisher) -> None:
@@ -394,9 +404,10 @@ def test_a_job_that_names_its_domains_goes_on_when_one_was_given_up(host: Host, 
     host.sync(domains=both)
     publisher.local.mirror_domains.delete("default", "community")
     change(publisher)
-    for _ in range(2):
+    for is_first in (True, False):
         done = host.sync(domains=both)
-        assert [each.domain for each in done if each.given_up] == ["community", "community"]
+        gone = [(each.domain, each.changed) for each in done if each.given_up]
+        assert gone == [("community", is_first), ("community", is_first)]
     assert host.files("concelier") == snapshot(publisher.tree())
     with pytest.raises(SourceUnreachable, match="has no domain nobody"):
         host.sync(domains=("primary", "nobody"))

@@ -19,6 +19,7 @@ import threading
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -177,13 +178,16 @@ class ExportTree:
     def syncs(self, now: float) -> SideState:
         """When each domain was synced last."""
         folder = self.root / sync_state.FOLDER
-        found = {}
+        found, given_up = dict[str, datetime](), set[str]()
         for path in folder.glob(f"*{sync_state.SUFFIX}"):
             with suppress(OSError):
                 state = sync_state.decode(path.read_bytes())
-                if state is not None:
-                    found[path.name.removesuffix(sync_state.SUFFIX)] = state.synced_at
-        return SideState(found, folder.is_dir(), self.active_export(now) is not None)
+                domain = path.name.removesuffix(sync_state.SUFFIX)
+                if state is not None and state.given_up:
+                    given_up.add(domain)
+                elif state is not None:
+                    found[domain] = state.synced_at
+        return SideState(found, folder.is_dir(), self.active_export(now) is not None, given_up)
 
     def _look(self) -> str | None:
         self._alone = False

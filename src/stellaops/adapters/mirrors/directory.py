@@ -213,6 +213,11 @@ class MirrorDirectory:
         except OSError:
             return None
 
+    def noted(self, side: Side) -> Collection[str]:
+        """See `mirrors.sync_ports.Destination`."""
+        folder = self.root / side / sync_state.FOLDER
+        return {file.name.removesuffix(sync_state.SUFFIX) for file in folder.glob(f"*{sync_state.SUFFIX}")}
+
     def drop_synced(self, side: Side, kept: Sequence[str]) -> None:
         """See `mirrors.sync_ports.Destination`."""
         _keep_alone(self.root / side / sync_state.FOLDER, kept)

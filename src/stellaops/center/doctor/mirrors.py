@@ -97,13 +97,16 @@ def _problems(side: Side, root: Path, host: MirrorHost, moment: datetime) -> Ite
 
 def check_syncs(host: MirrorHost, moment: datetime) -> Finding:
     """Whether each domain was synced a moment ago, on sides that a sync fills."""
-    late, synced = list[str](), 0
+    late, gone, synced = list[str](), list[str](), 0
     for side in host.sides.values():
         if not side.enabled or side.root is None:
             continue
         state = ExportTree(side.root, side.active).syncs(time.monotonic())
         for domain in host.domains if state.is_synced else ():
             at = state.synced.get(domain)
+            if at is None and domain in state.given_up:
+                gone.append(f"{side.name}/{domain}")
+                continue
             synced += 1
             if at is None:
                 late.append(f"{side.name}/{domain} never")
@@ -111,9 +114,10 @@ def check_syncs(host: MirrorHost, moment: datetime) -> Finding:
                 late.append(f"{side.name}/{domain} {timestamps.render(at.replace(microsecond=0))}")
     if late:
         return Finding("mirror syncs", Verdict.WARNING, f"last synced: {', '.join(late[:_SHOWN])}", _SYNC)
-    return Finding(
-        "mirror syncs", Verdict.OK, f"{synced} sides of domains are filled by syncs, none too long ago"
-    )
+    told = f"{synced} sides of domains are filled by syncs, none too long ago"
+    if gone:
+        told += f"; still set up here, and given up by their publisher: {', '.join(gone[:_SHOWN])}"
+    return Finding("mirror syncs", Verdict.OK, told)
 
 
 def check_users(host: MirrorHost, moment: datetime, most: timedelta | None) -> Finding:
