@@ -138,7 +138,7 @@ def _mounts(wire: Mapping[str, Any], volumes: Mapping[str, Any]) -> Iterator[Mou
         source = each.get("source")
         if each["type"] == "volume":
             options = (volumes.get(source) or {}).get("driver_opts") or {}
-            source = options.get("device")
+            source = None if options.get("type") == "tmpfs" else options.get("device")
         place = Path(source) if source else None
         yield Mount(PurePosixPath(each["target"]), place, bool(each.get("read_only")))
 

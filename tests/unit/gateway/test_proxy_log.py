@@ -140,3 +140,25 @@ def test_a_log_that_is_a_pipe_is_told_and_nobody_waits_for_it(
     log.write_bytes(_line())
     reader.gather({"primary"})
     assert _total(store) == 1
+
+
+def test_another_file_under_the_same_number_is_read_from_its_beginning(tmp_path: Path) -> None:
+    log, store = tmp_path / "access.log", MemoryStore()
+    log.write_bytes(b'{"time":"1"}\n' + _line())
+    ProxyLog(log, store).gather({"primary"})
+    log.write_bytes(b'{"time":"2"}\n' + _line() * 5)  # the number stays, as where a file system is made anew
+    ProxyLog(log, store).gather({"primary"})
+    assert _total(store) == 6
+
+
+def test_a_place_that_an_earlier_release_has_kept_is_gone_on_from(tmp_path: Path) -> None:
+    log, store = tmp_path / "access.log", MemoryStore()
+    log.write_bytes(_line() * 3)
+    state = log.stat()
+    store.add_read(str(log), None, (f"{state.st_dev}:{state.st_ino}", len(_line()) * 2), {})
+    ProxyLog(log, store).gather({"primary"})
+    assert _total(store) == 1
+    log.rename(tmp_path / "access.log.1")
+    log.write_bytes(_line())
+    ProxyLog(log, store).gather({"primary"})
+    assert _total(store) == 2

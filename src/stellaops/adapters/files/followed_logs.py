@@ -7,12 +7,18 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 _MOST = 4 << 20  # bytes that are read at once; a line is shorter
+_HEAD = 4096  # bytes by which files are told apart, or the first line
 
 Place = tuple[str, int]
-"""Which file, and the byte after the last one that was read."""
+"""Which file, and the byte after the last one that was read.
+
+Numbers of files come back where one was removed, and all of them where a file system in memory is made anew. So a file
+is told by its first line too, which has the time in it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,7 @@ def parts(log: Path, place: Place | None) -> Iterator[Part]:
     if present is None:
         return
     before = place
-    if place is not None and place[0] != present:
+    if place is not None and not _is_same(place[0], present):
         rotated = _rotated(log, place[0])
         if rotated is not None:
             for part in _read(rotated, place, place):
@@ -79,7 +85,18 @@ def _identity(file: Path) -> str | None:
         return None
     if not stat.S_ISREG(state.st_mode):
         raise OSError(errno.EINVAL, "only a plain file can be read on", str(file))
-    return f"{state.st_dev}:{state.st_ino}"
+    with file.open("rb") as log:
+        head, end, _ = log.read(_HEAD).partition(b"\n")
+    if not end and len(head) < _HEAD:
+        return None  # no whole line yet: there is nothing to read
+    return f"{state.st_dev}:{state.st_ino}:{blake2b(head, digest_size=8).hexdigest()}"
+
+
+def _is_same(known: str, present: str | None) -> bool:
+    """Whether a name is that of a file; earlier releases have named files by their numbers alone."""
+    if present is None:
+        return False
+    return known == present or (known.count(":") == 1 and present.startswith(f"{known}:"))
 
 
 def _rotated(log: Path, identity: str) -> Path | None:
@@ -88,7 +105,7 @@ def _rotated(log: Path, identity: str) -> Path | None:
             if (
                 entry.name.startswith(log.name)
                 and entry.is_file()
-                and _identity(Path(entry.path)) == identity
+                and _is_same(identity, _identity(Path(entry.path)))
             ):
                 return Path(entry.path)
     return None
