@@ -50,9 +50,5 @@ def parse(text: str) -> datetime | None:
 @lru_cache(maxsize=4096)
 def render(instant: datetime) -> str:
     """RFC 3339 in UTC with `Z`, with as many fractional digits as needed."""
-    utc = instant.astimezone(UTC)
-    text = utc.strftime("%Y-%m-%dT%H:%M:%S")
-    if len(text) < 20:  # strftime writes years below 1000 without padding on glibc
-        text = text.rjust(19, "0")
-    fraction = f".{utc.microsecond:06d}".rstrip("0") if utc.microsecond else ""
-    return f"{text}{fraction}Z"
+    text = instant.astimezone(UTC).isoformat().removesuffix("+00:00")
+    return f"{text.rstrip('0') if instant.microsecond else text}Z"

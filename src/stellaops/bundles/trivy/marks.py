@@ -7,7 +7,6 @@ looked up.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from types import MappingProxyType
@@ -21,12 +20,15 @@ REJECTED = "rejected"
 MARKS = frozenset(("kev",))
 
 _JSON = msgspec.json.Encoder(order="sorted")
-_VOID = re.compile(r"Rejected reason:|.*(?:\*\* REJECT \*\*|DO NOT USE THIS CANDIDATE NUMBER)", re.DOTALL)
+_VOID_FROM_THE_START = "Rejected reason:"
+_VOID_ANYWHERE = ("** REJECT **", "DO NOT USE THIS CANDIDATE NUMBER")
 
 
 def is_rejected(description: str) -> bool:
     """Whether a description is what the CVE list writes in place of one that it took back; by Trivy's own rule."""
-    return _VOID.match(description.lstrip()) is not None
+    return description.lstrip().startswith(_VOID_FROM_THE_START) or any(
+        words in description for words in _VOID_ANYWHERE
+    )
 
 
 def encode_mark(mark: Mapping[str, Any]) -> bytes:
