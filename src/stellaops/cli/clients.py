@@ -16,8 +16,9 @@ from stellaops.authority.client_secrets import WeakSecret
 from stellaops.authority.manage_clients import Wanted
 from stellaops.authority.tenants import UNLIMITED
 from stellaops.center.interface import Authority
+from stellaops.cli.durations import Duration
 from stellaops.cli.frame import App, StellaCommand, StellaGroup, UsageError, pass_app
-from stellaops.core import durations, sizes
+from stellaops.core import sizes
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _SECRET_FILE = click.option(
@@ -48,11 +49,7 @@ _STORAGE = click.option(
 )  # fmt: skip
 
 
-def _overlap(_context: click.Context, _parameter: click.Parameter, text: str) -> timedelta:
-    found = timedelta() if text == "0" else durations.parse(text)
-    if found is None:
-        raise click.BadParameter(f"{text!r} is no duration; write 0, 30m, 24h or 7d")
-    return found
+_OVERLAP = Duration("; write 0, 30m, 24h or 7d", zero=True)
 
 
 def _authority(app: App) -> Authority:
@@ -133,7 +130,7 @@ def client_set(
 @client.command("rotate")
 @click.argument("client_id", metavar="ID")
 @click.option(
-    "--overlap", callback=_overlap, default="24h", metavar="TIME", show_default=True,
+    "--overlap", type=_OVERLAP, default="24h", metavar="TIME", show_default=True,
     help="How long the earlier secret still opens; 0 ends it, and all tokens, at once.",
 )  # fmt: skip
 @_SECRET_FILE

@@ -10,9 +10,9 @@ import click
 
 from stellaops.bootstrap import now
 from stellaops.center.doctor.examine import Wanted, examine
+from stellaops.cli.durations import Duration
 from stellaops.cli.frame import App, StellaCommand, pass_app
-from stellaops.core.errors import InvalidInput, NotTrusted
-from stellaops.exports.profile import duration
+from stellaops.core.errors import NotTrusted
 from stellaops.ingest.doctor import Finding, Verdict
 
 
@@ -21,18 +21,6 @@ class DoctorFailed(NotTrusted):
 
     code = "ERR_DOCTOR_FAILED"
     hint = "Follow the hint of each failed check."
-
-
-class _Age(click.ParamType[timedelta]):
-    name = "age"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        if isinstance(value, timedelta):
-            return value
-        try:
-            return duration(str(value))
-        except (InvalidInput, ValueError):
-            self.fail(f"{value!r} is no duration such as 12h or 7d", param, ctx)
 
 
 @click.command(cls=StellaCommand)
@@ -45,7 +33,11 @@ class _Age(click.ParamType[timedelta]):
     help="About how many documents to read.",
 )
 @click.option(
-    "--max-age", type=_Age(), default="7d", show_default=True, help="Sources read longer ago are pointed out."
+    "--max-age",
+    type=Duration(" such as 12h or 7d", name="age"),
+    default="7d",
+    show_default=True,
+    help="Sources read longer ago are pointed out.",
 )
 @pass_app
 def doctor(app: App, everything: bool, sample: int, max_age: timedelta) -> None:

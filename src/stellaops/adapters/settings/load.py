@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import yaml
 from stellaops.adapters.settings.fields import DEFAULTS, FIELDS, SECRET, STANDARD
 from stellaops.adapters.settings.mirrors import SECTIONS, MirrorHost, read_mirror_host
 from stellaops.adapters.settings.targets import TargetSettings, read_targets
+from stellaops.core import durations
 from stellaops.core.errors import InvalidInput
 
 
@@ -95,6 +97,18 @@ class Settings:
         if not text.isdecimal() or int(text) == 0:
             raise InvalidSettings(f"{name}: a whole number above zero is needed, not {text!r}")
         return int(text)
+
+    def duration(self, name: str, example: str) -> timedelta:
+        """A setting that is a duration.
+
+        Raises:
+            InvalidSettings: it is none, as `example` would be.
+        """
+        text = self.get(name) or ""
+        found = durations.parse(text)
+        if found is None:
+            raise InvalidSettings(f"{name}: {text!r} is no duration such as {example}")
+        return found
 
     @property
     def data_dir(self) -> Path:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from stellaops.adapters.notify.context import Mail, Secrets
 from stellaops.adapters.notify.providers.email import demand_mail
-from stellaops.adapters.settings.load import InvalidSettings, Settings
-from stellaops.core import durations
+from stellaops.adapters.settings.load import Settings
 from stellaops.notify.rate_limits import Policy, policy
 
 _NEVER = "off"
@@ -57,11 +56,7 @@ def expiry_notice(settings: Settings) -> timedelta:
     Raises:
         InvalidSettings: it is no duration.
     """
-    text = settings.get("notify.expiryNotice") or ""
-    found = durations.parse(text)
-    if found is None:
-        raise InvalidSettings(f"notify.expiryNotice: {text!r} is no duration such as 14d")
-    return found
+    return settings.duration("notify.expiryNotice", "14d")
 
 
 def credential_age(settings: Settings) -> timedelta | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 from stellaops.adapters.settings.load import InvalidSettings, Settings
-from stellaops.core import durations
 from stellaops.exports.profile import MOST_RETAINED
 from stellaops.exports.retention.rules import USUAL, Mode, Rule
 
@@ -36,8 +35,4 @@ def retention_grace(settings: Settings) -> timedelta:
     Raises:
         InvalidSettings: it is no duration.
     """
-    text = settings.get("retention.evidenceGrace") or ""
-    found = durations.parse(text)
-    if found is None:
-        raise InvalidSettings(f"retention.evidenceGrace: {text!r} is no duration such as 24h")
-    return found
+    return settings.duration("retention.evidenceGrace", "24h")

@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
 from stellaops.bundles.content import members_digest
 from stellaops.bundles.packed import BadPacking, untar
+from stellaops.bundles.trivy import sentinel_files
 from stellaops.bundles.trivy.bolt.check import check
 from stellaops.bundles.trivy.bolt.pages import Data
 from stellaops.bundles.trivy.bolt.reader import BoltReader, Bucket
@@ -130,14 +131,7 @@ def read_sentinels(data: bytes) -> tuple[Sentinel, ...]:
     Raises:
         BadSentinels: anything but what `write_sentinels` writes.
     """
-    try:
-        value: Any = canonical_json.decode(data)
-        sentinels = tuple(msgspec.convert(value, list[Sentinel], strict=True))
-        if write_sentinels(sentinels) == data:
-            return sentinels
-    except (canonical_json.NotCanonical, msgspec.ValidationError, RecursionError) as error:
-        raise BadSentinels(f"sentinels.json: {error}") from error
-    raise BadSentinels("sentinels.json is not in its canonical form")
+    return sentinel_files.read("sentinels.json", data, Sentinel, write_sentinels, BadSentinels)
 
 
 @dataclass(frozen=True, slots=True)

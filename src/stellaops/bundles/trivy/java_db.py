@@ -20,9 +20,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from stellaops.bundles.packed import BadPacking
+from stellaops.bundles.trivy import sentinel_files
 from stellaops.core import canonical_json, digests
 from stellaops.core.canonical_json import escape
 from stellaops.core.digests import Digest
@@ -334,11 +333,4 @@ def read_sentinels(data: bytes) -> tuple[JavaSentinel, ...]:
     Raises:
         BadJavaDatabase: anything but what `write_sentinels` writes.
     """
-    try:
-        value: Any = canonical_json.decode(data)
-        sentinels = tuple(msgspec.convert(value, list[JavaSentinel], strict=True))
-        if write_sentinels(sentinels) == data:
-            return sentinels
-    except (canonical_json.NotCanonical, msgspec.ValidationError, RecursionError) as error:
-        raise BadJavaDatabase(f"java-sentinels.json: {error}") from error
-    raise BadJavaDatabase("java-sentinels.json is not in its canonical form")
+    return sentinel_files.read("java-sentinels.json", data, JavaSentinel, write_sentinels, BadJavaDatabase)

@@ -11,9 +11,9 @@ import click
 from stellaops.adapters.keys import disk
 from stellaops.authority.download_tokens import Wanted
 from stellaops.center.wire import Wire
+from stellaops.cli.durations import Duration
 from stellaops.cli.export.printing import second
 from stellaops.cli.frame import App, StellaCommand, StellaGroup, pass_app
-from stellaops.core import durations
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _SECRET_FILE = click.option(
@@ -21,18 +21,14 @@ _SECRET_FILE = click.option(
 )
 
 
-def _life(_context: click.Context, _parameter: click.Parameter, text: str) -> timedelta:
-    found = timedelta() if text == "0" else durations.parse(text, seconds=True)
-    if found is None:
-        raise click.BadParameter(f"{text!r} is no duration; write 30s, 30m, 24h or 7d")
-    return found
+_LIFE = Duration("; write 30s, 30m, 24h or 7d", seconds=True, zero=True)
 
 
 @click.command(cls=StellaCommand)
 @click.argument("run_id", metavar="RUN")
 @click.argument("path", required=False)
 @click.option(
-    "--expires", callback=_life, default="1h", show_default=True, metavar="TIME", help="From 10s up to 7d."
+    "--expires", type=_LIFE, default="1h", show_default=True, metavar="TIME", help="From 10s up to 7d."
 )
 @pass_app
 def link(app: App, run_id: str, path: str | None, expires: timedelta) -> None:
@@ -67,9 +63,7 @@ def token() -> None:
 @click.option(
     "--run", "runs", multiple=True, metavar="RUN", help="Only the bundle of this run; again for more."
 )
-@click.option(
-    "--expires", callback=_life, default="90d", show_default=True, metavar="TIME", help="Up to 365d."
-)
+@click.option("--expires", type=_LIFE, default="90d", show_default=True, metavar="TIME", help="Up to 365d.")
 @_SECRET_FILE
 @pass_app
 def token_create(
@@ -105,7 +99,7 @@ def token_list(app: App) -> None:
 @token.command("rotate")
 @click.argument("token_id", metavar="ID")
 @click.option(
-    "--overlap", callback=_life, default="24h", show_default=True, metavar="TIME",
+    "--overlap", type=_LIFE, default="24h", show_default=True, metavar="TIME",
     help="How long the secret so far still opens beside the one that is made; 0 ends it at once.",
 )  # fmt: skip
 @_SECRET_FILE

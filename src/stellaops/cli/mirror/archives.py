@@ -13,6 +13,7 @@ from stellaops.bootstrap import now
 from stellaops.bundles.freshness import parse
 from stellaops.center.freshness import renew
 from stellaops.center.noting import local_audit
+from stellaops.cli.durations import Duration
 from stellaops.cli.export import BundleMissing, print_report
 from stellaops.cli.frame import App, StellaCommand, pass_app
 from stellaops.cli.identities import IDENTITY, openers
@@ -20,28 +21,11 @@ from stellaops.cli.mirror.telling import applying
 from stellaops.cli.trust import key_remarks, trusted_keys
 from stellaops.core import timestamps
 from stellaops.exports import issue_freshness
-from stellaops.exports.errors import InvalidProfile
-from stellaops.exports.profile import duration
 from stellaops.kit import chunks
 from stellaops.kit.apply import Applied, Trust, apply_delta
 from stellaops.kit.apply import restore as restore_chain
 from stellaops.kit.chain import verify_path
 from stellaops.kit.decrypt import decrypt as decrypt_bundle
-
-
-class Duration(click.ParamType[timedelta]):
-    """A duration such as `24h`, `90m`, `7d`."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """See `exports.profile.duration`."""
-        if isinstance(value, timedelta):
-            return value
-        try:
-            return duration(str(value))
-        except InvalidProfile as error:
-            self.fail(error.what, param, ctx)
 
 
 class Instant(click.ParamType[datetime]):
