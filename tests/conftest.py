@@ -11,6 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from stellaops.authority import client_secrets
 from stellaops.core import collecting
 from tests.support import network, postgres, room, tools
 
@@ -22,6 +23,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     network.forbid()
     collecting.look_seldom()
+    # The least: nobody guesses at the secrets of tests, which make thousands.
+    client_secrets._COSTS = (10, 8, 1)
     if not hasattr(config, "workerinput"):  # the one process that starts the others
         _prepare(config)
     # No deadline: the time of one example says more about the machine's other work than about the code.

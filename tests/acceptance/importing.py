@@ -9,14 +9,18 @@ import sqlite3
 import subprocess
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+from stellaops.cli.frame import run
+from stellaops.cli.main import stella as root_command
 from tests.contract.stores import as_bytes, osv, sqlite_store
 from tests.support.tools import ROOT
+from tests.unit.cli.running import streams
 
 COMMAND = (sys.executable, "-c", "from stellaops.cli.start import main; main()")
 
@@ -61,9 +65,21 @@ def stella(data: Path, *arguments: object) -> Answer:
     return Answer(process.returncode, out, err.decode())
 
 
-def imported(data: Path, *arguments: object) -> dict[str, Any]:
+def called(data: Path, *arguments: object, **variables: str) -> Answer:
+    """The same in this process, for what a process of its own would say no better."""
+    line = ["--data-dir", str(data), "--format", "json", *map(str, arguments)]
+    with patch.dict(os.environ, environment() | variables, clear=True), streams() as (out, err):
+        try:
+            run(root_command, line)
+        except SystemExit as stop:
+            code = stop.code
+    assert isinstance(code, int)
+    return Answer(code, out.getvalue(), err.getvalue().decode())
+
+
+def imported(data: Path, *arguments: object, by: Callable[..., Answer] = stella) -> dict[str, Any]:
     """The report of an import that must succeed."""
-    answer = stella(data, "concelier", "import", *arguments)
+    answer = by(data, "concelier", "import", *arguments)
     assert answer.code == 0, answer.err
     report: dict[str, Any] = answer.value
     return report

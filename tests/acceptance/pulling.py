@@ -1,12 +1,13 @@
-"""`stella concelier pull` and `stella excititor pull` as processes against a server of this test."""
+"""`stella concelier pull` and `stella excititor pull` against a server of this test."""
 
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.importing import COMMAND, Answer, environment
+from tests.acceptance.importing import COMMAND, Answer, called, environment
 from tests.support.tools import ROOT
 
 # This machine's own addresses, for which alone the policy is opened; a proxy of the surroundings is left out.
@@ -20,6 +21,7 @@ OPEN = {
 def start(
     data: Path, *arguments: object, product: str = "concelier", **variables: str
 ) -> subprocess.Popen[bytes]:
+    """Begin a command as a process."""
     command = [*COMMAND, "--data-dir", str(data), "--format", "json", product, *map(str, arguments)]
     return subprocess.Popen(
         command,
@@ -31,14 +33,22 @@ def start(
 
 
 def concelier(data: Path, *arguments: object, product: str = "concelier", **variables: str) -> Answer:
-    with start(data, *arguments, product=product, **variables) as process:
-        out, err = process.communicate(timeout=300)
-    return Answer(process.returncode, out, err.decode())
+    """Run a command in this process."""
+    return called(data, product, *arguments, **OPEN | variables)
 
 
-def pulled(data: Path, *arguments: object, product: str = "concelier") -> dict[str, Any]:
+def process(data: Path, *arguments: object, product: str = "concelier") -> Answer:
+    """Run a command as a process."""
+    with start(data, *arguments, product=product) as begun:
+        out, err = begun.communicate(timeout=300)
+    return Answer(begun.returncode, out, err.decode())
+
+
+def pulled(
+    data: Path, *arguments: object, product: str = "concelier", by: Callable[..., Answer] = concelier
+) -> dict[str, Any]:
     """The report of a pull of one source that must succeed."""
-    answer = concelier(data, "pull", *arguments, product=product)
+    answer = by(data, "pull", *arguments, product=product)
     assert answer.code == 0, answer.err
     (report,) = answer.value
     assert report["state"] == "ok"

@@ -1,4 +1,4 @@
-"""`stella concelier` as its users meet it: a process, its output, its exit code."""
+"""`stella concelier` as its users meet it: its output, its exit code; the first as a process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.importing import failed, imported, pack, stella
+from tests.acceptance.importing import called, failed, imported, pack
 from tests.contract.stores import osv
 
 REPORT = [
@@ -40,9 +40,9 @@ def test_an_import_reports_what_it_did_and_nothing_else(tmp_path: Path, listing:
 
 def test_status_shows_every_source(tmp_path: Path, listing: Path) -> None:
     data = tmp_path / "data"
-    assert stella(data, "concelier", "status").value == {"sequence": 0, "sources": []}
-    imported(data, listing, "--source", "ghsa")
-    status = stella(data, "concelier", "status").value
+    assert called(data, "concelier", "status").value == {"sequence": 0, "sources": []}
+    imported(data, listing, "--source", "ghsa", by=called)
+    status = called(data, "concelier", "status").value
     (line,) = status["sources"]
     checked = line.pop("checkedAt")
     assert checked.endswith("Z")
@@ -57,30 +57,30 @@ def test_a_document_is_shown_with_its_provenance_and_given_back_byte_for_byte(
     tmp_path: Path, listing: Path
 ) -> None:
     data = tmp_path / "data"
-    imported(data, listing, "--source", "ghsa")
-    (shown,) = stella(data, "concelier", "show", "GHSA-aaaa").value
+    imported(data, listing, "--source", "ghsa", by=called)
+    (shown,) = called(data, "concelier", "show", "GHSA-aaaa").value
     assert shown["document"] == {"id": "GHSA-aaaa", "affected": [], "summary": "é"}
     assert shown["provenance"]["containerUrl"] == listing.as_uri()
     assert (shown["provenance"]["path"], shown["provenance"]["length"]) == ("a.json", len(SPACED))
-    assert stella(data, "concelier", "show", "GHSA-aaaa", "--raw").out == SPACED
-    assert [found["key"] for found in stella(data, "concelier", "show", "CVE-2024-10001").value] == [
+    assert called(data, "concelier", "show", "GHSA-aaaa", "--raw").out == SPACED
+    assert [found["key"] for found in called(data, "concelier", "show", "CVE-2024-10001").value] == [
         "GHSA-bbbb"
     ]
-    failed(stella(data, "concelier", "show", "CVE-1999-0001"), 4, "ERR_CONCELIER_NOT_FOUND")
+    failed(called(data, "concelier", "show", "CVE-1999-0001"), 4, "ERR_CONCELIER_NOT_FOUND")
 
 
 def test_the_quarantine_can_be_listed_shown_and_tried_again(tmp_path: Path, listing: Path) -> None:
     data = tmp_path / "data"
-    imported(data, listing, "--source", "ghsa")
-    (entry,) = stella(data, "concelier", "quarantine", "list", "--source", "ghsa").value
+    imported(data, listing, "--source", "ghsa", by=called)
+    (entry,) = called(data, "concelier", "quarantine", "list", "--source", "ghsa").value
     assert (entry["path"], entry["reason"], entry["size"]) == ("broken.json", "not-utf-8", 11)
     number = entry["entry"]
-    assert stella(data, "concelier", "quarantine", "show", number).value == entry
-    assert stella(data, "concelier", "quarantine", "show", number, "--raw").out == b'{"id": "\xff"}'
-    retried = stella(data, "concelier", "quarantine", "retry", "--source", "ghsa")
+    assert called(data, "concelier", "quarantine", "show", number).value == entry
+    assert called(data, "concelier", "quarantine", "show", number, "--raw").out == b'{"id": "\xff"}'
+    retried = called(data, "concelier", "quarantine", "retry", "--source", "ghsa")
     assert (retried.code, retried.value["quarantined"], retried.value["sequence"]) == (0, 1, 2)
-    failed(stella(data, "concelier", "quarantine", "show", 99), 4, "ERR_QUARANTINE_NOT_FOUND")
-    failed(stella(data, "concelier", "quarantine", "retry", "--source", "none"), 4, "ERR_SOURCE_NOT_FOUND")
+    failed(called(data, "concelier", "quarantine", "show", 99), 4, "ERR_QUARANTINE_NOT_FOUND")
+    failed(called(data, "concelier", "quarantine", "retry", "--source", "none"), 4, "ERR_SOURCE_NOT_FOUND")
 
 
 def test_wrong_input_is_refused_with_its_code(tmp_path: Path, listing: Path) -> None:
@@ -88,17 +88,17 @@ def test_wrong_input_is_refused_with_its_code(tmp_path: Path, listing: Path) -> 
     (tmp_path / "notes.txt").write_text("nothing")
     (tmp_path / "cut.zip").write_bytes(listing.read_bytes()[:200])
     take = ("concelier", "import")
-    failed(stella(data, *take, tmp_path / "notes.txt", "--source", "x"), 2, "ERR_IMPORT_UNKNOWN_FORM")
-    failed(stella(data, *take, tmp_path / "cut.zip", "--source", "x"), 2, "ERR_IMPORT_ARCHIVE_DAMAGED")
-    failed(stella(data, *take, tmp_path / "missing", "--source", "x"), 4, "ERR_IMPORT_INPUT_MISSING")
-    assert stella(data, *take, listing).code == 2
-    assert stella(data, *take, listing, "--source", "x", "--database", "nonsense").code == 2
-    assert stella(data, *take, listing, "--source", "x", "--feed", "nonsense").code == 2
-    imported(data, listing, "--source", "x")
+    failed(called(data, *take, tmp_path / "notes.txt", "--source", "x"), 2, "ERR_IMPORT_UNKNOWN_FORM")
+    failed(called(data, *take, tmp_path / "cut.zip", "--source", "x"), 2, "ERR_IMPORT_ARCHIVE_DAMAGED")
+    failed(called(data, *take, tmp_path / "missing", "--source", "x"), 4, "ERR_IMPORT_INPUT_MISSING")
+    assert called(data, *take, listing).code == 2
+    assert called(data, *take, listing, "--source", "x", "--database", "nonsense").code == 2
+    assert called(data, *take, listing, "--source", "x", "--feed", "nonsense").code == 2
+    imported(data, listing, "--source", "x", by=called)
     failed(
-        stella(data, *take, listing, "--source", "x", "--database", "pypa"), 2, "ERR_IMPORT_SOURCE_MISMATCH"
+        called(data, *take, listing, "--source", "x", "--database", "pypa"), 2, "ERR_IMPORT_SOURCE_MISMATCH"
     )
-    assert stella(data, "concelier", "status").value["sequence"] == 2
+    assert called(data, "concelier", "status").value["sequence"] == 2
 
 
 def test_a_damaged_archive_shows_nothing_of_itself_and_the_sound_one_goes_on(tmp_path: Path) -> None:
@@ -113,17 +113,17 @@ def test_a_damaged_archive_shows_nothing_of_itself_and_the_sound_one_goes_on(tmp
     whole = (tmp_path / "all.tar.xz").read_bytes()
     plain = lzma.decompress(whole)
     (tmp_path / "cut.tar").write_bytes(plain[: len(plain) // 2 // 512 * 512])
-    answer = stella(data, "concelier", "import", tmp_path / "cut.tar", "--source", "x", "--prune")
+    answer = called(data, "concelier", "import", tmp_path / "cut.tar", "--source", "x", "--prune")
     failed(answer, 2, "ERR_IMPORT_ARCHIVE_DAMAGED")
-    assert stella(data, "concelier", "status").value["sequence"] == 0
-    assert imported(data, tmp_path / "all.tar.xz", "--source", "x", "--prune")["added"] == 50
+    assert called(data, "concelier", "status").value["sequence"] == 0
+    assert imported(data, tmp_path / "all.tar.xz", "--source", "x", "--prune", by=called)["added"] == 50
     failed(
-        stella(data, "concelier", "import", tmp_path / "cut.tar", "--source", "x", "--prune"),
+        called(data, "concelier", "import", tmp_path / "cut.tar", "--source", "x", "--prune"),
         2,
         answer_code(answer.err),
     )
-    assert stella(data, "concelier", "status").value["sources"][0]["documents"] == 50
-    again = imported(data, folder, "--source", "x", "--prune")
+    assert called(data, "concelier", "status").value["sources"][0]["documents"] == 50
+    again = imported(data, folder, "--source", "x", "--prune", by=called)
     assert (again["unchanged"], again["sequence"]) == (50, 50)
 
 

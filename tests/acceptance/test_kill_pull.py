@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.importing import is_sound, state
-from tests.acceptance.pulling import add_bucket, pulled, start
+from tests.acceptance.pulling import add_bucket, process, pulled, start
 from tests.contract.stores import osv
 from tests.support import osv_bucket
 from tests.support.web import Slow, Upstream, serving
@@ -60,7 +60,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         upstream.misbehave = lambda request: Slow(2, 0.02) if request.path.endswith(".zip") else None
         shutil.copytree(root / "before", root / "whole")
         begin = time.monotonic()
-        report = pulled(root / "whole", "pypa", "--full")
+        report = pulled(root / "whole", "pypa", "--full", by=process)
         seconds = time.monotonic() - begin
         assert all(report[name] for name in ("added", "changed", "unchanged", "withdrawn", "vanished"))
         yield Scene(upstream, root / "before", state(root / "whole"), seconds)
@@ -68,14 +68,14 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 def die(scene: Scene, data: Path, after: float) -> bool:
     """Start the pull and kill it after some seconds; whether it was still at work."""
-    with start(data, "pull", "pypa", "--full", "--now") as process:
+    with start(data, "pull", "pypa", "--full", "--now") as dying:
         try:
-            process.wait(after)
+            dying.wait(after)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert process.returncode in (0, -signal.SIGKILL)
-        return process.returncode != 0
+            dying.send_signal(signal.SIGKILL)
+        dying.communicate()
+        assert dying.returncode in (0, -signal.SIGKILL)
+        return dying.returncode != 0
 
 
 def kill_often(scene: Scene, directory: Path, times: int, seed: int) -> None:
@@ -99,7 +99,7 @@ def kill_often(scene: Scene, directory: Path, times: int, seed: int) -> None:
 
 
 def test_a_pull_killed_at_any_moment_goes_on_to_the_same_end(scene: Scene, tmp_path: Path) -> None:
-    kill_often(scene, tmp_path, 5, random.randrange(1 << 30))
+    kill_often(scene, tmp_path, 3, random.randrange(1 << 30))
 
 
 @pytest.mark.slow
@@ -117,12 +117,12 @@ def test_a_pull_of_single_documents_is_gone_on_with(scene: Scene, tmp_path: Path
     scene.upstream.misbehave = lambda request: Slow(1, 0.01) if request.path.endswith("0.json") else None
     scene.upstream.forget()
     try:
-        with start(data, "pull", "pypa") as process:
+        with start(data, "pull", "pypa") as dying:
             while scene.upstream.asked() < 200:
-                assert process.poll() is None
+                assert dying.poll() is None
                 time.sleep(0.005)
-            process.kill()
-            process.communicate()
+            dying.kill()
+            dying.communicate()
         had = len({path for path in scene.upstream.sent_paths if path.endswith(".json")})
         scene.upstream.forget()
         pulled(data, "pypa")

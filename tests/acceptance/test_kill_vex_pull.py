@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from pysequoia import Tsk
 
-from tests.acceptance.importing import is_sound, state, stella
-from tests.acceptance.pulling import concelier, pulled, start
+from tests.acceptance.importing import called, is_sound, state
+from tests.acceptance.pulling import concelier, process, pulled, start
 from tests.contract.test_vex_pulls import ARCHIVE, hub, serve
 from tests.support.csaf_provider import METADATA, Provider, served
 from tests.support.web import File, Slow, Upstream, serving
@@ -72,7 +72,7 @@ KINDS: dict[str, tuple[Callable[[Upstream], Iterator[dict[str, File | bytes]]], 
 
 def consensus(data: Path) -> Any:
     name = "CVE-2024-0007" if (data / "provider").exists() else "CVE-2024-0001"
-    answer = stella(data, "excititor", "consensus", name)
+    answer = called(data, "excititor", "consensus", name)
     assert answer.code == 0, answer.err
     return [(each["status"], len(each["statements"])) for each in answer.value["products"]]
 
@@ -98,7 +98,7 @@ def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         upstream.misbehave = slow
         shutil.copytree(before, root / "whole")
         begin = time.monotonic()
-        report = pulled(root / "whole", "demo", product="excititor")
+        report = pulled(root / "whole", "demo", product="excititor", by=process)
         seconds = time.monotonic() - begin
         assert all(report[name] for name in ("added", "changed", "vanished")), report
         yield Scene(upstream, before, state(root / "whole"), seconds, consensus(root / "whole"))
@@ -106,13 +106,13 @@ def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def die(data: Path, after: float) -> bool:
     """Start the pull and kill it after some seconds; whether it was still at work."""
-    with start(data, "pull", "demo", "--now", product="excititor") as process:
+    with start(data, "pull", "demo", "--now", product="excititor") as dying:
         try:
-            process.wait(after)
+            dying.wait(after)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-        process.communicate()
-        return process.returncode != 0
+            dying.send_signal(signal.SIGKILL)
+        dying.communicate()
+        return dying.returncode != 0
 
 
 def test_a_pull_of_vex_killed_at_any_moment_goes_on_to_the_same_end(scene: Scene, tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_the_report_tells_what_was_checked_and_how_many_statements_stand(
     data = tmp_path / "data"
     shutil.copytree(scene.data, data)
     report = pulled(data, "demo", product="excititor")
-    listed = stella(data, "excititor", "status").value["sources"]
+    listed = called(data, "excititor", "status").value["sources"]
     assert [(each["source"], each["statements"]) for each in listed] == [("demo", report["statements"])]
     if (data / "provider").exists():
         checks = report["checks"]

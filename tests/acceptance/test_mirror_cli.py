@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from tests.acceptance.importing import failed, stella
+from tests.acceptance.importing import called, failed, stella
 from tests.support.mirrors import State, delta_of, full, key_pem
 
 FIRST = State({("a", f"K{number}"): f"text {number}" for number in range(20)}, rules=1)
@@ -25,13 +25,13 @@ def test_a_directory_is_restored_updated_and_verified(tmp_path: Path) -> None:
     assert {check["name"]: check["status"] for check in answer.value["checks"]}["chain"] == "ok"
 
     failed(
-        stella(data, "mirror", "apply", update.path, "--into", into, "--key", key),
+        called(data, "mirror", "apply", update.path, "--into", into, "--key", key),
         6,
         "ERR_MIRROR_DELTA_APPLY",
     )
-    answer = stella(data, "mirror", "restore", base.path, "--into", into, "--key", key)
+    answer = called(data, "mirror", "restore", base.path, "--into", into, "--key", key)
     assert answer.code == 0, answer.err
-    answer = stella(data, "mirror", "apply", update.path, "--into", into, "--key", key)
+    answer = called(data, "mirror", "apply", update.path, "--into", into, "--key", key)
     assert answer.code == 0, answer.err
     assert answer.value == {
         "domain": None,
@@ -44,15 +44,15 @@ def test_a_directory_is_restored_updated_and_verified(tmp_path: Path) -> None:
     }
     state = json.loads((into / "state.json").read_bytes())
     assert (state["archiveId"], state["exportId"]) == (update.archive_id, update.export_id)
-    answer = stella(data, "mirror", "verify", into, "--key", key)
+    answer = called(data, "mirror", "verify", into, "--key", key)
     assert (answer.code, answer.value["exportId"]) == (0, update.export_id)
     failed(
-        stella(data, "mirror", "apply", update.path, "--into", into, "--key", key),
+        called(data, "mirror", "apply", update.path, "--into", into, "--key", key),
         6,
         "ERR_MIRROR_DELTA_APPLY",
     )
     failed(
-        stella(data, "mirror", "apply", tmp_path / "none", "--into", into, "--key", key),
+        called(data, "mirror", "apply", tmp_path / "none", "--into", into, "--key", key),
         4,
         "ERR_EXPORT_BUNDLE_MISSING",
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.importing import COMMAND, environment, failed, imported, is_sound, state, stella
-from tests.acceptance.pulling import add_bucket, concelier, pulled, start
+from tests.acceptance.pulling import add_bucket, concelier, process, pulled, start
 from tests.contract.stores import osv
 from tests.support import osv_bucket
 from tests.support.web import Answer, Upstream, serving
@@ -61,7 +61,7 @@ def test_one_source_that_fails_is_named_and_the_others_are_pulled(upstream: Upst
     assert states == dict.fromkeys(NAMES, "ok") | {"Go": "failed"}
     upstream.misbehave = lambda request: None
     upstream.forget()
-    answer = concelier(tmp_path, "pull", "Go")  # another process: the rest is in the store
+    answer = process(tmp_path, "pull", "Go")  # another process: the rest is in the store
     assert (answer.code, answer.value[0]["state"], upstream.asked()) == (10, "waiting", 0)
     assert answer.value[0]["nextAttemptAt"] is not None
     pulled(tmp_path, "Go", "--now")
@@ -74,10 +74,10 @@ def test_four_workers_at_once_come_to_what_one_comes_to(upstream: Upstream, tmp_
         for folder in NAMES:
             add_bucket(data, folder, upstream.url, folder)
     running = [start(tmp_path / "four", "pull", folder) for folder in NAMES]
-    for process in running:
-        with process:
-            _, err = process.communicate(timeout=120)
-            assert process.returncode == 0, err
+    for each in running:
+        with each:
+            _, err = each.communicate(timeout=120)
+            assert each.returncode == 0, err
     assert concelier(tmp_path / "one", "pull", "--all").code == 0
     four, one = state(tmp_path / "four"), state(tmp_path / "one")
     assert (four[:3], four[3]) == (one[:3], one[3])

@@ -3,6 +3,8 @@ from __future__ import annotations
 import hmac
 import math
 import secrets
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -67,6 +69,13 @@ def test_hashes_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(hmac, "compare_digest", noted)
     assert matching(secret, stored) == 0
     assert compared == [(32, 32), (32, 32)], "a hit does not cut the comparison short"
+
+
+def test_a_hash_costs_whoever_guesses_a_tenth_of_a_second_each_time() -> None:
+    program = "from stellaops.authority.client_secrets import hashed; print(hashed('one of many guesses'))"
+    # In a process of its own: hashes cost less in those of tests.
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("$scrypt$ln=15,r=8,p=1$")
 
 
 @pytest.mark.parametrize(

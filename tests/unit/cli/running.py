@@ -34,7 +34,8 @@ class Answer:
 
 
 @contextmanager
-def _streams() -> Iterator[tuple[io.BytesIO, io.BytesIO]]:
+def streams() -> Iterator[tuple[io.BytesIO, io.BytesIO]]:
+    """Standard output and standard error of this process, caught for a while."""
     out, err = io.BytesIO(), io.BytesIO()
     kept = sys.stdout, sys.stderr
     sys.stdout = io.TextIOWrapper(out, encoding="utf-8", write_through=True)
@@ -51,7 +52,7 @@ def _streams() -> Iterator[tuple[io.BytesIO, io.BytesIO]]:
 
 def call(*arguments: str) -> Answer:
     """Run a command line in this process."""
-    with _streams() as (out, err):
+    with streams() as (out, err):
         try:
             run(root_command, list(arguments))
         except SystemExit as stop:
