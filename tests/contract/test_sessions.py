@@ -113,6 +113,16 @@ def test_a_session_that_nobody_uses_ends(house: House) -> None:
     assert house.one.keeper.find(found.handle) is None
 
 
+def test_a_session_that_is_used_every_few_seconds_goes_on_under_the_shortest_limit(house: House) -> None:
+    house.one.keeper.limits = SessionLimits(MINUTE, 60 * MINUTE)
+    found = house.logged_in()
+    for _ in range(20):
+        house.clock.move(timedelta(seconds=10))
+        assert house.one.keeper.find(found.handle) is not None
+    house.clock.move(MINUTE)
+    assert house.one.keeper.find(found.handle) is None
+
+
 def test_a_session_that_was_ended_is_over_in_every_process_at_once(house: House) -> None:
     found = house.logged_in()
     assert house.two.keeper.find(found.handle) is not None

@@ -77,7 +77,7 @@ class SessionKeeper:
         if content is None or record.is_over(self.limits, now):
             self._sessions.remove(record.id)
             return None
-        if used and record.wants_note(now):
+        if used and record.wants_note(self.limits, now):
             self._sessions.note_use(record.id, now)
         return Opened(handle, record, content)
 

@@ -97,7 +97,7 @@ class SessionRecord:
     Attributes:
         id: the digest of the handle.
         client: whose tokens it has.
-        used_at: the last use, to the minute.
+        used_at: the last use, to the minute; see `wants_note`.
         renewing_until: until when somebody renews it.
         version: grows with every change of the sealed part.
     """
@@ -114,9 +114,9 @@ class SessionRecord:
         """Whether it was idle for too long, or went on for too long."""
         return now - self.used_at >= limits.idle or now - self.began_at >= limits.longest
 
-    def wants_note(self, now: datetime) -> bool:
-        """Whether a use is worth a write."""
-        return now - self.used_at >= _USE_STEP
+    def wants_note(self, limits: SessionLimits, now: datetime) -> bool:
+        """Whether a use is worth a write: once a minute, ten times within the idle limit where that is shorter."""
+        return now - self.used_at >= min(_USE_STEP, limits.idle / 10)
 
 
 class Sessions(Protocol):
