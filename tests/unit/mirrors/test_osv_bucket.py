@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,7 @@ from stellaops.adapters.files.workspace import FileWorkspace
 from stellaops.bundles.jsonl.shards import Line
 from stellaops.bundles.rows import normalized_line
 from stellaops.core import canonical_json
-from stellaops.mirrors.osv_bucket import GIT, NO_PACKAGE, Bucket, write_bucket
+from stellaops.mirrors.osv_bucket import GIT, NO_PACKAGE, Bucket, archive_of, write_bucket
 from stellaops.mirrors.tree import Tree
 from tests.unit.cli.running import osv, package
 
@@ -83,3 +84,26 @@ def test_an_empty_bucket_is_one(tmp_path: Path) -> None:
     made, files = written(tmp_path)
     assert made == Bucket(0, 0)
     assert sorted(files) == ["all.zip", "ecosystems.txt", "modified_id.csv"]
+
+
+def test_every_single_document_stands_byte_for_byte_in_the_archive_that_is_said_to_hold_it(
+    tmp_path: Path,
+) -> None:
+    _, files = written(
+        tmp_path,
+        ("a", osv("A-1", package("npm", "x"), package("PyPI", "x"))),
+        ("a", osv("A-2", package("crates.io", "ä"))),
+        ("a", osv("A-3")),
+    )
+    held = {f"osv/primary/{path}": data for path, data in files.items()}
+    singles = [path for path in held if path.endswith(".json")]
+    assert len(singles) == 4
+    for path in singles:
+        archive = archive_of(path)
+        assert archive is not None
+        with zipfile.ZipFile(io.BytesIO(held[archive])) as opened:
+            assert opened.read(path.rpartition("/")[2]) == held[path]
+    others = (set(held) - set(singles)) | {
+        "osv/primary/x.json", "osv/primary/npm/deep/x.json", "oci/primary/npm/x.json", "mirror/primary/tree.json",
+    }  # fmt: skip
+    assert {archive_of(path) for path in others} == {None}

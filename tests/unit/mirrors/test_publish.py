@@ -14,13 +14,16 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from sqlalchemy import delete
 
+from stellaops.adapters.sql.mirror_schema import mirror_offered
 from stellaops.adapters.sql.mirrors import SqlPublications
 from stellaops.authority import manage_keys
 from stellaops.exports.errors import GateRefused
 from stellaops.ingest.feeds import Side as Feeds
-from stellaops.mirrors import forms
-from stellaops.mirrors.domain import SIDES
+from stellaops.mirrors import domain_list, forms
+from stellaops.mirrors.domain import SIDES, Side
+from stellaops.mirrors.domain_list import DomainList
 from stellaops.mirrors.errors import EmptyDomain, NoDomains, SyncRuns
 from stellaops.mirrors.publish import publish
 from stellaops.signing.ecdsa_p256 import BadSignature
@@ -397,11 +400,50 @@ def test_what_is_published_is_of_the_published_schemas(publisher: Publisher) -> 
         ("vex-index", excititor / "mirror/primary/index.json"),
         ("tree", concelier / "mirror/primary/tree.json"),
         ("tree", excititor / "mirror/primary/tree.json"),
+        ("domains", concelier / "mirror/primary/domains.json"),
+        ("domains", excititor / "mirror/primary/domains.json"),
     ):
         schema = json.loads((ROOT / f"schemas/mirror-{name}.schema.json").read_bytes())
         jsonschema.Draft202012Validator.check_schema(schema)
         validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
         validator.validate(json.loads(file.read_bytes()))
+
+
+def test_a_domain_that_is_gone_is_said_to_be_given_up_for_ever_and_none_is_named(
+    publisher: Publisher,
+) -> None:
+    def told(side: Side = "concelier", domain: str = "primary") -> DomainList:
+        data = (publisher.tree(side) / f"mirror/{domain}/{domain_list.FILE}").read_bytes()
+        assert not any(name in data for name in (b"primary", b"second"))
+        return domain_list.parse(data, side, publisher.id_of(side))
+
+    publisher.domain("primary")
+    publisher.domain("second", advisories={"formats": []})
+    publisher.publish()
+    assert (told().has("second"), told().gave_up("second"), told().has("third")) == (True, False, False)
+    assert told("concelier", "second") == told()
+    first = publisher.id_of()
+    # A release before the record has published it: the tree in force says so.
+    with publisher.local.service_engine.begin() as connection:
+        connection.execute(delete(mirror_offered))
+    publisher.local.mirror_domains.delete("default", "second")
+    publisher.publish()
+    assert (told().has("second"), told().gave_up("second")) == (False, True)
+    assert told("excititor").gave_up("second")
+    gone = publisher.id_of()
+    assert gone != first
+    publisher.publish()
+    assert publisher.id_of() == gone
+    publisher.take({"right.json": {**RIGHT, "summary": "another word"}}, "ghsa")
+    publisher.publish()
+    assert (publisher.id_of() != gone, told().gave_up("second"), told().gave_up("third")) == (
+        True,
+        True,
+        False,
+    )
+    publisher.domain("second")
+    publisher.publish()
+    assert (told().has("second"), told().gave_up("second")) == (True, False)
 
 
 def test_a_domain_may_be_signed_by_another_key_than_the_tenants_active_one(publisher: Publisher) -> None:
