@@ -173,5 +173,8 @@ def test_a_provider_that_is_away_for_a_while_costs_nobody_the_session(house: Hou
     answer = away.get("/console/runs")
     assert answer.status_code == 503
     assert "ERR_CONSOLE_PROVIDER" in answer.text
-    house.passed = timedelta(minutes=17)
+    house.passed = timedelta(minutes=16, seconds=31)
+    answer = away.post("/console/profiles", data={"text": "kind: mine"})
+    assert (answer.status_code, "kind: mine" in answer.text) == (503, True), "what was written is not lost"
+    house.passed = timedelta(minutes=18)
     assert browser.get("/console/runs").status_code == 200, "it is back"

@@ -71,10 +71,7 @@ class Console:
             try:
                 found = await self._answer(page, request)
             except ProviderAway:
-                what = "Who looks cannot be asked of the identity provider just now."
-                return plain(
-                    "problem.html", 503, _problem("ERR_CONSOLE_PROVIDER", what, "Try again in a moment.")
-                )
+                return await _unknown(request)
             except Exception:  # noqa: BLE001 - whatever it is, who looks gets a page
                 _LOG.exception("a page cannot be made", extra={"event": "console.broken", "path": page.path})
                 problem = _problem("ERR_INTERNAL", "This page cannot be made.", "Tell the operator.")
@@ -115,6 +112,17 @@ async def _too_late(request: Request) -> Response:
     return plain(
         "late.html", 401, {"kept": _kept(written), "why": "the session ended before the form was sent"}
     )
+
+
+async def _unknown(request: Request) -> Response:
+    """Nobody can tell just now whether the session goes on; what was written comes back."""
+    what = "The identity provider does not answer, so that nobody knows who looks."
+    if request.method == "POST":
+        try:
+            return plain("late.html", 503, {"kept": _kept(await fields(request)), "why": what})
+        except FormRefused as refused:
+            return _form_refused(refused)
+    return plain("problem.html", 503, _problem("ERR_CONSOLE_PROVIDER", what, "Try again in a moment."))
 
 
 def _form_refused(refused: FormRefused) -> Response:
