@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -22,35 +21,17 @@ from stellaops.bundles.vex import consensus_rows
 from stellaops.bundles.vex.verdict import Verdict
 from stellaops.core import digests
 from stellaops.exports.building import mirror as build_mirror
+from stellaops.exports.building.material import Material
 from stellaops.exports.building.mirror import RowSets
 from stellaops.exports.building.overlay_database import DatabaseOverlay, allowed, names_by_links
 from stellaops.exports.building.policy_rows import evaluation_lines
-from stellaops.exports.building.vex_verdicts import Question, VexRows, verdicts
-from stellaops.exports.ports import JavaRows, RowSource, Selection, Staging, TrivyRows
+from stellaops.exports.building.vex_verdicts import Question, verdicts
+from stellaops.exports.ports import Staging
 from stellaops.exports.profile import Kind, Profile
 from stellaops.findings import find
 from stellaops.findings.verdicts import weights_of
-from stellaops.policy.snapshot import EMPTY, Snapshot
+from stellaops.policy.snapshot import EMPTY
 from stellaops.vex.weights import Weights
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """What a builder works from.
-
-    Attributes:
-        policy: the snapshot that is applied; the empty one where none is.
-    """
-
-    profile: Profile
-    selection: Selection
-    generated_at: datetime
-    rows: RowSource
-    trivy: TrivyRows
-    java: JavaRows
-    vex: VexRows
-    findings: Callable[[Selection], find.Tools]
-    policy: Snapshot
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,12 +22,13 @@ from stellaops.bundles.manifest import ExportManifest
 from stellaops.bundles.mirror.delta import Removal, SetWriter, content_of, write_listing
 from stellaops.core import digests
 from stellaops.core.digests import Digest
-from stellaops.exports.building.contents import Built, Material, build_rows
+from stellaops.exports.building.contents import Built, build_rows
 from stellaops.exports.building.delta_consensus import connected, lines_about
 from stellaops.exports.building.delta_ports import Change, KeptLists
 from stellaops.exports.building.delta_snapshot import BaseState, DeltaTools
 from stellaops.exports.building.keeping_sets import KeepingSets, Listing, Nowhere
 from stellaops.exports.building.kept_lists import NOTHING, Amended, healed, opened
+from stellaops.exports.building.material import Material
 from stellaops.exports.building.mirror import DOCUMENTS, RowSets
 from stellaops.exports.building.vex_verdicts import Question
 from stellaops.exports.ports import Staging

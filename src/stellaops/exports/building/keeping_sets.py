@@ -13,9 +13,9 @@ from stellaops.bundles.content import Content, RowSetDigest
 from stellaops.bundles.digest_list import DigestListWriter
 from stellaops.bundles.jsonl import shards
 from stellaops.bundles.jsonl.shards import Line
-from stellaops.exports.building.contents import Material
 from stellaops.exports.building.delta_ports import KeptLists
 from stellaops.exports.building.kept_lists import NOTHING
+from stellaops.exports.building.material import Material
 from stellaops.exports.building.mirror import RowSets
 from stellaops.exports.ports import Staging
 

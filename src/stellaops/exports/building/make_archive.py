@@ -15,9 +15,10 @@ from stellaops.bundles.manifest import ExportManifest
 from stellaops.core import digests
 from stellaops.core.errors import StellaError
 from stellaops.exports.building import pack_mirror, plan_delta
-from stellaops.exports.building.contents import BUILDERS, Built, Material, selected_records, toolchain
+from stellaops.exports.building.contents import BUILDERS, Built, selected_records, toolchain
 from stellaops.exports.building.delta import build_delta, build_full
 from stellaops.exports.building.encrypt_bundle import encrypt_files
+from stellaops.exports.building.material import Material
 from stellaops.exports.building.pack_mirror import Outcome
 from stellaops.exports.demand_whole import demand_whole
 from stellaops.exports.errors import AdapterFailed, SmokeUnavailable, VerifyFailed

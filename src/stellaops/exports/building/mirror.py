@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,14 +15,12 @@ from stellaops.bundles.jsonl.shards import Line
 from stellaops.bundles.vex import repository
 from stellaops.bundles.vex.openvex import Author
 from stellaops.core import canonical_json, digests
+from stellaops.exports.building.material import Material
 from stellaops.exports.building.vex_verdicts import Question, verdicts
 from stellaops.exports.ports import Selection, Staging, StoredBill
 from stellaops.exports.profile import Kind
 from stellaops.findings.verdicts import weights_of
 from stellaops.vex.weights import Weights
-
-if TYPE_CHECKING:
-    from stellaops.exports.building.contents import Material
 
 DOCUMENTS: tuple[Kind, ...] = ("advisories", "vex")
 """Kinds whose documents are rows."""
