@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from stellaops.bundles.content import Content, RowSetDigest
 LEVEL = 6
 SHARD_BYTES = 64 << 20
 _FLUSH = 1 << 20
+_ENDINGS = 2
+"""Files that are ended at a time."""
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -141,14 +144,15 @@ class LineFile:
 
 
 class Endings:
-    """Ends one file beside the writing of the next: the last blocks of a frame take as long as many rows.
+    """Ends files beside the writing of the next: the last blocks of a frame take as long as many rows.
 
-    What ending a file raises comes with the next file, or at the end.
+    A frame that is smaller than what one worker takes is packed as a whole at its end, so that several are ended at a
+    time. What ending a file raises comes with a later file, or at the end.
     """
 
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
-        self._last: Future[None] | None = None
+        self._due: deque[Future[None]] = deque()
 
     def __enter__(self) -> Endings:
         return self
@@ -158,23 +162,20 @@ class Endings:
 
     def end(self, file: LineFile) -> None:
         """Close a file, soon."""
-        self._wait()
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(1, "frames")
-        self._last = self._pool.submit(file.close)
+            self._pool = ThreadPoolExecutor(_ENDINGS, "frames")
+        self._due.append(self._pool.submit(file.close))
+        while len(self._due) > _ENDINGS:
+            self._due.popleft().result()
 
     def close(self) -> None:
-        """Wait for the last one."""
+        """Wait for all of them."""
         try:
-            self._wait()
+            while self._due:
+                self._due.popleft().result()
         finally:
             if self._pool is not None:
                 self._pool.shutdown()  # no thread is left that a later fork could catch
-
-    def _wait(self) -> None:
-        last, self._last = self._last, None
-        if last is not None:
-            last.result()
 
 
 def cuts(key: str) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
+import threading
 from collections.abc import Iterable
 
 import pytest
@@ -145,3 +147,31 @@ def test_a_raw_line_is_in_the_form_that_readers_demand(key: str, source: str, bo
     for verbatim in (False, True):
         row = rows.parse_raw(raw_line(source, key, digest, raw, body, verbatim=verbatim))
         assert (row.source, row.key, row.digest) == (source, key, digest)
+
+
+class _Full(io.BytesIO):
+    """A file on a disk that gets full."""
+
+    def write(self, data: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def _end_all(out: list[io.BytesIO]) -> None:
+    """End a frame in each, until one cannot be ended; what is left in the list was not begun."""
+    with shards.Endings() as endings:
+        while out:
+            frame = shards.LineFile(out.pop(0))
+            frame.write(b"{}")
+            endings.end(frame)
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_a_file_that_cannot_be_ended_is_told_and_every_file_is_closed(place: int) -> None:
+    files = [_Full() if number == place else io.BytesIO() for number in range(5)]
+    before, left = threading.active_count(), files.copy()
+    with pytest.raises(OSError, match="No space left"):
+        _end_all(left)
+    begun = files[: len(files) - len(left)]
+    assert len(begun) > place
+    assert all(file.closed for file in begun)
+    assert threading.active_count() == before
