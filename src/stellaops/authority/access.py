@@ -35,7 +35,7 @@ class ForeignTenant(NotPermitted):
     """The caller may not act for a tenant."""
 
     code = "ERR_FOREIGN_TENANT"
-    hint = "Name one of the token's tenants in X-Stella-Tenant."
+    hint = "Name one of the token's tenants, by --tenant or X-Stella-Tenant."
 
 
 @dataclass(frozen=True, slots=True)

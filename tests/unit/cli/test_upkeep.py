@@ -66,6 +66,8 @@ def test_the_doctor_tells_what_targets_and_chores_are_like(stella: Stella) -> No
         answer = stella.ask("doctor", "--max-age", "9999d", "--format", "json")
         return {each["name"]: each["verdict"] for each in answer.value}
 
+    for file in stella.data_dir.glob("service.db*"):
+        file.unlink()
     assert not verdicts().keys() & {"targets", "chores"}  # there is no service store yet
     run = stella.submit("json:raw")
     assert verdicts().items() >= {"targets": "ok", "chores": "ok"}.items()
