@@ -16,13 +16,8 @@ from stellaops.bundles import layout
 from stellaops.bundles.jsonl.shards import Line
 from stellaops.core import canonical_json, digests, timestamps
 from stellaops.core.digests import Digest
-from stellaops.exports.building.contents import (
-    Built,
-    Material,
-    build_trivy_db,
-    build_trivy_java_db,
-    toolchain,
-)
+from stellaops.exports.building.contents import Built, build_trivy_db, build_trivy_java_db, toolchain
+from stellaops.exports.building.material import Material
 from stellaops.exports.plan_run import Tools
 from stellaops.exports.ports import Selection, Snapshot
 from stellaops.exports.profile import TRIVY_SCHEMAS, Kind, Profile, Spec
