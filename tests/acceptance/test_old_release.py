@@ -20,6 +20,8 @@ from tests.support.tools import ROOT
 SCHEMA_1 = "d4e836e"
 """The last commit whose stores had schema 1."""
 
+_OLD_COMMAND = (sys.executable, "-c", "from stellaops.cli.main import main; main()")
+
 
 @dataclass(frozen=True)
 class Release:
@@ -30,7 +32,8 @@ class Release:
 
     def run(self, *arguments: object) -> Any:
         path = {} if self.source is None else {"PYTHONPATH": str(self.source)}
-        command = [*COMMAND, "--data-dir", str(self.data), "--format", "json", *map(str, arguments)]
+        begin = COMMAND if self.source is None else _OLD_COMMAND
+        command = [*begin, "--data-dir", str(self.data), "--format", "json", *map(str, arguments)]
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment() | path
         )

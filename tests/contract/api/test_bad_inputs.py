@@ -20,7 +20,7 @@ from stellaops.api.registry import operations
 from tests.contract.api.conftest import Filled
 
 _MUTATING = [each for each in operations() if each.mutating]
-_OWN = {"kept_answer", "token_key", "client_secret"}
+_OWN = {"allowance", "kept_answer", "token_key", "client_secret"}
 """Tables of what is known of requests and logins, which a refused request may change."""
 
 _scalars = (
