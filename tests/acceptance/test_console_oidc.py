@@ -155,6 +155,9 @@ def test_what_was_begun_elsewhere_or_changed_on_the_way_does_not_hold(login: Log
     browser, other = login.browser(), login.browser()
     back = login.agreed(login.sent_to(browser), "alice")
     assert other.get("/console/login/oidc/callback", params=back).status_code == 400
+    for cookie in (b"stella-console-login=a.\xe9", b"stella-console-login=\xe9.a"):
+        headers = {b"cookie": cookie}
+        assert other.get("/console/login/oidc/callback", params=back, headers=headers).status_code == 400
     assert browser.get("/console/login/oidc/callback", params=back | {"state": "x"}).status_code == 401
     again = login.browser()
     back = login.agreed(login.sent_to(again), "alice")

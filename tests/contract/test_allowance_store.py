@@ -79,3 +79,13 @@ def test_what_is_whole_again_is_removed(place: Place, clock: Clock) -> None:
     leases.lend({"ci": 1}, SIX)
     with reading(place.engine(migrations.SERVICE)) as connection:
         assert [row.name for row in connection.execute(select(allowance_t.c.name))] == ["api ci"]
+
+
+def test_a_clock_that_was_set_back_closes_nobody_out(place: Place, clock: Clock) -> None:
+    leases = _leases(place, clock)
+    clock.now += 3600
+    assert leases.lend({"ci": 1}, SIX)["ci"].number == 1
+    clock.now -= 3600
+    assert leases.lend({"ci": 1}, SIX)["ci"].number == 0, "nobody knows what was taken"
+    clock.now += 3
+    assert leases.lend({"ci": 9}, SIX)["ci"].number == 3

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
+from starlette.requests import Request
 
 from stellaops.adapters.sql.authority import SqlClients, SqlTenants, SqlTokenKeys
 from stellaops.adapters.sql.engine import reading
+from stellaops.adapters.sql.errors import StoreFull
 from stellaops.adapters.sql.migrations import SERVICE
 from stellaops.adapters.sql.session_schema import session_t
 from stellaops.adapters.sql.sessions import SqlSessions
@@ -29,9 +33,11 @@ from stellaops.authority.manage_clients import (
     revoke_client,
     rotate_secret,
 )
-from stellaops.authority.sessions import SessionLimits, id_of, sealed
+from stellaops.authority.sessions import SessionContent, SessionLimits, SessionRecord, id_of, sealed
 from stellaops.authority.tokens import TokenSettings
-from stellaops.console.keeping import content_of
+from stellaops.console import keeping
+from stellaops.console.keeping import Again, Keeping, ProviderAway, content_of
+from stellaops.console.session import COOKIE, Session
 from tests.contract.stores import Place
 from tests.unit.authority.stores import Clock
 
@@ -225,3 +231,85 @@ def test_a_login_forgets_the_sessions_that_are_over(house: House) -> None:
     assert house.rows == 1
     assert house.one.keeper.find(kept.handle) is not None
     assert SqlSessions(house.one.engine).get(id_of(idle.handle)) is None
+
+
+class Slow:
+    """A provider that takes its time."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def again(self, content: SessionContent) -> Again:
+        self.asked += 1
+        await asyncio.sleep(30)
+        return Again(None, "next")
+
+
+def _asked(keeping: Keeping, found: Opened) -> Session | None:
+    headers = [(b"cookie", f"{COOKIE}={found.handle}".encode())]
+    return asyncio.run(keeping.session(Request({"type": "http", "headers": headers})))
+
+
+def test_a_provider_that_is_slower_than_a_claim_lasts_is_given_up(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "_ANSWER", 0.05)
+    monkeypatch.setattr(keeping, "_PAUSE", 0.0)
+    slow = Slow()
+    one = Keeping(house.one.keeper, {"oidc": slow})
+    found = house.logged_in(provider="oidc", refresh="r", subject="7")
+    house.clock.move(12 * MINUTE)
+    session = _asked(one, found)
+    assert session is not None, "the token still holds"
+    assert session.token == found.content.token
+    house.clock.move(10 * MINUTE)
+    began = time.monotonic()
+    for _ in range(2):
+        with pytest.raises(ProviderAway):
+            _asked(one, found)
+    assert time.monotonic() - began < 20
+    assert slow.asked == 2, "who waits does not ask too while the claim holds"
+
+
+def test_who_waits_for_a_renewal_that_nobody_makes_makes_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "_PAUSE", 0.01)
+    found = house.logged_in()
+    house.clock.move(20 * MINUTE)
+    claim = house.one.keeper.claim
+
+    def beaten(current: Opened) -> bool:
+        """The tenant is changed between the look at the session and the claim."""
+        monkeypatch.setattr(house.one.keeper, "claim", claim)
+        house.two.keeper.choose_tenant(found.handle, "other")
+        return claim(current)
+
+    monkeypatch.setattr(house.one.keeper, "claim", beaten)
+    session = _asked(Keeping(house.one.keeper, {}), found)
+    assert session is not None
+    assert session.tenant == "other"
+    assert session.token != found.content.token
+
+
+class Full(SqlSessions):
+    """A store that takes nothing more."""
+
+    def note_use(self, session_id: str, at: datetime) -> None:
+        raise StoreFull("no room")
+
+    def claim(self, record: SessionRecord, now: datetime, until: datetime) -> bool:
+        raise StoreFull("no room")
+
+
+def test_a_full_disk_keeps_nobody_from_looking_while_the_token_holds(house: House) -> None:
+    full = SessionKeeper(Full(house.one.engine), house.one.issuer, LIMITS, house.clock.now)
+    found = house.logged_in()
+    for _ in range(14):
+        session = _asked(Keeping(full, {}), found)
+        assert session is not None
+        assert session.token == found.content.token
+        house.clock.move(MINUTE)
+    house.clock.move(MINUTE)
+    with pytest.raises(StoreFull):
+        _asked(Keeping(full, {}), found)

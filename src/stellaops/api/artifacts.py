@@ -143,7 +143,7 @@ def _tar(call: Call) -> BundleTar:
 
 
 async def _pieces(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while piece := await to_thread.run_sync(next, pieces, b""):
+    while (piece := await to_thread.run_sync(next, pieces, None)) is not None:
         yield piece
 
 

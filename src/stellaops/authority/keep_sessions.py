@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -21,6 +22,7 @@ from stellaops.authority.sessions import (
     resealed,
     sealed,
 )
+from stellaops.core.errors import StellaError
 
 _EARLIEST = timedelta(minutes=5)
 _ATTEMPTS = 5
@@ -78,7 +80,8 @@ class SessionKeeper:
             self._sessions.remove(record.id)
             return None
         if used and record.wants_note(self.limits, now):
-            self._sessions.note_use(record.id, now)
+            with suppress(StellaError):  # a full disk keeps nobody from looking: the session ends sooner
+                self._sessions.note_use(record.id, now)
         return Opened(handle, record, content)
 
     def holds(self, found: Opened) -> bool:
@@ -93,7 +96,9 @@ class SessionKeeper:
 
     def claim(self, found: Opened) -> bool:
         """Be the one that renews it: a provider may take a refresh token that is sent twice for a stolen one."""
-        now = self._now()
+        now, until = self._now(), found.record.renewing_until
+        if until is not None and now < until:
+            return False  # without a write: many may wait
         return self._sessions.claim(found.record, now, now + RENEWING)
 
     def renew(self, found: Opened, *, client: str | None = None, refresh: str | None = None) -> Opened | None:
@@ -121,7 +126,9 @@ class SessionKeeper:
             if current is None:
                 break
             content = with_token(current.content, issued, refresh)
-            record = replace(resealed(found.handle, current.record, content), client=client)
+            record = replace(
+                resealed(found.handle, current.record, content), client=client, renewing_until=None
+            )
             if self._sessions.change(record, renewed=True):
                 return Opened(found.handle, replace(record, version=record.version + 1), content)
             current = self.find(found.handle, used=False)

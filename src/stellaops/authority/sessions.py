@@ -25,6 +25,7 @@ _HANDLE = 32  # bytes
 _NONCE = 12
 _LONGEST = timedelta(days=90)
 _USE_STEP = timedelta(minutes=1)
+_AHEAD = timedelta(minutes=5)  # by which clocks of machines may differ
 RENEWING = timedelta(seconds=30)
 """How long one process has for renewing a session before another may try."""
 
@@ -111,8 +112,9 @@ class SessionRecord:
     version: int = 1
 
     def is_over(self, limits: SessionLimits, now: datetime) -> bool:
-        """Whether it was idle for too long, or went on for too long."""
-        return now - self.used_at >= limits.idle or now - self.began_at >= limits.longest
+        """Whether it was idle for too long, or went on for too long; or its clock was wrong, and nobody knows."""
+        idle, age = now - self.used_at, now - self.began_at
+        return idle >= limits.idle or not -_AHEAD <= age < limits.longest
 
     def wants_note(self, limits: SessionLimits, now: datetime) -> bool:
         """Whether a use is worth a write: once a minute, ten times within the idle limit where that is shorter."""

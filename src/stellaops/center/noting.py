@@ -24,6 +24,8 @@ from stellaops.exports.errors import GateRefused
 from stellaops.kit.disk import NoRoom
 
 Tell = Callable[[Change], None]
+INTERRUPTED = "ERR_INTERRUPTED"
+"""The outcome of a change that whoever made it broke off."""
 _REFUSALS = (InvalidInput, NotFound, NotPermitted, MissingPrerequisite, NotTrusted, QuotaExceeded)
 
 
@@ -51,6 +53,9 @@ class LocalAudit:
             raise
         except Exception:
             self._failed(told.final(action), StellaError.code)
+            raise
+        except KeyboardInterrupt:  # of several sources some may be imported
+            self._failed(told.final(action), INTERRUPTED)
             raise
         if not told.none:
             self(told.final(action))

@@ -80,7 +80,7 @@ def download_tar(
 
 
 def _demand_whole(root: str, files: Mapping[str, tuple[str | None, int | None]], file: Path) -> None:
-    """Refuse a tar file that lacks a file, or has another than it should.
+    """Refuse a tar file that lacks a file, has another than it should, or would write outside its directory.
 
     Raises:
         DownloadCorrupt: see there.
@@ -89,7 +89,10 @@ def _demand_whole(root: str, files: Mapping[str, tuple[str | None, int | None]],
     try:
         with tarfile.open(file, "r:") as tar:
             for member in tar:
-                found[member.name.removeprefix(root)] = _digest_in(tar, member)
+                path = member.name.removeprefix(root)
+                if member.type != tarfile.REGTYPE or path == member.name or not layout.is_portable(path):
+                    raise DownloadCorrupt(f"{file.name}: {member.name[:200]!r} is no file of a bundle")
+                found[path] = _digest_in(tar, member)
     except (tarfile.TarError, EOFError) as error:
         raise DownloadCorrupt(f"{file.name}: {error}") from None
     for path, (wanted, _) in files.items():

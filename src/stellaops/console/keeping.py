@@ -15,8 +15,12 @@ from starlette.responses import RedirectResponse, Response
 from stellaops.authority.keep_sessions import Opened, SessionKeeper
 from stellaops.authority.sessions import SessionContent
 from stellaops.console.session import Session, claims_of, handle_of, keep, session_of
+from stellaops.core.errors import StellaError
 
 _LOOKS, _PAUSE = 50, 0.2  # ten seconds for the process that renews a session
+_ANSWER = (
+    20.0  # seconds for a provider: less than `RENEWING`, so that a refresh token is never sent twice at once
+)
 
 
 class LoginOver(Exception):
@@ -117,8 +121,12 @@ class Keeping:
     async def _renewed(self, found: Opened) -> Opened | None:
         if not found.content.renewable:
             return found if self._keeper.holds(found) else None
-        if await to_thread.run_sync(self._keeper.claim, found):
-            return await self._renew(found)
+        try:
+            if await to_thread.run_sync(self._keeper.claim, found):
+                return await self._renew(found)
+        except StellaError:  # a store that takes nothing: the token is good for a while
+            if not self._keeper.holds(found):
+                raise
         return found if self._keeper.holds(found) else await self._waited(found)
 
     async def _renew(self, found: Opened) -> Opened | None:
@@ -140,7 +148,11 @@ class Keeping:
         provider = self._providers.get(content.provider)
         if provider is None:
             raise LoginOver
-        return await provider.again(content)
+        try:
+            async with asyncio.timeout(_ANSWER):
+                return await provider.again(content)
+        except TimeoutError as error:
+            raise ProviderAway from error
 
     async def _waited(self, found: Opened) -> Opened | None:
         """The session after another process has renewed it."""
@@ -149,6 +161,10 @@ class Keeping:
             current = await to_thread.run_sync(partial(self._keeper.find, found.handle, used=False))
             if current is None or not self._keeper.wants_renewal(current):
                 return current
+            if await to_thread.run_sync(
+                self._keeper.claim, current
+            ):  # nobody renews it any more, or ever did
+                return await self._renew(current)
         raise ProviderAway
 
 

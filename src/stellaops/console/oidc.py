@@ -205,7 +205,7 @@ class OidcDoor:
 
     def _opened(self, told: str) -> dict[str, Any] | None:
         body, _, mac = told.partition(".")
-        if not hmac.compare_digest(self._mac(body.encode()), mac):
+        if not hmac.compare_digest(self._mac(body.encode()).encode(), mac.encode()):
             return None
         try:
             found = msgspec.json.decode(base64.urlsafe_b64decode(body))

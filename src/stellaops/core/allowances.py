@@ -171,6 +171,15 @@ class Allowances:
             with self._lock:
                 self._of(name).waiting -= 1
 
+    def alone(self, name: str) -> float:
+        """Count an ask in this process alone: for whoever cannot wait for the store.
+
+        Returns:
+            as `ask`.
+        """
+        found = self._own.lend({name: 1}, self._allowance)[name]
+        return 0.0 if found.number else found.wait
+
     def _lend(self) -> None:
         block = self._allowance.block
         with self._lock:

@@ -57,7 +57,7 @@ class BundleTar:
         )
 
     def pieces(self) -> Iterator[bytes]:
-        """All of it, in pieces.
+        """All of it, in pieces, none of which is empty.
 
         Raises:
             ArtefactMissing: a file is gone, or is not what was recorded.
@@ -65,7 +65,8 @@ class BundleTar:
         for each in self.members:
             yield self._head(each)
             yield from _checked(each)
-            yield bytes(_padding(each.size))
+            if rest := _padding(each.size):
+                yield bytes(rest)
         yield _END
 
     def _head(self, member: Member) -> bytes:
@@ -106,7 +107,8 @@ def _checked(member: Member) -> Iterator[bytes]:
     for piece in member.read():
         digest.update(piece)
         got += len(piece)
-        yield piece
+        if piece:
+            yield piece
     if got != member.size or (member.sha256 is not None and digest.hexdigest() != member.sha256):
         raise ArtefactMissing(f"{member.path[:200]} is not what was recorded of it")
 

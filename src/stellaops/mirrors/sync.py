@@ -144,13 +144,14 @@ def _put_in_force(claims: Sequence[Claim], missing: Missing, work: Work) -> None
     files = {**missing.waiting, **{claim.domain: claim.files for claim in claims}}
     for domain, statement in files.items():
         there.put_freshness(side, domain, statement)
-    there.switch(side, work.export_id)
-    there.drop_freshness(side, here)
     state = SyncState(work.export_id, work.tools.now())
-    for domain in files:
-        there.note_synced(side, domain, state.encode())
+    # Noted before readers lose them: the next sync after a kill finds them in no tree that is in force.
     for domain in missing.given_up:
         there.note_synced(side, domain, replace(state, given_up=True).encode())
+    there.switch(side, work.export_id)
+    there.drop_freshness(side, here)
+    for domain in files:
+        there.note_synced(side, domain, state.encode())
     there.drop_synced(side, [*here, *(each for each in there.noted(side) if _is_given_up(each, work))])
     there.drop_waiting(side, [domain for domain in here if domain not in files])
     _clear(work)

@@ -251,11 +251,16 @@ def test_a_run_is_submitted_once_its_record_stands_whatever_becomes_of_it(here: 
 def test_a_change_that_ends_in_doubt_is_noted_with_its_error_and_a_refusal_is_not(mode: Mode) -> None:
     before = len(mode.said())
     noting = local_audit(mode.api.local, TENANT).noting
-    for error in (DependencyFailed("the store is away"), ValueError("a mistake of ours"), NotFound("none")):
+    errors = (
+        DependencyFailed("the store is away"), ValueError("a mistake of ours"), NotFound("none"),
+        KeyboardInterrupt(),
+    )  # fmt: skip
+    for error in errors:
         with pytest.raises(type(error)), noting("thing.changed", "thing/one"):
             raise error
     told = [(each["action"], each["outcome"]) for each in mode.said()[before:]]
-    assert told == [("thing.changed", "ERR_DEPENDENCY_FAILED"), ("thing.changed", "ERR_INTERNAL")]
+    codes = ("ERR_DEPENDENCY_FAILED", "ERR_INTERNAL", "ERR_INTERRUPTED")
+    assert told == [("thing.changed", code) for code in codes]
 
 
 def test_doubt_is_what_servers_answer_with_a_status_of_their_own_fault() -> None:

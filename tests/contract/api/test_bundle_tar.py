@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from stellaops.api.artifacts import _pieces
 from stellaops.exports.bundle_tar import BundleTar, Member, bundle_tar
 from stellaops.exports.errors import ArtefactMissing
 from stellaops.exports.run import Run
@@ -88,6 +91,24 @@ def test_a_file_that_is_damaged_where_it_lies_ends_the_stream(house: tuple[Api, 
     short = Member("a", 10, None, lambda: iter((b"12345",)))
     with pytest.raises(ArtefactMissing, match="a is not"):
         list(BundleTar("run", (short,)).pieces())
+
+
+def test_files_that_fill_their_blocks_end_no_stream() -> None:
+    sizes = {"a": 512, "b": 0, "c": 1024, "d": 3}
+    members = [Member(path, size, None, partial(_read, size)) for path, size in sizes.items()]
+    found = BundleTar("run", tuple(members))
+    assert all(found.pieces())
+
+    async def streamed() -> bytes:
+        return b"".join([piece async for piece in _pieces(found.pieces())])
+
+    with tarfile.open(fileobj=io.BytesIO(asyncio.run(streamed()))) as tar:
+        assert {each.name: each.size for each in tar} == {f"run/{path}": size for path, size in sizes.items()}
+
+
+def _read(size: int) -> Iterator[bytes]:
+    yield b"x" * size
+    yield b""
 
 
 def test_long_names_and_sizes_beyond_the_old_format_are_written(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ import asyncio
 import io
 import json
 import logging
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Mapping
 
 import pytest
 from hypothesis import given
@@ -15,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from stellaops.adapters.telemetry import logs
+from stellaops.api.frame import limits
 from stellaops.api.frame.answers import matches
 from stellaops.api.frame.errors import InvalidRequest, RequestRateExceeded
 from stellaops.api.frame.limits import Rates, check_depth
@@ -24,7 +27,7 @@ from stellaops.api.operation import Call, Operation
 from stellaops.api.paging import cursor_of, place_of
 from stellaops.api.profiles import _merged
 from stellaops.api.ranges import RangeNotSatisfiable, wanted_range
-from stellaops.core.allowances import OwnLeases
+from stellaops.core.allowances import Allowance, Lent, OwnLeases
 from stellaops.core.errors import DependencyFailed, InvalidInput, NotAuthenticated, NotFound, StellaError
 from stellaops.exports.errors import BundleGone, RunQuotaExceeded
 from stellaops.kit.disk import NoRoom
@@ -112,6 +115,35 @@ async def _six_and_no_more(rates: Rates) -> RequestRateExceeded:
 def test_requests_are_counted_for_each_caller_and_a_refusal_says_when_to_come_again() -> None:
     found = asyncio.run(_six_and_no_more(Rates(60, OwnLeases(lambda: 0.0))))
     assert (found.limit, found.remaining, found.reset) == (60, 0, 1)
+
+
+class Stuck(OwnLeases):
+    """Leases in a store that somebody has locked."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: 0.0)
+        self.free, self.asked = threading.Event(), 0
+
+    def lend(self, wanted: Mapping[str, int], allowance: Allowance) -> Mapping[str, Lent]:
+        self.asked += 1
+        self.free.wait(30)
+        return super().lend(wanted, allowance)
+
+
+def test_requests_do_not_wait_for_a_store_that_somebody_has_locked(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(limits, "_PATIENCE", 0.05)
+    stuck = Stuck()
+    rates = Rates(60, stuck)
+    began = time.monotonic()
+    try:
+        found = asyncio.run(_six_and_no_more(rates))
+    finally:
+        stuck.free.set()
+    assert time.monotonic() - began < 10
+    assert (found.limit, stuck.asked) == (60, 1), "it is not asked again for a while"
+    assert "not shared" in caplog.text
 
 
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(1, 40))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 
 from stellaops.adapters.files.workspace import TargetExists
 from stellaops.client.connection import Connection
-from stellaops.client.downloads import NothingToDownload, download
+from stellaops.client.downloads import NothingToDownload, download, download_tar
 from stellaops.client.errors import DownloadCorrupt, FollowLost, ServerAnswerUnusable, ServerUnreachable
 from stellaops.client.events import Sent, follow, parse
 from stellaops.core.errors import NotFound
@@ -193,6 +195,61 @@ def test_a_server_cannot_name_a_file_outside_the_bundle(target: Path, path: str)
     with serving(Store(files)) as server, pytest.raises(ServerAnswerUnusable):
         download(connection(server.url), run_of(files), target, lambda text: None)
     assert server.asked == []
+
+
+def tar_with(*more: tarfile.TarInfo) -> bytes:
+    """A whole bundle as a tar file, and members that do not belong there."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        for path, data in FILES.items():
+            about = tarfile.TarInfo(f"run-1/{path}")
+            about.size = len(data)
+            tar.addfile(about, io.BytesIO(data))
+        for each in more:
+            tar.addfile(each)
+    return packed.getvalue()
+
+
+def strange(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    about = tarfile.TarInfo(name)
+    about.type, about.linkname = kind, link
+    return about
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        strange("/etc/cron.d/x"),
+        strange("run-1/../../x"),
+        strange("export.json"),
+        strange("run-1/data", tarfile.SYMTYPE, "/etc"),
+        strange("run-1/data", tarfile.LNKTYPE, "elsewhere"),
+        strange("run-1/data", tarfile.DIRTYPE),
+    ],
+    ids=lambda each: f"{each.name} {each.type.decode()}",
+)
+def test_a_tar_file_that_would_write_elsewhere_is_not_put_in_place(
+    target: Path, more: tarfile.TarInfo
+) -> None:
+    file = target.with_name("bundle")
+    with serving(lambda asked: Said(body=tar_with(more))) as server, pytest.raises(DownloadCorrupt):
+        download_tar(connection(server.url), run_of(), file, lambda text: None)
+    assert not file.exists()
+    with serving(lambda asked: Said(body=tar_with())) as server:
+        download_tar(connection(server.url), run_of(), file, lambda text: None)
+    assert file.exists()
+
+
+@pytest.mark.parametrize("cut", [100, 700_000, 1_028_096])
+def test_a_tar_file_that_is_cut_off_is_not_put_in_place(target: Path, cut: int) -> None:
+    whole = tar_with()
+    assert cut < len(whole)
+    with (
+        serving(lambda asked: Said(body=whole, cut=cut)) as server,
+        pytest.raises((DownloadCorrupt, ServerUnreachable)),
+    ):
+        download_tar(connection(server.url), run_of(), target, lambda text: None)
+    assert not target.exists()
 
 
 def test_a_target_with_something_in_it_and_a_run_without_a_bundle_are_refused(target: Path) -> None:

@@ -26,6 +26,7 @@ from tests.support.deploy import (
     is_setting,
     resolved,
 )
+from tests.support.gateways import until
 from tests.support.tools import ROOT, missing, require
 
 
@@ -258,3 +259,42 @@ def test_the_linter_of_shell_finds_nothing(script: Path) -> None:
     done = subprocess.run([require("shellcheck"), script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
     assert script.stat().st_mode & 0o111
+
+
+_WRITER = """
+import os, signal, sys, time
+name = sys.argv[1]
+def opened(*_):
+    global out
+    out = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+opened()
+signal.signal(signal.SIGUSR1, opened)
+time.sleep(1)
+for number in range(1500):
+    os.write(out, b"%01000d\\n" % number)
+    time.sleep(0.001)
+time.sleep(60)
+"""
+
+
+def test_the_log_of_nginx_is_rotated_and_told_without_a_gap(tmp_path: Path) -> None:
+    """A writer in the place of nginx: it holds its log open, and opens the next one by the same signal."""
+    for name in ("logs", "run", "bin"):
+        (tmp_path / name).mkdir()
+    nap = tmp_path / "bin/sleep"
+    nap.write_text("#!/bin/sh\nexec /bin/sleep 0.3\n")
+    nap.chmod(0o755)
+    writer = tmp_path / "writer.py"
+    writer.write_text(_WRITER)
+    script, log = DEPLOY / "compose/mirror-gateway/nginx/start.sh", tmp_path / "run/access.log"
+    command = ["sh", script, tmp_path / "logs", tmp_path / "run", "1", sys.executable, writer, log]
+    paths = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    with (tmp_path / "out").open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, env=paths)
+    try:
+        until(lambda: (tmp_path / "out").read_bytes().endswith(b"01499\n"))
+    finally:
+        process.terminate()
+        process.wait(10)
+    assert (tmp_path / "logs/access.log.1").stat().st_size > 1 << 20
+    assert [int(line) for line in (tmp_path / "out").read_bytes().splitlines()] == list(range(1500))

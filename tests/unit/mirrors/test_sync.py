@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -397,6 +397,26 @@ def test_a_domain_that_its_publisher_gave_up_goes_by_his_signed_word(
     host.sync()
     shown = ExportTree(host.root.root / "concelier").syncs(time.monotonic())
     assert (set(shown.synced), set(shown.given_up)) == ({"community", "primary"}, set())
+
+
+def test_that_a_domain_was_given_up_is_noted_though_the_sync_is_killed_then(
+    host: Host, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.sync()
+    publisher.local.mirror_domains.delete("default", "community")
+    publisher.publish()
+
+    def killed(side: Side, kept: Sequence[str]) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(host.root, "drop_freshness", killed)
+        with pytest.raises(KeyboardInterrupt):
+            host.sync()
+    assert tree_of(host) == {"primary"}
+    host.sync()
+    shown = ExportTree(host.root.root / "concelier").syncs(time.monotonic())
+    assert (set(shown.synced), set(shown.given_up)) == ({"primary"}, {"community"})
 
 
 def test_a_job_that_names_its_domains_goes_on_when_one_was_given_up(host: Host, publisher: Publisher) -> None:

@@ -14,18 +14,30 @@ touch "$logs/access.log"
 ln -sf "$logs/access.log" "$run/access.log"
 ln -sf /dev/stderr "$run/error.log"
 
+told='' before='' # what tells the log to the engine, and what did so before the last rotation
+
+tell() { # from line $1 on
+  before=$told
+  tail -n "$1" -f "$logs/access.log" &
+  told=$!
+}
+
 rotate() {
   [ -n "$(find "$logs/access.log" -size +"$largest")" ] || return 0
   mv -f "$logs/access.log" "$logs/access.log.1"
-  kill -USR1 "$master" # nginx opens the next one
+  touch "$logs/access.log"
+  tell +1
+  kill -USR1 "$master" # nginx goes on in the next one; what it still wrote to the last one is told meanwhile
 }
 
 (
-  tail -n 0 -F "$logs/access.log" 2>/dev/null &
+  tell 0
   while sleep 2 && kill -0 "$master" 2>/dev/null; do
+    [ -z "$before" ] || kill "$before" 2>/dev/null || true
+    before=''
     rotate || true
   done
-  kill $! 2>/dev/null || true
+  kill "$told" ${before:+"$before"} 2>/dev/null || true
 ) &
 
 exec "$@" -g 'daemon off;'

@@ -39,7 +39,8 @@ class SqlAllowances:
                 before = known.get(key)
                 start = now if before is None else before / _SECOND
                 found[name], whole_at = lent(start, now, wanted[name], allowance)
-                if found[name].number:
+                # Also where none was lent: what a wrong clock has written must not close the caller out until then.
+                if whole_at != start:
                     _keep(connection, key, int(whole_at * _SECOND), new=before is None)
             if self._is_due(now):
                 ended = allowance_t.c.whole_at < int((now - _SWEEP) * _SECOND)

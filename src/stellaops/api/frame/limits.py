@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,9 @@ from pathlib import Path
 from stellaops.api.frame.errors import InvalidRequest, RequestRateExceeded
 from stellaops.core.allowances import Allowance, Allowances, Leases
 
+_LOG = logging.getLogger("stellaops.allowances")
+_PATIENCE = 3.0  # seconds that a request waits for the store in which allowances are shared
+_ALONE = 5.0  # seconds for which a store that was too slow is not waited for again
 _STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
 
 
@@ -68,6 +72,7 @@ class Rates:
         # Of its own, so that requests are counted while every other thread works; one is enough, since it asks for
         # all who wait.
         self._thread = ThreadPoolExecutor(1, "allowances")
+        self._alone_until = 0.0
 
     async def take(self, caller: str) -> None:
         """Count one request.
@@ -77,7 +82,21 @@ class Rates:
         """
         wait = self._allowances.at_once(caller)
         if wait is None:
-            loop = asyncio.get_running_loop()
-            wait = await loop.run_in_executor(self._thread, self._allowances.ask, caller)
+            wait = await self._asked(caller)
         if wait > 0:
             raise RequestRateExceeded(self._limit, max(1, math.ceil(wait)))
+
+    async def _asked(self, caller: str) -> float:
+        """Ask the store, for as long as a request can wait: whoever holds a row or the file may have stopped."""
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._alone_until:
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    return await loop.run_in_executor(self._thread, self._allowances.ask, caller)
+            except TimeoutError:
+                self._alone_until = loop.time() + _ALONE
+                _LOG.warning(
+                    "allowances are not shared: the store takes more than %g s; this process counts for itself",
+                    _PATIENCE, extra={"event": "allowances.away"},
+                )  # fmt: skip
+        return self._allowances.alone(caller)
