@@ -27,7 +27,8 @@ def text(value: Any, *path: str) -> str:
     if isinstance(found, bool) or not isinstance(found, str | int | float):
         return ""
     if isinstance(found, float) and found.is_integer() and abs(found) < _EXPONENT:
-        found = int(Decimal(repr(found)))  # as the canonical form has it: 1.0 is 1, digits beyond 2^53 are zeros
+        # As the canonical form has it: 1.0 is 1, digits beyond 2^53 are zeros.
+        found = int(Decimal(repr(found)))
     return str(found).strip()
 
 
