@@ -287,10 +287,10 @@ def test_the_log_of_nginx_is_rotated_and_told_without_a_gap(tmp_path: Path) -> N
     writer = tmp_path / "writer.py"
     writer.write_text(_WRITER)
     script, log = DEPLOY / "compose/mirror-gateway/nginx/start.sh", tmp_path / "run/access.log"
-    command = ["sh", script, tmp_path / "logs", tmp_path / "run", "1", sys.executable, writer, log]
+    words = [script, tmp_path / "logs", tmp_path / "run", 1, sys.executable, writer, log]
     paths = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
     with (tmp_path / "out").open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, env=paths)
+        process = subprocess.Popen(["sh", *map(str, words)], stdout=out, env=paths)
     try:
         until(lambda: (tmp_path / "out").read_bytes().endswith(b"01499\n"))
     finally:

@@ -169,6 +169,13 @@ def test_what_an_archive_does_not_give_as_it_was_signed_is_fetched_by_itself(
     assert (folder / name).read_bytes() == (publisher.tree() / "osv/primary/npm" / name).read_bytes()
 
 
+@pytest.mark.parametrize("content", [b"", b"PK\5\6", bytes(100)])
+def test_what_is_no_archive_holds_no_document(tmp_path: Path, content: bytes) -> None:
+    archive = tmp_path / "all.zip"
+    archive.write_bytes(content)
+    assert list(MirrorDirectory(tmp_path).members(archive, {"one.json"}, 100)) == []
+
+
 def test_documents_of_a_tree_without_archives_are_fetched_one_by_one(
     host: Host, publisher: Publisher
 ) -> None:

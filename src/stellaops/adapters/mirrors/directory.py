@@ -22,7 +22,7 @@ from pathlib import Path
 
 from stellaops.adapters.files.replacing import replacing
 from stellaops.adapters.files.workspace import GRAVE, FileStaging, held_place
-from stellaops.adapters.files.zip_stream import BadZip, entries
+from stellaops.adapters.files.zip_stream import entries
 from stellaops.bundles import layout
 from stellaops.exports.ports import Staging
 from stellaops.kit.disk import disk_errors, put_in_place, sync
@@ -140,7 +140,7 @@ class MirrorDirectory:
 
     def members(self, archive: Path, names: Collection[str], most: int) -> Iterator[tuple[str, bytes]]:
         """See `mirrors.sync_ports.Members`."""
-        with suppress(BadZip, OSError):
+        with suppress(ValueError, OSError):  # `BadZip`, and an empty file
             for entry in entries(archive, limit=most, wanted=names.__contains__):
                 if not entry.problem:
                     yield entry.name, entry.content
