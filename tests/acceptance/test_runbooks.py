@@ -44,7 +44,7 @@ def test_each_command_of_a_page_is_executed_or_judged(page: Page) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("docker compose -f deploy/compose/docker-compose.yaml logs worker", "STELLAOPS_IMAGE is missing"),
+        ("docker compose -f deploy/compose/docker-compose.yaml logs worker", "_IMAGE is missing"),
         (
             f"docker compose --env-file {_COMPOSE}/env/mirror.env -f {_COMPOSE}/docker-compose.mirror.yaml logs worker",
             "have no service 'worker'",

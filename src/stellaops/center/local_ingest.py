@@ -17,6 +17,7 @@ from stellaops.center import changes, wire
 from stellaops.center.interface import ConsensusWanted, ImportWanted, Progress, PullWanted, silent
 from stellaops.center.noting import local_audit
 from stellaops.center.wire import Wire
+from stellaops.core.counting import counted
 from stellaops.core.errors import InvalidInput, NotFound
 from stellaops.exports.demand_whole import demand_whole
 from stellaops.findings.policies import find_snapshot
@@ -89,7 +90,7 @@ class LocalIngest:
                 sources=self._local.sources,
                 store=self._local.imports,
                 now=now,
-                progress=lambda read: progress(f"{read:,} files read"),
+                progress=lambda read: progress(f"{counted(read, 'file')} read"),
                 openpgp=self._local.openpgp,
             )
             return changes.imported(told, wire.import_report(report))

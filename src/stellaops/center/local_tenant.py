@@ -16,6 +16,7 @@ from stellaops.center.interface import FindingsWanted, Progress, silent
 from stellaops.center.noting import local_audit
 from stellaops.center.wire import Wire
 from stellaops.core import timestamps
+from stellaops.core.counting import counted
 from stellaops.core.errors import InvalidInput
 from stellaops.exports.demand_whole import demand_whole
 from stellaops.findings.find import Request, find
@@ -140,7 +141,7 @@ class LocalEvidence:
                 sources=self._local.sources,
                 store=self._local.imports,
                 now=now,
-                progress=lambda read: progress(f"{read:,} files read"),
+                progress=lambda read: progress(f"{counted(read, 'file')} read"),
             )
             return changes.imported(told, wire.import_report(report))
 

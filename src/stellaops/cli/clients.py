@@ -106,7 +106,7 @@ def client_list(app: App) -> None:
 @pass_app
 def client_show(app: App, client_id: str) -> None:
     """Show a client, and when each of its secrets was made, ends and was last used."""
-    app.out.value(_authority(app).client(client_id))
+    _show(app, _authority(app).client(client_id))
 
 
 @client.command("set")
@@ -124,7 +124,7 @@ def client_set(
     if name is None and not scopes and not tenants:
         raise UsageError("nothing to change: give --name, --scope or --for-tenant")
     wanted = Wanted("", name, tenants or None, _scopes(scopes) if scopes else None)
-    app.out.value(_authority(app).change_client(client_id, wanted))
+    _show(app, _authority(app).change_client(client_id, wanted))
 
 
 @client.command("rotate")
@@ -153,7 +153,7 @@ def client_rotate(
 @pass_app
 def client_revoke(app: App, client_id: str, reason: str) -> None:
     """Revoke a client for ever: its secrets at once, its tokens within seconds in every process."""
-    app.out.value(_authority(app).revoke_client(client_id, reason))
+    _show(app, _authority(app).revoke_client(client_id, reason))
 
 
 @click.command("bootstrap", cls=StellaCommand)
@@ -297,9 +297,23 @@ def _tell(
     if place is not None and "clientSecret" in wire:
         place(wire.pop("clientSecret").encode("ascii") + b"\n")
         wire["secretFile"] = str(secret_file)
-    app.out.value(wire)
+    _show(app, wire)
     if "clientSecret" in wire:
         app.out.note("the secret is shown this once; keep it where only its user can read it")
+
+
+def _show(app: App, wire: dict[str, Any]) -> None:
+    """A client, to people with a line for each secret."""
+    pairs = [(name, value) for name, value in wire.items() if name != "secrets"]
+    secrets = [(f"secret {each['number']}", _secret(each)) for each in wire["secrets"]]
+    app.out.value(wire, [*pairs, *secrets])
+
+
+def _secret(wire: dict[str, Any]) -> str:
+    """When a secret was made, ends and was last used."""
+    ends = f", ends {wire['expiresAt']}" if wire["expiresAt"] else ""
+    used = f"last used {wire['usedAt']}" if wire["usedAt"] else "never used"
+    return f"made {wire['createdAt']}{ends}, {used}"
 
 
 def _scopes(given: tuple[str, ...]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import sys
 import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -14,7 +15,7 @@ import click
 from stellaops.adapters.settings import load as settings
 from stellaops.adapters.settings.load import Settings
 from stellaops.adapters.telemetry import logs
-from stellaops.cli.output import FORMATS, Output
+from stellaops.cli.output import FORMATS, Output, is_of_output, refuse_closed, say, unwritable
 from stellaops.client import meant
 from stellaops.client.connection import Connection
 from stellaops.client.errors import NotOverServer
@@ -194,12 +195,13 @@ def run(command: click.Command, arguments: list[str] | None = None, name: str = 
     app = App()
     logs.configure_commands(lambda: app.settings.get("log.file"))
     try:
+        refuse_closed()
         # Out of standalone mode click returns the code of an early exit instead of raising it.
         stopped = command.main(arguments, prog_name=name, standalone_mode=False, obj=app)
     except StellaError as error:
         sys.exit(_report(error, app))
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
+        say("interrupted")
         sys.exit(INTERRUPTED)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
@@ -207,25 +209,32 @@ def run(command: click.Command, arguments: list[str] | None = None, name: str = 
     except click.ClickException as error:
         sys.exit(_report(_usage(error), app))
     except BrokenPipeError:
-        sys.stderr.close()
+        if sys.stderr is not None:
+            sys.stderr.close()
         sys.exit(0)
     except Exception as error:  # noqa: BLE001 - the last line of defence; the trace is one flag away
-        sys.exit(_report(_internal(error), app, error))
+        sys.exit(_report(_unexpected(error), app, error))
     sys.exit(stopped if isinstance(stopped, int) else 0)
 
 
 def _report(error: StellaError, app: App, cause: BaseException | None = None) -> int:
     if app.trace:
-        traceback.print_exception(cause or error, file=sys.stderr)
-    click.echo(f"error {error.code}: {_headline(error)}", err=True)
+        for line in "".join(traceback.format_exception(cause or error)).rstrip().split("\n"):
+            say(line)
+    say(f"error {error.code}: {_joined(_headline(error))}")
     if len(error.details) > 1:
         shown = error.details if app.verbose else error.details[:_SHOWN]
         for detail in shown:
-            click.echo(f"  - {detail}", err=True)
+            say(f"  - {_joined(str(detail))}")
         if len(shown) < len(error.details):
-            click.echo(f"  - and {len(error.details) - len(shown)} more: -v shows them", err=True)
-    click.echo(f"→ {error.advice}", err=True)
+            say(f"  - and {len(error.details) - len(shown)} more: -v shows them")
+    say(f"→ {_joined(error.advice)}")
     return exit_code(error)
+
+
+def _joined(text: str) -> str:
+    """A text as one line; click and YAML break theirs into several."""
+    return " ".join(filter(None, map(str.strip, text.split("\n"))))
 
 
 def _headline(error: StellaError) -> str:
@@ -251,6 +260,11 @@ class UsageError(InvalidInput):
     code = "ERR_USAGE"
     hint = "See `stella --help`."
 
+    def __init__(self, what: str, *, hint: str | None = None, details: Iterable[str] = ()) -> None:
+        context = click.get_current_context(silent=True)
+        own = None if context is None else f"See `{context.command_path} --help`."
+        super().__init__(what, hint=hint or own, details=details)
+
 
 def _usage(error: click.ClickException) -> UsageError:
     context = getattr(error, "ctx", None)
@@ -258,5 +272,7 @@ def _usage(error: click.ClickException) -> UsageError:
     return UsageError(error.format_message(), hint=hint)
 
 
-def _internal(error: BaseException) -> StellaError:
+def _unexpected(error: BaseException) -> StellaError:
+    if isinstance(error, OSError) and is_of_output(error):
+        return unwritable(error)
     return StellaError(f"unexpected {type(error).__name__}: {error}")

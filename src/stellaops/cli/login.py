@@ -69,7 +69,7 @@ def login(
 @click.command(cls=StellaCommand)
 @pass_app
 def logout(app: App) -> None:
-    """Forget the token of a server; a secret in a file stays where it is."""
+    """Forget the token of a server; a secret in a file stays where it is, and the next command logs in by it."""
     if app.server is None:
         raise UsageError("name the server with --server URL or --context NAME")
     context = app.server.context
@@ -77,7 +77,13 @@ def logout(app: App) -> None:
     if client is None:
         raise UsageError("the server is not saved with a client")
     meant.cache().forget(context.server.rstrip("/"), client)
-    app.out.value({"server": context.server, "client": client, "loggedIn": False})
+    kept = _known(app, context.secret_file)
+    file = str(kept) if kept is not None and kept.exists() else None
+    app.out.value({"server": context.server, "client": client, "loggedIn": False, "secretFile": file})
+    if file is not None:
+        app.out.note(
+            f"the next command logs in again by the secret in {file}; `stella config context remove` forgets the server"
+        )
 
 
 def _asked(client: str) -> str:

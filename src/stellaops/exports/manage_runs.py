@@ -27,6 +27,8 @@ def find_run(tenant: str, run_id: str, runs: Runs) -> Run:
         found = runs.list(tenant, RunFilter(profile or None, RunStatus.SUCCEEDED.value), limit=1)
         if found:
             return found[0]
+        which = f"run of profile {profile!r}" if profile else "run"
+        raise RunNotFound(f"no {which} of tenant {tenant} has succeeded yet")
     run = runs.get(tenant, run_id)
     if run is None:
         raise RunNotFound(f"tenant {tenant} has no run {run_id!r}")

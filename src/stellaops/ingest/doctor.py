@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from stellaops.core import digests
+from stellaops.core.counting import counted
 from stellaops.ingest.mirror_databases import Untaken
 from stellaops.ingest.model import SourceStatus
 
@@ -184,13 +185,17 @@ def check_ages(sources: Sequence[SourceStatus], *, now: datetime, limit: timedel
         return Finding("feed ages", Verdict.WARNING, "; ".join(told[:_SHOWN]), _PULL)
     if not sources:
         return Finding("feed ages", Verdict.WARNING, "there is no source yet", _PULL)
-    return Finding("feed ages", Verdict.OK, f"{len(sources)} sources read within {limit.days} days")
+    return Finding(
+        "feed ages", Verdict.OK, f"{counted(len(sources), 'source')} read within {counted(limit.days, 'day')}"
+    )
 
 
 def check_mirrors(found: Sequence[Untaken]) -> Finding:
     """Whether mirrors that are pulled offer databases that no source takes."""
     if not found:
-        return Finding("mirrors pulled", Verdict.OK, "nothing that they offer is left out unsaid")
+        return Finding(
+            "mirrors pulled", Verdict.OK, "each database that they offer has a source, or is not wanted"
+        )
     told = "; ".join(each.told for each in found)
     return Finding("mirrors pulled", Verdict.WARNING, told, f"{found[0].advice}.")
 

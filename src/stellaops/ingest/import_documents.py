@@ -12,7 +12,7 @@ from datetime import datetime
 from stellaops.advisories import advisory as fields
 from stellaops.advisories import databases
 from stellaops.advisories.advisory import Advisory, Assessment
-from stellaops.advisories.canonical import Canonical, Malformed
+from stellaops.advisories.canonical import Canonical, Malformed, check_size
 from stellaops.advisories.databases import Database
 from stellaops.advisories.documents.interface import Slice
 from stellaops.core import digests, timestamps
@@ -25,8 +25,6 @@ from stellaops.ingest.model import Batch, Checks, Container, ImportReport, Recor
 from stellaops.ingest.ports import ImportStore, Inputs, Member, OpenPgp, Sources
 from stellaops.vex.documents import layout
 
-# A record of this size still fits into a line of a bundle when it travels verbatim, in base64.
-LARGEST_RECORD = 40 << 20
 _BATCH_RECORDS = 4000
 _BATCH_BYTES = 16 << 20
 _MICROSECOND = 1_000_000
@@ -41,6 +39,15 @@ class UnknownForm(InvalidInput):
 
     code = "ERR_IMPORT_UNKNOWN_FORM"
     hint = "Point at documents in a known form, or name it with --feed: `stella concelier import --help` has the list."
+
+
+_COMMANDS = {
+    Side.ADVISORIES: "stella concelier import",
+    Side.VEX: "stella excititor import",
+    Side.SBOMS: "stella evidence sbom import",
+    Side.POLICY: "stella policy apply",
+}
+"""What takes the documents of each side."""
 
 
 class UnknownDatabase(InvalidInput):
@@ -177,12 +184,13 @@ def _new_source(request: ImportRequest, inputs: Inputs) -> tuple[AnyFeed, Source
     members = recognise.spread(inputs)
     feed = FEEDS[request.feed] if request.feed else recognise.tell_feed(request.side, members)
     if feed is None:
-        raise UnknownForm(f"no document of a known form in the input of source {request.source!r}")
+        what = f"no document of a known form in the input of source {request.source!r}"
+        raise _unknown(what, request.side, inputs)
     # What decides about a database of advisories needs many of them; of VEX one shows that there is something.
     many = [] if side_of(feed.name) is Side.VEX else recognise.sample(feed, members)
     sample = many or recognise.first_documents(feed, inputs)
     if not sample:
-        raise _nothing(feed, request)
+        raise _nothing(feed, request, inputs)
     database = databases.get(request.database or "") or recognise.tell_database(feed, sample)
     return feed, Source(request.source, feed.name, database.name, database.licence), database
 
@@ -206,7 +214,7 @@ def _known_source(
     if not (retry or request.taken_back or recognise.holds_records(feed, inputs)) and (
         not companions.tells_of_deletions(feed, inputs)
     ):
-        raise _nothing(feed, request)
+        raise _nothing(feed, request, inputs)
     return feed, known, database
 
 
@@ -216,8 +224,22 @@ def _checked(
     return companions.checked(feed, inputs, request.openpgp_keys, openpgp, request.announced)
 
 
-def _nothing(feed: AnyFeed, request: ImportRequest) -> UnknownForm:
-    return UnknownForm(f"no {feed.name.upper()} document in the input of source {request.source!r}")
+def _nothing(feed: AnyFeed, request: ImportRequest, inputs: Inputs) -> UnknownForm:
+    what = f"no {feed.name.upper()} document in the input of source {request.source!r}"
+    return _unknown(what, side_of(feed.name), inputs)
+
+
+def _unknown(what: str, side: Side, inputs: Inputs) -> UnknownForm:
+    """The error, with the command that takes such documents where another side knows them, and what is unreadable."""
+    other = recognise.tell_elsewhere(side, recognise.spread(inputs))
+    if other is not None:
+        return UnknownForm(
+            f"{what}; there are {other}", hint=f"Use `{_COMMANDS[other]}`, which takes {other}."
+        )
+    broken = next((member for member in inputs.members() if member.problem), None)
+    if broken is not None:
+        what = f"{what}; {broken.path} cannot be read: {broken.problem}"
+    return UnknownForm(what, hint=UnknownForm.hint.replace(_COMMANDS[Side.ADVISORIES], _COMMANDS[side]))
 
 
 class _Reader:
@@ -283,7 +305,7 @@ class _Reader:
 
     def _piece(self, member: Member, container: Container, piece: Slice, batch: Batch) -> None:
         try:
-            _check_size(piece)
+            check_size(piece.raw)
             canonical = self._feed.canonical(member.path, piece.raw)
             read = self._feed.read(canonical.parsed, piece.context)
             if read is None:
@@ -354,11 +376,6 @@ class _Reader:
             known = Container(member.container_url, digest, member.container_size, fetched_at)
             self._archive = known
         return known
-
-
-def _check_size(piece: Slice) -> None:
-    if len(piece.raw) > LARGEST_RECORD:
-        raise Malformed("too-large", f"{len(piece.raw)} bytes, the limit is {LARGEST_RECORD}")
 
 
 def microseconds(instant: datetime) -> int:

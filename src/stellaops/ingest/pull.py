@@ -18,6 +18,7 @@ from itertools import count, islice
 from msgspec import structs
 
 from stellaops.core import timestamps
+from stellaops.core.counting import counted
 from stellaops.core.errors import DependencyFailed, InvalidInput, MissingPrerequisite, StellaError
 from stellaops.ingest.editions import total
 from stellaops.ingest.feeds import side_of
@@ -381,7 +382,7 @@ class _Pull:
                 sources=self._tools.sources,
                 store=self._tools.imports,
                 now=self._tools.now,
-                progress=lambda read: self._progress(f"{definition.name}: {read:,} files read"),
+                progress=lambda read: self._progress(f"{definition.name}: {counted(read, 'file')} read"),
                 openpgp=self._tools.openpgp,
             )
 

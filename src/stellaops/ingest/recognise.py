@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from stellaops.advisories import advisory as fields
-from stellaops.advisories import databases
+from stellaops.advisories import canonical, databases
 from stellaops.advisories.advisory import Advisory
 from stellaops.advisories.canonical import Malformed
 from stellaops.advisories.databases import Database
@@ -19,29 +19,52 @@ from stellaops.ingest.feeds import AnyFeed, Document, Side
 from stellaops.ingest.ports import Choosable, Inputs, Member
 
 _SAMPLE = 100
+_SAMPLE_BYTES = 64 << 20
+_FEW = 10  # files that are enough for a hint
 _OF_SIDE = {Side.VEX: databases.VEX, Side.SBOMS: databases.SBOMS, Side.POLICY: databases.POLICY}
 
 
 def spread(inputs: Inputs) -> Sequence[Member]:
     """Some files, spread over all of the input: few documents are enough to tell their form.
 
-    Those whose paths have the smallest checksums: the choice does not depend on the order of the files, and all of
-    them have the same chance.
+    Those whose paths have the smallest checksums, up to a hundred and to 64 MiB together, at least one: the choice
+    does not depend on the order of the files, and all of them have the same chance.
     """
-    chosen: list[tuple[int, int, Member]] = []
-
-    def wanted(path: str) -> bool:
-        return len(chosen) < _SAMPLE or -_checksum(path) > chosen[0][0]
-
-    members = inputs.wanted_members(wanted) if isinstance(inputs, Choosable) else inputs.members()
-    for number, member in enumerate(members):
+    sample = _Sample()
+    members = inputs.wanted_members(sample.wants) if isinstance(inputs, Choosable) else inputs.members()
+    for member in members:
         # Of a file that comes in blocks the first says as much as all.
-        if member.problem or not member.content or member.offset or not wanted(member.path):
-            continue
-        if len(chosen) == _SAMPLE:
-            heapq.heappop(chosen)
-        heapq.heappush(chosen, (-_checksum(member.path), number, member))
-    return [member for _, _, member in chosen]
+        if not member.problem and member.content and not member.offset and sample.wants(member.path):
+            sample.add(member)
+    return sample.members()
+
+
+class _Sample:
+    """The files with the smallest checksums so far: those that are left out are never wanted again."""
+
+    def __init__(self) -> None:
+        self._chosen: list[tuple[int, int, Member]] = []
+        self._bytes = 0
+        self._count = 0
+        self._ceiling = 1 << 32
+
+    def wants(self, path: str) -> bool:
+        """Whether a file would be among them."""
+        return _checksum(path) < self._ceiling
+
+    def add(self, member: Member) -> None:
+        """Take a file that is wanted, and let go of those for which there is no room then."""
+        self._count += 1
+        heapq.heappush(self._chosen, (-_checksum(member.path), self._count, member))
+        self._bytes += len(member.content)
+        while len(self._chosen) > _SAMPLE or (self._bytes > _SAMPLE_BYTES and len(self._chosen) > 1):
+            checksum, _, left_out = heapq.heappop(self._chosen)
+            self._ceiling = -checksum
+            self._bytes -= len(left_out.content)
+
+    def members(self) -> list[Member]:
+        """The files."""
+        return [member for _, _, member in self._chosen]
 
 
 def _checksum(path: str) -> int:
@@ -58,6 +81,15 @@ def tell_feed(side: Side, members: Iterable[Member]) -> AnyFeed | None:
     known = feeds.feeds_of(side)
     order = list(known)
     return known[min(votes, key=lambda name: (-votes[name], order.index(name)))] if votes else None
+
+
+def tell_elsewhere(side: Side, members: Sequence[Member]) -> Side | None:
+    """Another side that the first files are of; None where they are of this one, or of none."""
+    for member in members[:_FEW]:
+        for each in (side, *Side):
+            if feeds.tell(each, member.path, member.content) is not None:
+                return None if each is side else each
+    return None
 
 
 def tell_database(feed: AnyFeed, documents: Sequence[Document]) -> Database:
@@ -111,6 +143,7 @@ def _documents(feed: AnyFeed, member: Member) -> Iterator[Document | None]:
     try:
         for piece in pieces(feed, member):
             try:
+                canonical.check_size(piece.raw)
                 document = feed.read(feed.canonical(member.path, piece.raw).parsed, piece.context)
             except Malformed:
                 yield None

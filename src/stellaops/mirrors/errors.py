@@ -20,7 +20,7 @@ class InvalidDomain(InvalidInput):
 
 
 class DomainNotFound(NotFound):
-    """No mirror domain of this id for the tenant."""
+    """No mirror domain of this id: of the tenant, or at the source to sync from."""
 
     code = "ERR_MIRROR_DOMAIN_NOT_FOUND"
     hint = "See `stella mirror domains list`."

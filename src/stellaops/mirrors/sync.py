@@ -24,7 +24,7 @@ from pathlib import Path
 from stellaops.bundles.freshness import Freshness
 from stellaops.mirrors import forms, sync_state
 from stellaops.mirrors.domain import Side, is_domain_id
-from stellaops.mirrors.errors import BadTree, SourceUnreachable
+from stellaops.mirrors.errors import BadTree, DomainNotFound, SourceUnreachable
 from stellaops.mirrors.sync_claims import claimed, listing
 from stellaops.mirrors.sync_domains import Missing, judge
 from stellaops.mirrors.sync_gather import bring, is_sound
@@ -74,6 +74,7 @@ def sync(wish: Wish, tools: SyncTools) -> tuple[Synced, ...]:
     Raises:
         BadTree, BadSignature, StaleTree: what the source has is not what a trusted key signed, or not the newest.
         DomainsLost: its tree would come without domains that are in force.
+        DomainNotFound: it has no domain of a name that was asked for.
         SourceUnreachable, SyncRuns: see there. The tree in force stays as it was.
     """
     done: list[Synced] = []
@@ -81,6 +82,8 @@ def sync(wish: Wish, tools: SyncTools) -> tuple[Synced, ...]:
         for side in wish.sides:
             domains = tuple(wish.domains) or tuple(tools.source.domains(side))
             foreign = [name for name in domains if not is_domain_id(name)]
+            if foreign and wish.domains:
+                raise DomainNotFound(f"{foreign[0][:80]!r} cannot be the id of a mirror domain")
             if foreign:
                 raise BadTree(f"{tools.source.place} names the domain {foreign[0][:80]!r}")
             if domains:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from stellaops.bundles import freshness, layout
 from stellaops.bundles.freshness import BadFreshness, Freshness
 from stellaops.mirrors import forms
-from stellaops.mirrors.domain import Side
-from stellaops.mirrors.errors import BadTree, SourceUnreachable, StaleTree
+from stellaops.mirrors.domain import Side, is_domain_id
+from stellaops.mirrors.errors import BadTree, DomainNotFound, SourceUnreachable, StaleTree
 from stellaops.mirrors.signed_files import SIG, SIGSTORE, verify_bytes
 from stellaops.mirrors.sync_work import Claim, Part, SyncTools, Trusted, Wish, Work
 from stellaops.signing import cosign_blob
@@ -20,6 +20,7 @@ from stellaops.signing.ecdsa_p256 import BadSignature, PublicKey
 _SIGNATURE_BYTES = 8 << 10
 _ROUNDS = 5
 _PAUSE = 1.0
+_NAMED = 20  # domains that an error names
 """Seconds before a source is asked again whose domains name different trees: it is being published there."""
 _OTHER_KEY = (
     "Where the publisher's key was rotated, get the public key that signs at present by a way that you trust, and name "
@@ -36,7 +37,7 @@ class Claims:
     """
 
     found: Sequence[Claim]
-    absent: Mapping[str, SourceUnreachable]
+    absent: Mapping[str, SourceUnreachable | DomainNotFound]
 
 
 def claimed(side: Side, domains: Sequence[str], wish: Wish, tools: SyncTools) -> Claims:
@@ -45,16 +46,17 @@ def claimed(side: Side, domains: Sequence[str], wish: Wish, tools: SyncTools) ->
     Raises:
         BadTree, BadSignature, StaleTree: see `sync`.
         SourceUnreachable: it gives no domain at all, or goes on naming different trees.
+        DomainNotFound: it gives others than those that are wanted.
     """
     found: list[Claim] = []
     for number in range(_ROUNDS):
         if number:
             tools.sleep(_PAUSE)
-        found, absent = [], dict[str, SourceUnreachable]()
+        found, absent = [], dict[str, SourceUnreachable | DomainNotFound]()
         for domain in domains:
             try:
                 found.append(_claim(side, domain, wish, tools))
-            except SourceUnreachable as error:
+            except (SourceUnreachable, DomainNotFound) as error:
                 absent[domain] = error
         if not found:
             raise absent[domains[0]]
@@ -64,6 +66,16 @@ def claimed(side: Side, domains: Sequence[str], wish: Wish, tools: SyncTools) ->
     raise SourceUnreachable(f"{tools.source.place}: the domains of {side} name different trees: {told}")
 
 
+def _not_there(side: Side, domain: str, tools: SyncTools) -> SourceUnreachable | DomainNotFound:
+    """Why a domain is not given: there are others, or nothing is published."""
+    what = f"{tools.source.place} has no domain {domain} on the side of {side}"
+    there = sorted(filter(is_domain_id, tools.source.domains(side)))
+    if not there or domain in there:
+        return SourceUnreachable(what)
+    more = ", …" if len(there) > _NAMED else ""
+    return DomainNotFound(what, hint=f"Name one that is there: {', '.join(there[:_NAMED])}{more}.")
+
+
 def _claim(side: Side, domain: str, wish: Wish, tools: SyncTools) -> Claim:
     path = f"{forms.FRESHNESS}/{domain}.json"
     data = tools.source.small(side, path, freshness.LARGEST)
@@ -71,7 +83,7 @@ def _claim(side: Side, domain: str, wish: Wish, tools: SyncTools) -> Claim:
     if data is None or signature is None:
         latest = tools.source.latest(side, domain)
         if latest is None or not (wish.allow_stale or domain in tools.source.domains(side)):
-            raise SourceUnreachable(f"{tools.source.place} has no domain {domain} on the side of {side}")
+            raise _not_there(side, domain, tools)
         if not wish.allow_stale:
             raise StaleTree(f"{tools.source.place} has no freshness statement for {domain} of {side}")
         return Claim(domain, _sound_id(latest, tools))

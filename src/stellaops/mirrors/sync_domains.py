@@ -44,7 +44,7 @@ def judge(known: Collection[str], parts: Sequence[Part], claims: Claims, work: W
 
     Raises:
         DomainsLost: readers would lose one.
-        SourceUnreachable: one that was asked for does not come, and was not given up.
+        SourceUnreachable, DomainNotFound: one that was asked for does not come, and was not given up.
     """
     brought = {each.claim.domain for each in parts}
     lost = set(known) - brought - set(work.wish.drops)

@@ -217,6 +217,13 @@ def test_a_form_that_is_sent_twice_submits_one_run(house: House, visitor: TestCl
     assert first.headers["location"] == second.headers["location"]
 
 
+def test_a_run_without_a_snapshot_says_so_in_one_word(house: House, visitor: TestClient) -> None:
+    page = visitor.get(f"/console/runs/{house.waiting_run()}").text
+    assert '<dt>Snapshot</dt><dd><span class="dim">none</span></dd>' in page
+    page = visitor.get(f"/console/runs/{house.run.id}").text
+    assert re.search(r"<dt>Snapshot</dt><dd>sequence \d+, <code", page)
+
+
 def test_controls_that_the_scopes_do_not_allow_are_not_there_and_do_not_work(house: House) -> None:
     reader = house.logged_in("export:read")
     page = reader.get(f"/console/runs/{house.run.id}").text

@@ -44,6 +44,22 @@ def test_the_first_operator_is_made_by_one_command_and_its_secret_lies_in_a_file
     stella.refused(2, "ERR_CLIENT_EXISTS", "authority", "bootstrap")
 
 
+def test_people_see_a_line_for_each_secret(stella: Stella, tmp_path: Path) -> None:
+    def told(*words: str) -> str:
+        answer = stella.ask("authority", *words, "--format", "table")
+        assert answer.code == 0, answer.err
+        assert "{" not in answer.out
+        return answer.out
+
+    assert "\nsecret 1          made 2" in told("bootstrap", "--secret-file", str(tmp_path / "admin.secret"))
+    told("client", "create", "ci", "--scope", "export:read")
+    rotated = told("client", "rotate", "ci")
+    assert rotated.count(", never used") == 2
+    assert rotated.count(", ends 2") == 1
+    for words in (("show",), ("set", "--name", "CI"), ("revoke",)):
+        assert "\nsecret 2 " in told("client", words[0], "ci", *words[1:])
+
+
 def test_a_container_bootstraps_at_every_start_with_the_secret_that_is_mounted(
     stella: Stella, tmp_path: Path
 ) -> None:

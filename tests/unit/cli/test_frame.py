@@ -219,6 +219,21 @@ def test_a_terminal_gets_a_table_with_colours_unless_they_are_not_wanted(
     assert (b"\x1b[3" in said or b"\x1b[1m" in said) is coloured
 
 
+def test_results_come_after_the_spinner_is_gone(stella: Stella, tmp_path: Path) -> None:
+    stella.take(tmp_path / "in", "ghsa", osv("GHSA-2222-2222-2222", package("PyPI", "p", *until("1.0"))))
+    stella.submit("json:raw")
+    stella("mirror", "init", "primary")
+    download = ("export", "download", "latest")
+    for words, result in (
+        ((*download, "--to", str(tmp_path / "to")), str(tmp_path / "to")),
+        ((*download, "--tar", str(tmp_path / "run.tar")), str(tmp_path / "run.tar")),
+        (("mirror", "publish"), "concelier  primary"),
+    ):
+        said = on_a_terminal("--data-dir", str(stella.data_dir), *words)
+        assert b"\x1b[?25l" in said, "there was no spinner"
+        assert result.encode() in said.rpartition(b"\x1b[?25h")[2], said
+
+
 # ---- errors
 
 

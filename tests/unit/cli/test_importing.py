@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,39 @@ def test_a_folder_in_no_known_form_is_refused(stella: Stella, tmp_path: Path) ->
         2, "ERR_IMPORT_UNKNOWN_FORM", "concelier", "import", str(folder), "--source", "papers"
     )
     assert "papers" in said
+
+
+def test_documents_of_another_side_are_told_with_the_command_that_takes_them(
+    stella: Stella, tmp_path: Path
+) -> None:
+    advisory, vex, sbom = (tmp_path / name for name in ("ghsa.json", "vex.json", "image.cdx.json"))
+    advisory.write_text(json.dumps(osv("GHSA-1", package("PyPI", "jinja2", *until("3.1.3")))))
+    vex.write_text(
+        json.dumps({"@context": "https://openvex.dev/ns/v0.2.0", "@id": "https://example.org/vex-1", "version": 1,
+                    "author": "A", "timestamp": "2026-01-02T03:04:05Z", "statements": []})
+    )  # fmt: skip
+    sbom.write_text(json.dumps({"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1}))
+    for side, file, command in (
+        ("excititor", advisory, "`stella concelier import`"),
+        ("concelier", vex, "`stella excititor import`"),
+        ("concelier", sbom, "`stella evidence sbom import`"),
+    ):
+        said = stella.refused(2, "ERR_IMPORT_UNKNOWN_FORM", side, "import", str(file), "--source", "x")
+        assert command in said.partition("\n→ ")[2], said
+
+
+def test_an_input_that_cannot_be_read_is_told_with_its_reason(stella: Stella, tmp_path: Path) -> None:
+    file = tmp_path / "feed.zip"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("GHSA-1.json", json.dumps(osv("GHSA-1")))
+    said = stella.refused(2, "ERR_IMPORT_UNKNOWN_FORM", "excititor", "import", str(file), "--source", "x")
+    assert "GHSA-1.json cannot be read: " in said
+    assert "`stella excititor import --help`" in said
+
+
+def test_a_wrong_command_line_points_to_the_help_of_its_command(stella: Stella) -> None:
+    said = stella.refused(2, "ERR_USAGE", "concelier", "import", "one.jsonl")
+    assert said.endswith("→ See `stella concelier import --help`.\n")
 
 
 def test_show_why_names_who_says_that_ids_are_one(stella: Stella, listed: Path) -> None:

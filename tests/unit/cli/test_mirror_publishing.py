@@ -131,7 +131,9 @@ def test_a_mirror_host_syncs_with_a_public_key_alone(stella: Stella, tmp_path: P
         "--key",
         str(key),
     )
-    host.refused(2, "ERR_USAGE", "mirror", "sync", *places, "--key", str(key), "--keep", "soon")
+    wrong = ("mirror", "sync", *places, "--key", str(key))
+    assert "primary" in host.refused(4, "ERR_MIRROR_DOMAIN_NOT_FOUND", *wrong, "--domain", "nope")
+    host.refused(2, "ERR_USAGE", *wrong, "--keep", "soon")
 
 
 def test_a_mirror_host_is_told_of_domains_by_its_settings(stella: Stella) -> None:

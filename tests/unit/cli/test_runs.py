@@ -47,6 +47,16 @@ def test_a_run_that_has_ended_is_watched_to_its_end_and_cannot_be_cancelled_or_a
     stella.refused(4, "ERR_EXPORT_RUN_NOT_FOUND", "export", "run", "watch", "run-0")
 
 
+def test_the_latest_run_of_a_profile_that_has_none_is_told_as_such(stella: Stella) -> None:
+    show = (4, "ERR_EXPORT_RUN_NOT_FOUND", "export", "run", "show")
+    assert "no run of tenant default has succeeded yet" in stella.refused(*show, "latest")
+    stella.submit("json:raw")
+    assert stella("export", "run", "show", "latest")["profile"] == "json:raw"
+    assert "no run of profile 'trivy:db' of tenant default has succeeded yet" in stella.refused(
+        *show, "latest:trivy:db"
+    )
+
+
 def test_watching_a_failed_run_ends_as_the_run_did(stella: Stella, tmp_path: Path) -> None:
     profile(stella, tmp_path, "nothing", selectors={"sources": ["mistyped"]})
     stella.refused(2, "ERR_EXPORT_EMPTY", "export", "run", "submit", "--profile", "nothing")

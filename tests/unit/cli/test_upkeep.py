@@ -82,6 +82,7 @@ def test_the_doctor_tells_what_targets_and_chores_are_like(stella: Stella) -> No
     ):
         last = Last("verify", begun, begun, begun, ok, {})
         assert check_chores([last], begun + timedelta(hours=hours)).verdict is verdict
+    assert check_chores([], begun).detail == "no worker has done any yet"
 
 
 def test_chores_are_listed_when_a_worker_has_done_some(stella: Stella) -> None:

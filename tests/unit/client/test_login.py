@@ -290,9 +290,14 @@ def test_logging_in_keeps_the_server_and_later_commands_need_nothing_more(tmp_pa
         (listed,) = call("config", "context", "list", "--format", "json").value
         assert listed == {"current": True, "context": "here", "server": server.url, "tenant": "acme", "client": "ci",
                           "secretFile": str(file)}  # fmt: skip
-        assert call("authority", "logout").code == 0
+        left = call("authority", "logout", "--format", "table")
+        assert left.code == 0
+        assert f"logs in again by the secret in {file}" in left.err
         assert call("export", "run", "list").code == 0
         assert len(ISSUED) == 2
+        file.unlink()
+        left = call("authority", "logout", "--format", "json")
+        assert (left.value["loggedIn"], left.value["secretFile"], left.err) == (False, None, "")
     assert call("config", "context", "remove", "here").code == 0
     assert call("config", "context", "list", "--format", "json").value == []
 

@@ -18,7 +18,14 @@ from stellaops.adapters.mirrors.sources import DirectorySource
 from stellaops.bundles.freshness import Freshness, encode
 from stellaops.mirrors import domain_list, forms, sync_state
 from stellaops.mirrors.domain import SIDES, Side
-from stellaops.mirrors.errors import BadTree, DomainsLost, SourceUnreachable, StaleTree, SyncRuns
+from stellaops.mirrors.errors import (
+    BadTree,
+    DomainNotFound,
+    DomainsLost,
+    SourceUnreachable,
+    StaleTree,
+    SyncRuns,
+)
 from stellaops.mirrors.publish import publish
 from stellaops.mirrors.signed_files import measure, sign_file
 from stellaops.mirrors.status import hosted
@@ -436,10 +443,13 @@ def test_a_job_that_names_its_domains_goes_on_when_one_was_given_up(host: Host, 
         gone = [(each.domain, each.changed) for each in done if each.given_up]
         assert gone == [("community", is_first), ("community", is_first)]
     assert host.files("concelier") == snapshot(publisher.tree())
-    with pytest.raises(SourceUnreachable, match="has no domain nobody"):
+    with pytest.raises(DomainNotFound, match="has no domain nobody") as refused:
         host.sync(domains=("primary", "nobody"))
-    with pytest.raises(SourceUnreachable, match="has no domain community"):
+    assert refused.value.advice == "Name one that is there: primary."
+    with pytest.raises(DomainNotFound, match="has no domain community"):
         host.sync(domains=("community",))
+    with pytest.raises(DomainNotFound, match="cannot be the id"):
+        host.sync(domains=("No Body",))
 
 
 def test_a_domain_that_comes_back_is_in_force_again(host: Host, publisher: Publisher) -> None:

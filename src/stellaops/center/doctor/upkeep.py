@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from stellaops.adapters.sql.chores import Last
+from stellaops.core.counting import counted
 from stellaops.exports.distribution.verify_targets import FAILED, TargetCheck
 from stellaops.ingest.doctor import Finding, Verdict
 
@@ -34,7 +35,7 @@ def check_targets(found: Sequence[tuple[TargetCheck, datetime | None]], moment: 
         detail = f"not found sound for two days: {', '.join(unseen[:_SHOWN])}"
         return Finding("targets", Verdict.WARNING, detail, hint)
     return Finding(
-        "targets", Verdict.OK, f"{len(found)} bundles at targets were last found as they should be"
+        "targets", Verdict.OK, f"{counted(len(found), 'bundle')} at targets last found as brought there"
     )
 
 
@@ -46,6 +47,11 @@ def check_chores(done: Sequence[Last], moment: datetime) -> Finding:
         if each.ok is False or moment - (each.succeeded_at or each.begun_at) > _LATE
     ]
     if not late:
-        return Finding("chores", Verdict.OK, f"{len(done)} are done every day")
+        told = (
+            f"{counted(len(done), 'daily chore')} done as they should be"
+            if done
+            else "no worker has done any yet"
+        )
+        return Finding("chores", Verdict.OK, told)
     hint = "See `stella export chores`, and the workers' logs for `chore.failed`."
     return Finding("chores", Verdict.WARNING, f"not done for a day, or failed: {', '.join(late)}", hint)

@@ -11,7 +11,7 @@ from stellaops.bundles import layout
 from stellaops.center.interface import Submission
 from stellaops.cli.export.options import POLICY_SNAPSHOT, PROFILE, SELECTORS, SNAPSHOT
 from stellaops.cli.export.printing import print_report
-from stellaops.cli.frame import App, StellaCommand, pass_app
+from stellaops.cli.frame import App, StellaCommand, UsageError, pass_app
 from stellaops.cli.trust import key_remarks, trusted_keys
 from stellaops.core.errors import NotFound
 from stellaops.exports.diff_exports import WORDS, diff_exports
@@ -49,14 +49,14 @@ def download(app: App, run_id: str, target: Path | None, file: Path | None) -> N
     From a server every file is checked by its digest. Interrupted, the same command goes on with a DIR; DIR or FILE is
     there when all is. In FILE everything lies in a directory of the run's name.
     """
-    if (target is None) == (file is None):
-        raise click.UsageError("give --to DIR or --tar FILE")
-    exports = app.center.exports
     with app.out.progress(f"downloading {run_id}") as steps:
-        if file is not None:
-            app.out.value(exports.download_tar(run_id, file, steps.show))
-        elif target is not None:
-            app.out.value(exports.download(run_id, target, steps.show))
+        if file is not None and target is None:
+            done = app.center.exports.download_tar(run_id, file, steps.show)
+        elif target is not None and file is None:
+            done = app.center.exports.download(run_id, target, steps.show)
+        else:
+            raise UsageError("give --to DIR or --tar FILE")
+    app.out.value(done)
 
 
 @click.command(cls=StellaCommand)

@@ -9,6 +9,7 @@ import click
 
 from stellaops.cli.export.printing import second
 from stellaops.cli.frame import App, StellaCommand, StellaGroup, pass_app
+from stellaops.core.counting import counted
 from stellaops.core.errors import DependencyFailed
 
 Wire = Mapping[str, Any]
@@ -59,15 +60,11 @@ def _print_expired(app: App, found: Wire) -> None:
         app.out.rows(found, ("profile", "run", "export", "goes because it is"), rows)
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
 def _tell(app: App, found: Wire) -> None:
     verb = "would be removed" if found["dryRun"] else "removed"
     archives = len(found["archives"])
     if archives:
-        app.out.note(f"{_counted(archives, 'archive')} of {found['bytes']:,} bytes {verb}")
+        app.out.note(f"{counted(archives, 'archive')} of {found['bytes']:,} bytes {verb}")
     elif not found["expired"] and not found["targets"]:
         app.out.note("nothing goes")
     for each in found["targets"]:
@@ -75,7 +72,7 @@ def _tell(app: App, found: Wire) -> None:
         app.out.note(f"target {each['target']}: bundle of run {each['runId']} {state}")
     evidence = found["evidence"]
     if evidence is not None and evidence["floor"]:
-        documents = _counted(evidence["documents"], "document")
+        documents = counted(evidence["documents"], "document")
         app.out.note(f"the evidence reaches back to {evidence['floor']}; {documents} {verb}")
 
 
@@ -94,7 +91,7 @@ def retention_show(app: App, *, runs: bool) -> None:
         app.out.note(f"run {each['runId']}: {each['kind']} by {each['by']}: {each['reason']}")
     last = found["last"]
     when = "never" if last is None else second(last["succeededAt"]) or "never"
-    going = _counted(len(found["goes"]), "run")
+    going = counted(len(found["goes"]), "run")
     app.out.note(f"last pass that did everything: {when}; {going} to go at the next one")
 
 

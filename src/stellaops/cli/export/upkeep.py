@@ -10,6 +10,7 @@ from stellaops.center.wire import Wire
 from stellaops.cli.export.printing import second
 from stellaops.cli.frame import App, StellaCommand, pass_app
 from stellaops.core import sizes
+from stellaops.core.counting import counted
 from stellaops.exports.errors import VerifyFailed
 
 
@@ -37,20 +38,13 @@ def quotas(app: App) -> None:
             ("pending", f"{found['pending']} of {found['maxQueuedRuns']}"),
             ("held", found["held"]),
             ("storage", f"{sizes.render(found['storedBytes'])} of {bound}"),
-            *(
-                (
-                    f"{each['store']} {each['profile']}",
-                    f"{sizes.render(each['bytes'])} in {each['bundles']} bundles",
-                )
-                for each in found["stores"]
-            ),
+            *((f"{each['store']} {each['profile']}", _kept(each)) for each in found["stores"]),
         ],
     )
 
 
 def _kept(each: Wire) -> str:
-    number = each["bundles"]
-    return f"{sizes.render(each['bytes'])} in {number} bundle{'' if number == 1 else 's'}"
+    return f"{sizes.render(each['bytes'])} in {counted(each['bundles'], 'bundle')}"
 
 
 @click.command(cls=StellaCommand)

@@ -45,7 +45,8 @@ def publish(app: App, place: str | None, every: timedelta | None) -> None:
     mirrors = LocalMirrors(app.local, app.tenant)
     if every is None:
         with app.out.progress("publishing") as steps:
-            _print(app, mirrors.publish(place, steps.show))
+            done = mirrors.publish(place, steps.show)
+        _print(app, done)
     else:
         in_turns(app, every, "mirror.published", lambda: _told(mirrors.publish(place, lambda _: None)))
 

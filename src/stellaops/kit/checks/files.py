@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stellaops.bundles import layout, provenance
+from stellaops.core.counting import counted
 from stellaops.core.errors import StellaError
 from stellaops.kit import contents, outer
 from stellaops.kit.archive import ArchiveTree
@@ -33,7 +34,7 @@ def tree(seen: Inspection) -> str:
     if seen.jws:
         expected |= in_jws
     refuse_any(_stray(listing, expected))
-    return f"{len(expected)} files, nothing else"
+    return f"{counted(len(expected), 'file')}, nothing else"
 
 
 def _stray(listing: Listing, expected: set[str]) -> list[str]:
@@ -120,7 +121,7 @@ def applied_tree(seen: Inspection) -> str:
     may = {layout.JWS_PATHS[layout.MANIFEST], *layout.expected_signatures(inside)} & signed
     expected = {*OWN, *inside, *layout.signature_paths(layout.MANIFEST), *may}
     refuse_any(contents.unexplained_files(known, inside) + _stray(listing, expected))
-    return f"{len(expected)} files, nothing else"
+    return f"{counted(len(expected), 'file')}, nothing else"
 
 
 def not_in_applied(seen: Inspection) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from stellaops.bundles import layout
+from stellaops.core.counting import counted
 from stellaops.kit import delta
 from stellaops.kit.archive import ArchiveTree
 from stellaops.kit.checks.inspection import Inspection, NotApplicable, established, refuse_any
@@ -61,13 +62,13 @@ def _finished(examiner: Examiner | DeltaExaminer | None) -> Examined:
 
 def records(seen: Inspection) -> str:
     """Whether each has as many records as stated."""
-    counted = established(seen.examined).records
+    found = established(seen.examined).records
     refuse_any(
-        f"{content.path} has {counted[content.path]} records, export.json states {content.records}"
+        f"{content.path} has {found[content.path]} records, export.json states {content.records}"
         for content in established(seen.manifest).contents
-        if content.path in counted and counted[content.path] != content.records
+        if content.path in found and found[content.path] != content.records
     )
-    return f"{sum(counted.values())} records in {len(counted)} contents"
+    return f"{counted(sum(found.values()), 'record')} in {counted(len(found), 'content')}"
 
 
 def snapshot(seen: Inspection) -> str:

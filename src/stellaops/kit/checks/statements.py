@@ -7,6 +7,7 @@ import hashlib
 from stellaops.bundles import files_manifest, layout, manifest, provenance, rendering
 from stellaops.bundles.manifest import ExportManifest
 from stellaops.core import digests, timestamps
+from stellaops.core.counting import counted
 from stellaops.core.digests import Digest
 from stellaops.kit import contents, delta, freshness, signatures
 from stellaops.kit.checks.inspection import (
@@ -70,7 +71,7 @@ def files_manifest_form(seen: Inspection) -> str:
     seen.files = files
     known = established(seen.manifest)
     seen.opening = opening_of(seen.tree, established(seen.key), known.export_id, seen.identities)
-    return f"archive {files.archive_id}, {len(files.files)} files"
+    return f"archive {files.archive_id}, {counted(len(files.files), 'file')}"
 
 
 def all_signatures(seen: Inspection) -> str:
