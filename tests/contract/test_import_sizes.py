@@ -7,7 +7,7 @@ import json
 import pytest
 
 from stellaops.adapters.files import inputs
-from stellaops.ingest import import_documents
+from stellaops.advisories import canonical
 from tests.contract.feed_samples import debian_tracker
 from tests.contract.stores import Store
 
@@ -17,7 +17,7 @@ def test_a_record_beyond_the_limit_is_quarantined_and_its_neighbours_are_not(
 ) -> None:
     content = json.dumps(debian_tracker.DATA).encode()
     sizes = {len(json.dumps(record)) for names in debian_tracker.DATA.values() for record in names.values()}
-    monkeypatch.setattr(import_documents, "LARGEST_RECORD", max(sizes) - 1)
+    monkeypatch.setattr(canonical, "LARGEST_RECORD", max(sizes) - 1)
     assert len(content) > max(sizes)
     report = store.take({"tracker.json": content})
     assert store.reasons() == [("tracker.json", "too-large")]
@@ -25,7 +25,7 @@ def test_a_record_beyond_the_limit_is_quarantined_and_its_neighbours_are_not(
 
 
 def test_a_file_may_be_larger_than_a_record() -> None:
-    assert inputs.MAX_MEMBER > 100 << 20 > import_documents.LARGEST_RECORD
+    assert inputs.MAX_MEMBER > 100 << 20 > canonical.LARGEST_RECORD
 
 
 def test_a_newer_listing_lets_go_of_what_it_lacks_in_its_own_scope_alone(store: Store) -> None:

@@ -22,6 +22,8 @@ import orjson
 import rfc8785
 import yaml
 
+# A record of this size still fits into a line of a bundle when it travels verbatim, in base64.
+LARGEST_RECORD = 40 << 20
 MAX_DEPTH = 100
 MAX_NODES = 1_000_000
 MAX_YAML_CHARACTERS = 64 << 20
@@ -31,7 +33,8 @@ _LARGEST_EXACT_INTEGER = 2**53
 _CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 # What no character beyond the BMP begins with.
 _WITHIN_BMP = bytes(set(range(256)) - set(range(0xF0, 0xF5)))
-_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# Possessive: there is never a way back, for which the engine would keep a frame an escape.
+_STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _YAML_NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 
@@ -83,6 +86,16 @@ class Malformed(ValueError):
         self.detail = detail
 
 
+def check_size(raw: bytes) -> None:
+    """Refuse a record that no bundle could carry.
+
+    Raises:
+        Malformed: see there.
+    """
+    if len(raw) > LARGEST_RECORD:
+        raise Malformed("too-large", f"{len(raw)} bytes, the limit is {LARGEST_RECORD}")
+
+
 class Canonical(msgspec.Struct, frozen=True):
     """One document after canonicalisation.
 
@@ -101,8 +114,9 @@ def from_json(raw: bytes) -> Canonical:
     """Canonical form of a JSON document.
 
     Raises:
-        Malformed: not UTF-8, not JSON, or nested deeper than MAX_DEPTH.
+        Malformed: not UTF-8, not JSON, larger than LARGEST_RECORD or nested deeper than MAX_DEPTH.
     """
+    check_size(raw)
     if len(raw) > MAX_NODES and _nodes(raw) > MAX_NODES:
         raise Malformed("too-many-nodes", f"more than {MAX_NODES} values in one document")
     try:
@@ -124,8 +138,9 @@ def from_yaml(raw: bytes) -> Canonical:
 
     Raises:
         Malformed: not one YAML document, nested deeper than MAX_DEPTH, keys that are no scalars, or aliases that
-            expand beyond MAX_NODES or MAX_YAML_CHARACTERS.
+            expand beyond MAX_NODES or MAX_YAML_CHARACTERS; larger than LARGEST_RECORD.
     """
+    check_size(raw)
     builder = _YamlBuilder()
     try:
         value = builder.build(yaml.parse(raw, Loader=yaml.CBaseLoader))

@@ -49,7 +49,15 @@ def test_a_token_downloads_a_whole_bundle_file_by_file(filled: Filled) -> None:
 def test_a_token_opens_downloads_alone(filled: Filled) -> None:
     """Every other operation that is not for everyone refuses it, those of other modules and of the future too."""
     token = made(filled)
-    opened = {"getRun", "listArtifacts", "getArtifact", "getManifest", "getProvenance", "getFreshness"}
+    opened = {
+        "getRun",
+        "listArtifacts",
+        "getArtifact",
+        "getBundle",
+        "getManifest",
+        "getProvenance",
+        "getFreshness",
+    }
     tried = 0
     for operation in operations():
         if operation.public:

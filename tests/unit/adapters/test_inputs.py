@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import itertools
 import lzma
 import os
 import tarfile
@@ -404,3 +405,19 @@ def test_an_archive_of_many_files_is_a_bomb_also_where_only_a_sample_is_read(
     monkeypatch.setattr(module, "MAX_TOTAL", 1500)
     with pytest.raises(ArchiveBomb, match=r"x\.tar"):
         list(FileInputs([tmp_path / "x.tar"]).wanted_members(lambda _: False))
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_sample_is_bounded_in_bytes_and_does_not_depend_on_the_order(
+    turn: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recognise, "_SAMPLE_BYTES", 1000)
+    files = {f"{number}.json": b"x" * (50 + 37 * number % 400) for number in range(60)}
+    place = tmp_path / "x.zip"
+    place.write_bytes(zipped(dict(list(files.items())[::turn])))
+    smallest = sorted(files, key=lambda path: zlib.crc32(path.encode()))
+    sums = itertools.accumulate(len(files[path]) for path in smallest)
+    fitting = [path for path, total in zip(smallest, sums, strict=True) if total <= 1000]
+    assert {member.path for member in recognise.spread(FileInputs([place]))} == set(fitting)
+    monkeypatch.setattr(recognise, "_SAMPLE_BYTES", 1)
+    assert [member.path for member in recognise.spread(FileInputs([place]))] == smallest[:1]

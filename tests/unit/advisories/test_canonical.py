@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from collections.abc import Callable
 
 import pytest
 
+from stellaops.advisories import canonical
 from stellaops.advisories.canonical import (
     MAX_DEPTH,
     MAX_NODES,
@@ -195,3 +198,23 @@ def test_a_bomb_of_aliases_to_one_long_text_ends_at_a_bounded_size() -> None:
     with pytest.raises(Malformed, match="alias-bomb"):
         from_yaml(b"? &a " + text + b"\n: 1\nb: [" + b"*a," * times + b"]\n")
     assert len(from_yaml(b"a: &a " + text[:1000] + b"\nb: [*a, *a]\n").body) < 4000
+
+
+def test_strings_of_nothing_but_escapes_cost_no_memory_of_their_own() -> None:
+    raw = b'{"a":"' + b'\\"' * 2_000_000 + b'"}'
+    tracemalloc.start()
+    try:
+        assert from_json(raw).parsed == {"a": '"' * 2_000_000}
+        assert tracemalloc.get_traced_memory()[1] < 10 * len(raw)
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("read", [from_json, from_yaml])
+def test_what_no_bundle_could_carry_is_not_read_at_all(
+    read: Callable[[bytes], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(canonical, "LARGEST_RECORD", 10)
+    read(b'["456789"]')
+    with pytest.raises(Malformed, match="too-large"):
+        read(b'["4567890"]')

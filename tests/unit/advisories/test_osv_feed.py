@@ -109,3 +109,18 @@ def test_null_stands_for_absent_everywhere() -> None:
     found = FEED.read(FEED.canonical("a.json", content.encode()).parsed)
     assert found is not None
     assert all(getattr(found, field) is None for field in fields)
+
+
+@pytest.mark.parametrize(
+    ("withdrawn", "told"),
+    [
+        ("2024-01-01T00:00:00Z", "2024-01-01T00:00:00Z"),
+        ("0001-01-01T00:00:00Z", None),
+        ("soon", "soon"),
+        (None, None),
+    ],
+)
+def test_a_withdrawal_that_a_generator_left_unset_is_none(withdrawn: str | None, told: str | None) -> None:
+    read = FEED.read({"id": "GO-2024-0001", "withdrawn": withdrawn})
+    assert read is not None
+    assert read.withdrawn == told

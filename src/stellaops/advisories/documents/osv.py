@@ -30,6 +30,8 @@ _NO_DOCUMENTS = frozenset(
     )
 )
 _MAX_ID = 256
+_NOT_SET = "0001-01-01"
+"""What generators write for an instant that is not set."""
 # So many records of a file are looked at to tell its form.
 _LOOKED_AT = 20
 _TELLTALES = frozenset(
@@ -101,6 +103,8 @@ class OsvFeed(DocumentFiles):
                 "no-id",
                 f"the id {identifier[:80]!r} is empty, too long, not printable or has blanks around it",
             )
+        if (advisory.withdrawn or "").startswith(_NOT_SET):
+            return msgspec.structs.replace(advisory, withdrawn=None)
         return advisory
 
 

@@ -16,7 +16,7 @@ from stellaops.core.allowances import Allowance, Allowances, Leases
 _LOG = logging.getLogger("stellaops.allowances")
 _PATIENCE = 3.0  # seconds that a request waits for the store in which allowances are shared
 _ALONE = 5.0  # seconds for which a store that was too slow is not waited for again
-_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
+_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
