@@ -247,7 +247,7 @@ def test_a_download_to_a_full_disk_leaves_nothing(
     error = store.refused(
         5, "ERR_EXPORT_NO_ROOM", "export", "download", run["runId"], "--to", str(disk / "bundle")
     )
-    assert "the disk is full" in error
+    assert f"{disk / 'bundle'}: the disk is full" in error
     assert list(disk.iterdir()) == []
 
 
@@ -262,3 +262,5 @@ def test_loading_into_a_trivy_cache_on_a_full_disk_keeps_what_was_there(
     store.refused(5, "ERR_EXPORT_NO_ROOM", "trivy", "import", bundle, "--cache-dir", str(disk))
     assert [path.name for path in disk.iterdir()] == ["db"]
     assert (disk / "db" / "trivy.db").read_bytes() == b"earlier"
+    store.refused(5, "ERR_EXPORT_NO_ROOM", "trivy", "import", bundle, "--cache-dir", str(disk / "a" / "b"))
+    assert [path.name for path in disk.iterdir()] == ["db"]

@@ -174,7 +174,7 @@ def key_export_public(app: App, key_id: str | None, every: bool, target: Path | 
         return
     pem = app.center.keys.public(key_id, every=every)
     if target is None:
-        click.echo(pem.decode("ascii"), nl=False)
+        app.out.write(pem)
         return
     try:
         target.write_bytes(pem)

@@ -59,7 +59,7 @@ def quarantine_of(side: Callable[[App], Ingest]) -> click.Group:
     def show(app: App, entry: int, raw: bool) -> None:
         """Show one entry, or its bytes."""
         if raw:
-            click.echo(side(app).quarantined_bytes(entry), nl=False)
+            app.out.write(side(app).quarantined_bytes(entry))
         else:
             app.out.value(side(app).quarantined_entry(entry))
 
@@ -96,7 +96,7 @@ def show(app: App, identifier: str, raw: bool, why: bool) -> None:
     if why:
         _explain(app, asked.aliases(identifier))
     elif raw:
-        click.echo(asked.raw_documents(identifier), nl=False)
+        app.out.write(asked.raw_documents(identifier))
     elif app.out.form != "table":
         app.out.value(asked.documents(identifier))
     else:

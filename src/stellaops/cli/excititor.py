@@ -88,7 +88,7 @@ def show(app: App, key: str, *, raw: bool) -> None:
     """Show a document by its key: its path in what was imported."""
     asked = app.center.excititor
     if raw:
-        click.echo(asked.raw_documents(key), nl=False)
+        app.out.write(asked.raw_documents(key))
         return
     wire = asked.documents(key)
     if app.out.form != "table":

@@ -68,7 +68,8 @@ def stella() -> None:
 
 @stella.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion(shell: str) -> None:
+@pass_app
+def completion(app: App, shell: str) -> None:
     r"""Print the completion script of a shell.
 
     \b
@@ -77,7 +78,7 @@ def completion(shell: str) -> None:
     kind = get_completion_class(shell)
     if kind is None:
         raise InvalidInput(f"no completion for {shell}")
-    click.echo(kind(stella, {}, "stella", "_STELLA_COMPLETE").source())
+    app.out.write(kind(stella, {}, "stella", "_STELLA_COMPLETE").source() + "\n")
 
 
 @stella.command("exit-codes")

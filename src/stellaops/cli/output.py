@@ -1,11 +1,16 @@
-"""Results on standard output, as a table, JSON or YAML; progress and notes on standard error."""
+"""Results on standard output, as a table, JSON or YAML; progress and notes on standard error.
+
+Texts of others come through here on their way to a terminal: they never steer it.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
@@ -13,6 +18,9 @@ import yaml
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
+
+from stellaops.core import harmless
+from stellaops.core.errors import OutputUnwritable
 
 FORMATS = ("table", "json", "yaml")
 
@@ -33,16 +41,27 @@ class Output:
     def value(self, wire: Any, table: Sequence[tuple[str, Any]] | None = None) -> None:
         """One result: the wire form for machines, name and value lines for people."""
         if self.form == "json":
-            click.echo(json.dumps(wire, indent=2, ensure_ascii=False, default=str))
+            text = json.dumps(wire, indent=2, ensure_ascii=False, default=str)
+            self.write(f"{harmless.json_text(text)}\n")
         elif self.form == "yaml":
-            click.echo(yaml.safe_dump(wire, sort_keys=False, allow_unicode=True), nl=False)
+            self.document(wire)
         else:
-            pairs = list(table if table is not None else wire.items())
-            width = max((len(str(name)) for name, _ in pairs), default=0)
+            found = table if table is not None else wire.items()
+            pairs = [(harmless.line(str(name)), _cell(item)) for name, item in found]
+            width = max((len(name) for name, _ in pairs), default=0)
             for name, item in pairs:
-                self._console.print(
-                    Text(str(name).ljust(width), style=self._heading), Text(_cell(item)), sep="  "
-                )
+                self._print(Text(name.ljust(width), style=self._heading), Text(item))
+
+    def document(self, wire: Any) -> None:
+        """One result as YAML, whatever the form."""
+        text = yaml.safe_dump(wire, sort_keys=False, allow_unicode=True)
+        # YAML lets some characters stand that steer terminals; the same value can be written without them.
+        self.write(yaml.safe_dump(wire, sort_keys=False) if harmless.steers(text) else text)
+
+    def write(self, exactly: str | bytes) -> None:
+        """Text or bytes of a result that must arrive as they are."""
+        with _to_standard_output():
+            click.echo(exactly, nl=False)
 
     def rows(self, wire: Any, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Many results as lines under a header; the wire form for machines."""
@@ -57,25 +76,31 @@ class Output:
                 cell.rjust(width) if right else cell.ljust(width)
                 for cell, width, right in zip(line, widths, numeric, strict=True)
             ]
-            self._console.print(Text("  ".join(padded).rstrip(), style=style))
+            self._print(Text("  ".join(padded).rstrip(), style=style))
 
     def note(self, text: str) -> None:
         """A line for people, on standard error."""
         if not self._quiet and self.form == "table":
-            self._errors.print(Text(text))
+            with _to_standard_error():
+                self._errors.print(Text(harmless.line(text)))
 
     def line(self, text: str) -> None:
         """A line of the result, in table form only."""
         if self.form == "table":
-            self._console.print(Text(text))
+            self._print(Text(harmless.line(text)))
+
+    def _print(self, *parts: Text) -> None:
+        with _to_standard_output():
+            self._console.print(*parts, sep="  ")
 
     @contextmanager
     def progress(self, what: str) -> Iterator[_Steps]:
         """A spinner with the time while something runs; nothing where nobody looks."""
-        if self._quiet or not sys.stderr.isatty():
+        what = harmless.line(what)
+        if self._quiet or sys.stderr is None or not sys.stderr.isatty():
             yield _Steps(None, what)
             return
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
         with Progress(*columns, console=self._errors, transient=True) as progress:
             yield _Steps(progress, what)
 
@@ -89,10 +114,69 @@ class _Steps:
     def show(self, step: str) -> None:
         """Say what is being done now."""
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, description=f"{self._what}: {step}")
+            self._progress.update(self._task, description=f"{self._what}: {harmless.line(step)}")
+
+
+def say(text: str) -> None:
+    """A line on standard error, whatever the form; nothing where it is closed or full."""
+    with _to_standard_error():
+        click.echo(harmless.line(text), err=True)
+
+
+def refuse_closed() -> None:
+    """See that there is a standard output: without one, the next file that is opened would be it.
+
+    Raises:
+        OutputUnwritable: it is closed.
+    """
+    if sys.stdout is None:
+        hint = "Send it somewhere, to /dev/null if nowhere else (`>/dev/null`), then run the command again."
+        raise OutputUnwritable("standard output is closed; nothing was done", hint=hint)
+
+
+@contextmanager
+def _to_standard_output() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise unwritable(error) from error
+
+
+def is_of_output(error: BaseException) -> bool:
+    """Whether an error is of writing what click writes by itself: help, the version."""
+    echo = click.echo.__code__
+    return isinstance(error, OSError) and any(
+        frame.f_code is echo for frame, _ in traceback.walk_tb(error.__traceback__)
+    )
+
+
+def unwritable(error: OSError) -> OutputUnwritable:
+    """The error of a standard output that failed; what is left of it goes nowhere, so that it fails but once."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    return OutputUnwritable(f"the result cannot be written to standard output: {error.strerror or error}")
+
+
+@contextmanager
+def _to_standard_error() -> Iterator[None]:
+    """What nobody can be told is no reason for a command to fail."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError:
+        return
 
 
 def _cell(item: Any) -> str:
+    return harmless.line(_told(item))
+
+
+def _told(item: Any) -> str:
     if item is None:
         return "-"
     if isinstance(item, bool):

@@ -80,7 +80,7 @@ def show(app: App, *, wanted: str | None, raw: bool) -> None:
     if wanted is None:
         _show_all(app, policies.overview())
     elif raw:
-        click.echo(policies.raw(wanted), nl=False)
+        app.out.write(policies.raw(wanted))
     else:
         wire = policies.show(wanted)
         app.out.rows(wire, ("id", "kind", "expires", "reason"), [_rule_line(rule) for rule in wire["rules"]])

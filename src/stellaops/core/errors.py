@@ -72,6 +72,13 @@ class MissingPrerequisite(StellaError):
     hint = "Provide what the message names, then run the command again."
 
 
+class OutputUnwritable(MissingPrerequisite):
+    """Standard output is closed, or what it goes to takes no more."""
+
+    code = "ERR_OUTPUT_UNWRITABLE"
+    hint = "Free room where the output goes, or send it elsewhere (`>/dev/null` for nowhere); what was done stands."
+
+
 class NotTrusted(StellaError):
     """A signature, a digest or a rule of the bundle does not hold."""
 

@@ -15,6 +15,7 @@ import msgspec
 from stellaops.core import canonical_json, digests
 from stellaops.core.digests import Digest
 from stellaops.core.errors import InvalidInput, MissingPrerequisite, NotTrusted
+from stellaops.kit.disk import disk_errors, made
 
 CONTENTS = "contents.json"
 SCHEMA = "https://stellaops.io/export-center/chunks/v1"
@@ -89,15 +90,16 @@ def split(files: Sequence[Path], target: Path, size: int) -> Contents:
 
     Raises:
         InvalidInput: two files have one name.
+        NoRoom: see there.
     """
     names = [file.name for file in files]
     if len(set(names)) < len(names):
         raise InvalidInput(f"two of the files have one name: {', '.join(sorted(names))}")
-    target.mkdir(parents=True, exist_ok=True)
-    (target / CONTENTS).unlink(missing_ok=True)
-    contents = Contents(SCHEMA, tuple(_cut(file, target, size) for file in sorted(files)))
-    _write(target / CONTENTS, iter([encode(contents)]))
-    return contents
+    with disk_errors(target), made(target):
+        (target / CONTENTS).unlink(missing_ok=True)
+        contents = Contents(SCHEMA, tuple(_cut(file, target, size) for file in sorted(files)))
+        _write(target / CONTENTS, iter([encode(contents)]))
+        return contents
 
 
 def encode(contents: Contents) -> bytes:
@@ -135,7 +137,7 @@ def join(places: Sequence[Path], target: Path) -> tuple[Path, ...]:
 
     Raises:
         ChunkMissing: with every chunk that is nowhere.
-        ChunkDamaged: see there.
+        ChunkDamaged, NoRoom: see there.
     """
     tables = [place / CONTENTS for place in places if (place / CONTENTS).is_file()]
     if not tables:
@@ -148,8 +150,8 @@ def join(places: Sequence[Path], target: Path) -> tuple[Path, ...]:
     ]
     if missing:
         raise ChunkMissing(f"{len(missing)} chunks are missing, the first is {missing[0]}", details=missing)
-    target.mkdir(parents=True, exist_ok=True)
-    return tuple(_joined(file, places, target) for file in contents.files)
+    with disk_errors(target), made(target):
+        return tuple(_joined(file, places, target) for file in contents.files)
 
 
 def _cut(file: Path, target: Path, size: int) -> Cut:

@@ -15,11 +15,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
-from stellaops.core import durations, timestamps
-from stellaops.core.errors import StellaError
-from stellaops.core.exit_codes import INTERRUPTED, UNEXPECTED, exit_code
+from stellaops.core import durations, harmless, timestamps
+from stellaops.core.errors import OutputUnwritable, StellaError
+from stellaops.core.exit_codes import INTERRUPTED, exit_code
 from stellaops.kit import chunks, key_files, trivy_cache
-from stellaops.kit.apply import Trust, apply_delta, restore
+from stellaops.kit.apply import Applied, Trust, apply_delta, restore
 from stellaops.kit.chain import verify_path
 from stellaops.kit.decrypt import decrypt
 from stellaops.kit.report import Report
@@ -37,15 +37,12 @@ def run(arguments: Sequence[str] | None = None, *, keys: Path) -> NoReturn:
     given = _parser().parse_args(arguments)
     given.kit_keys = keys
     try:
+        _demand_output()
         sys.exit(given.verb(given))
     except StellaError as error:
-        sys.stderr.write(f"error {error.code}: {error.what}\n")
-        for detail in error.details[:20] if len(error.details) > 1 else ():
-            sys.stderr.write(f"  - {detail}\n")
-        sys.stderr.write(f"→ {error.advice}\n")
-        sys.exit(exit_code(error))
+        sys.exit(_report(error))
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
+        _say("interrupted")
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -53,9 +50,38 @@ def run(arguments: Sequence[str] | None = None, *, keys: Path) -> NoReturn:
     except Exception as error:
         if given.trace:
             raise
-        sys.stderr.write(f"error ERR_INTERNAL: unexpected {type(error).__name__}: {error}\n")
-        sys.stderr.write("→ Run again with --trace and report the trace.\n")
-        sys.exit(UNEXPECTED)
+        sys.exit(_report(StellaError(f"unexpected {type(error).__name__}: {error}")))
+
+
+def _report(error: StellaError) -> int:
+    _say(f"error {error.code}: {error.what}")
+    for detail in error.details[:20] if len(error.details) > 1 else ():
+        _say(f"  - {detail}")
+    _say(f"→ {error.advice}")
+    return exit_code(error)
+
+
+def _say(text: str) -> None:
+    if sys.stderr is not None:
+        sys.stderr.write(f"{harmless.line(text)}\n")
+
+
+def _demand_output() -> None:
+    if sys.stdout is None:
+        raise OutputUnwritable("standard output is closed; nothing was done")
+
+
+def _put(text: str) -> None:
+    """A line of the result, written at once: at the end nobody could be told any more that it cannot be."""
+    try:
+        print(text, flush=True)  # noqa: T201 - this is a program
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OutputUnwritable(
+            f"the result cannot be written to standard output: {error.strerror}"
+        ) from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -140,14 +166,20 @@ def _verify(given: argparse.Namespace) -> int:
 
 
 def _apply(given: argparse.Namespace) -> int:
-    done = apply_delta(given.archive, given.into, _trust(given), _progress)
-    _print(given, done.to_wire())
-    return 0
+    return _told(given, apply_delta(given.archive, given.into, _trust(given), _progress))
 
 
 def _restore(given: argparse.Namespace) -> int:
-    done = restore(given.archives, given.into, _trust(given), _progress)
-    _print(given, done.to_wire())
+    return _told(given, restore(given.archives, given.into, _trust(given), _progress))
+
+
+def _told(given: argparse.Namespace, done: Applied) -> int:
+    for warning in done.warnings:
+        sys.stderr.write(f"warning: {warning}\n")
+    wire = done.to_wire()
+    if given.format != "json":
+        del wire["warnings"]  # they stand above
+    _print(given, wire)
     return 0
 
 
@@ -187,18 +219,18 @@ def _trust(given: argparse.Namespace) -> Trust:
 
 
 def _progress(step: str) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"{step}\n")
+    if sys.stderr is not None and sys.stderr.isatty():
+        _say(step)
 
 
 def _print(given: argparse.Namespace, wire: dict[str, Any]) -> None:
     if given.format == "json":
-        print(json.dumps(wire, indent=2, ensure_ascii=False))  # noqa: T201 - this is a program
+        _put(harmless.json_text(json.dumps(wire, indent=2, ensure_ascii=False)))
         return
     for name, value in wire.items():
         shown = ", ".join(map(str, value)) if isinstance(value, list) else value
         if value is not None:
-            print(f"{name:<12} {shown}")  # noqa: T201
+            _put(harmless.line(f"{name:<12} {shown}"))
 
 
 def _print_report(given: argparse.Namespace, report: Report) -> None:
@@ -206,8 +238,9 @@ def _print_report(given: argparse.Namespace, report: Report) -> None:
         _print(given, report.to_wire())
         return
     for check in report.checks:
-        print(f"{check.id}  {check.status:<8} {check.name:<14} {check.detail}")  # noqa: T201
-    print(f"verdict {report.verdict}: {given.path}")  # noqa: T201
+        told = f"{check.id}  {check.status:<8} {check.name:<14} {check.detail}"
+        _put(harmless.line(told))
+    _put(harmless.line(f"verdict {report.verdict}: {given.path}"))
 
 
 def _duration(text: str) -> timedelta:

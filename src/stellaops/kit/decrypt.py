@@ -17,7 +17,7 @@ from stellaops.kit import contents, delta, signatures
 from stellaops.kit.apply import Trust
 from stellaops.kit.archive import ArchiveTree
 from stellaops.kit.delta import is_delta, lay_out
-from stellaops.kit.disk import disk_errors, sync, sync_tree
+from stellaops.kit.disk import disk_errors, made, sync, sync_tree
 from stellaops.kit.head import Head, signed_head
 from stellaops.kit.locate import Lying, locate
 from stellaops.kit.opening import Opening, opening_of
@@ -58,23 +58,23 @@ def decrypt(path: Path, to: Path, trust: Trust, progress: Progress = lambda step
     """
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise TargetThere(f"{to} exists and is not empty")
-    with disk_errors(to):
-        to.absolute().parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            dir=to.absolute().parent, prefix=f".{to.name}.partial-"
-        ) as directory:
-            tree = Path(directory) / "tree"
-            tree.mkdir()
-            progress("decrypting")
-            head = _lay_out(path, tree, trust)
-            progress("verifying")
-            if not is_delta(head.files):
-                _demand_sound(tree, trust, Path(directory))
-            sync_tree(tree)
-            if to.exists():
-                to.rmdir()
-            tree.rename(to)
-            sync(to.absolute().parent)
+    with (
+        disk_errors(to),
+        made(to.absolute().parent),
+        tempfile.TemporaryDirectory(dir=to.absolute().parent, prefix=f".{to.name}.partial-") as directory,
+    ):
+        tree = Path(directory) / "tree"
+        tree.mkdir()
+        progress("decrypting")
+        head = _lay_out(path, tree, trust)
+        progress("verifying")
+        if not is_delta(head.files):
+            _demand_sound(tree, trust, Path(directory))
+        sync_tree(tree)
+        if to.exists():
+            to.rmdir()
+        tree.rename(to)
+        sync(to.absolute().parent)
     return head
 
 

@@ -6,12 +6,13 @@ import ctypes
 import errno
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stellaops.core.errors import MissingPrerequisite, StellaError
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _REASONS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -36,7 +37,32 @@ def disk_errors(where: Path, refused: Callable[[str], StellaError] = NoRoom) -> 
     except OSError as error:
         if error.errno not in _REASONS:
             raise
-        raise refused(f"{error.filename or where}: {_REASONS[error.errno]}") from error
+        raise refused(f"{_unwritable(error, where)}: {_REASONS[error.errno]}") from error
+
+
+@contextmanager
+def made(directory: Path) -> Iterator[None]:
+    """A directory with all above it, for as long as the block ends well; else what was made goes again, if empty."""
+    absent = [each for each in (directory, *directory.parents) if not each.exists()]
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        with suppress(OSError):  # not empty, or not made
+            for each in absent:
+                if each.exists():
+                    each.rmdir()
+        raise
+
+
+def _unwritable(error: OSError, where: Path) -> str | Path:
+    """What could not be written: of two names, as of a copy, the second; `where` for what only grew beside it."""
+    name = error.filename2 or error.filename
+    if not isinstance(name, str):
+        return where
+    near = where.absolute()
+    grown = str(Path(name).absolute()).startswith((f"{near}", f"{near.parent}/.{near.name}."))
+    return where if grown and error.errno in _FULL and where != Path() else name
 
 
 def put_in_place(fresh: Path, target: Path) -> None:

@@ -15,7 +15,7 @@ from stellaops.bundles import layout
 from stellaops.bundles.trivy import inspect, java_db
 from stellaops.core import digests, timestamps
 from stellaops.core.errors import NotFound, NotTrusted
-from stellaops.kit.disk import disk_errors, put_in_place
+from stellaops.kit.disk import disk_errors, made, put_in_place
 from stellaops.kit.verify import verify_bundle
 from stellaops.signing import cosign_blob, ecdsa_p256
 from stellaops.signing.ecdsa_p256 import BadSignature
@@ -80,17 +80,15 @@ def load(archive: Path, cache: Path, *, downloaded_at: datetime | None = None) -
     Raises:
         BadDatabaseArchive, NoRoom: see there.
     """
-    with disk_errors(cache):
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache, prefix=".db-") as scratch:
-            fresh = Path(scratch) / "db"
-            fresh.mkdir()
-            database = _unpack(archive, fresh)
-            if downloaded_at is not None:
-                _mark(fresh / "metadata.json", downloaded_at)
-            place = cache / _PLACES[database]
-            put_in_place(fresh, place)
-            return place / database
+    with disk_errors(cache), made(cache), tempfile.TemporaryDirectory(dir=cache, prefix=".db-") as scratch:
+        fresh = Path(scratch) / "db"
+        fresh.mkdir()
+        database = _unpack(archive, fresh)
+        if downloaded_at is not None:
+            _mark(fresh / "metadata.json", downloaded_at)
+        place = cache / _PLACES[database]
+        put_in_place(fresh, place)
+        return place / database
 
 
 def _demand_signature(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from stellaops.adapters.files.workspace import TargetExists
-from stellaops.kit.disk import disk_errors, sync
+from stellaops.kit.disk import disk_errors, made, sync
 
 
 def write_file(
@@ -23,10 +23,9 @@ def write_file(
         TargetExists: there is something already.
         NoRoom: see there.
     """
-    with disk_errors(target):
-        if os.path.lexists(target):
-            raise TargetExists(f"{target} exists")
-        target.parent.mkdir(parents=True, exist_ok=True)
+    if os.path.lexists(target):
+        raise TargetExists(f"{target} exists")
+    with disk_errors(target), made(target.parent):
         part = target.with_name(f".{target.name}.part")
         try:
             with part.open("wb") as out:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from stellaops.core import sizes
 from stellaops.core.errors import AlreadyExists
 from stellaops.exports.errors import NoStagingRoom, StagingTaken
-from stellaops.kit.disk import disk_errors, sync, sync_tree
+from stellaops.kit.disk import disk_errors, made, sync, sync_tree
 
 _LOCK, _RESERVED = ".lock", ".reserved"
 GRAVE = "deleted-"
@@ -181,8 +181,7 @@ def copy_bundle(source: Path, target: Path) -> None:
         TargetExists: the target is there and is not empty.
         NoRoom: see there.
     """
-    with disk_errors(target):
-        demand_empty(target)
+    with disk_errors(target), beside(target):
         partial = target.parent / f".{target.name}.partial-{os.getpid()}"
         try:
             _copy_tree(source, partial)
@@ -191,15 +190,17 @@ def copy_bundle(source: Path, target: Path) -> None:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def demand_empty(target: Path) -> None:
-    """See that a directory can be made at a place, and make what lies above it.
+@contextmanager
+def beside(target: Path) -> Iterator[None]:
+    """See that a directory can be made at a place, and make what lies above it, where the block ends well.
 
     Raises:
         TargetExists: something is there.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise TargetExists(f"{target} exists and is not empty")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with made(target.parent):
+        yield
 
 
 def settle_at(partial: Path, target: Path) -> None:

@@ -26,7 +26,7 @@ import obstore
 from obstore import exceptions as failures
 from obstore.store import S3Store
 
-from stellaops.adapters.files.workspace import demand_empty, held_place, settle_at
+from stellaops.adapters.files.workspace import beside, held_place, settle_at
 from stellaops.adapters.objects.paths import is_inside
 from stellaops.adapters.web.sigv4 import AccessKey
 from stellaops.core import digests
@@ -206,17 +206,17 @@ class S3Artefacts:
 
     def copy(self, archive: Archive, target: Path) -> None:
         """See the port."""
-        with disk_errors(target):
-            demand_empty(target)
-            with tempfile.TemporaryDirectory(
-                dir=target.parent, prefix=f".{target.name}.partial-"
-            ) as directory:
-                partial = Path(directory) / target.name
-                partial.mkdir()
-                self._fetch(archive, partial)
-                for path in (partial, *partial.rglob("*")):
-                    path.chmod(0o755 if path.is_dir() else 0o644)
-                settle_at(partial, target)
+        with (
+            disk_errors(target),
+            beside(target),
+            tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.partial-") as directory,
+        ):
+            partial = Path(directory) / target.name
+            partial.mkdir()
+            self._fetch(archive, partial)
+            for path in (partial, *partial.rglob("*")):
+                path.chmod(0o755 if path.is_dir() else 0o644)
+            settle_at(partial, target)
 
     def _fetch(self, archive: Archive, root: Path) -> None:
         files = self.files(archive)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -79,7 +80,7 @@ class Sqlite:
         """See the protocol. The file is made when absent; committed imports are fully durable."""
         if not isinstance(address, SqliteFile):
             raise TypeError(address)
-        address.path.parent.mkdir(parents=True, exist_ok=True)
+        _make(address.path.parent)
         engine = create_engine(
             f"sqlite:///{address.path}",
             poolclass=QueuePool,
@@ -253,6 +254,17 @@ _READ_ONLY = (
     "not a directory",
     "no such",
 )
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        # What lies above it is made too, so nothing can be absent: /proc and its like answer so.
+        reason = "its file system takes none" if error.errno == errno.ENOENT else error.strerror
+        raise StoreReadOnly(f"the directory {directory} cannot be made: {reason}") from error
 
 
 def _ours(error: Exception, where: object) -> StellaError:

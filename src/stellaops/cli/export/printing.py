@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import click
-import yaml
-
 from stellaops.cli.frame import App
 from stellaops.core import timestamps
 
@@ -130,7 +127,7 @@ def print_report(app: App, report: Any, root: Path | str) -> None:
 def print_profile(app: App, found: Wire) -> None:
     """A profile as the document that `create` and `update` take."""
     if app.out.form == "table":
-        click.echo(yaml.safe_dump(dict(found), sort_keys=False, allow_unicode=True), nl=False)
+        app.out.document(dict(found))
     else:
         app.out.value(found)
 

@@ -18,6 +18,7 @@ from stellaops.cli.export import BundleMissing, print_report
 from stellaops.cli.frame import App, StellaCommand, pass_app
 from stellaops.cli.identities import IDENTITY, openers
 from stellaops.cli.mirror.telling import applying
+from stellaops.cli.output import say
 from stellaops.cli.trust import key_remarks, trusted_keys
 from stellaops.core import timestamps
 from stellaops.exports import issue_freshness
@@ -285,6 +286,8 @@ def _trust(
 
 
 def _print_applied(app: App, done: Applied, into: Path) -> None:
+    for warning in done.warnings:
+        say(f"warning: {warning}")
     app.out.value(
         done.to_wire(),
         [

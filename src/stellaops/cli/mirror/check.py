@@ -122,7 +122,8 @@ def _print(app: App, report: Report, *, strict: bool) -> None:
         )
     )
     names = ", ".join(report.domains) or "no domain"
-    app.out.line(f"\n{report.url}: {verdict} ({names}; {told}; {report.requests} requests)")
+    app.out.line("")
+    app.out.line(f"{report.url}: {verdict} ({names}; {told}; {report.requests} requests)")
 
 
 def _rows(each: Judged) -> list[tuple[str, str, str, str]]:

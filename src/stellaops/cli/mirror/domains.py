@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, BinaryIO
 
 import click
-import yaml
 
 from stellaops.center.local_mirrors import LocalMirrors
 from stellaops.cli.frame import App, StellaCommand, StellaGroup, pass_app
@@ -133,8 +132,7 @@ def domains_settings(app: App) -> None:
     found = _mirrors(app).domains()
     told = list(host_settings(found))
     if app.format is None or app.format == "table":
-        for name, value in told:
-            click.echo(f"{name}={value}")
+        app.out.write("".join(f"{name}={value}\n" for name, value in told))
     else:
         app.out.value(dict(told))
 
@@ -169,6 +167,6 @@ def domains_delete(app: App, domain: str, dry_run: bool) -> None:
 def _print(app: App, domain: Domain) -> None:
     document = {"domains": [domain.to_wire()]}
     if app.out.form == "table":
-        click.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), nl=False)
+        app.out.document(document)
     else:
         app.out.value(document)

@@ -9,7 +9,8 @@ import click
 from stellaops.adapters.files.replacing import replacing
 from stellaops.adapters.settings.load import load_mirror_host
 from stellaops.bootstrap import server_extra
-from stellaops.cli.frame import StellaGroup
+from stellaops.cli.frame import App, StellaGroup, pass_app
+from stellaops.cli.output import say
 
 _MODULES = "modules"
 _ENDS_TLS = (
@@ -77,7 +78,9 @@ def render_gateway() -> None:
     metavar="ADDRESS",
     help="With --lua: a name server, where --gateway has a name; Docker's is 127.0.0.11.",
 )
+@pass_app
 def render_nginx(  # noqa: PLR0917 - click gives them by name
+    app: App,
     to: Path | None,
     listen: str | None,
     url: str,
@@ -109,9 +112,9 @@ def render_nginx(  # noqa: PLR0917 - click gives them by name
     host = load_mirror_host()
     text = render(host, proxy)
     if any(each.tls_certificate_file is not None for each in host.domains.values()):
-        click.echo(_ENDS_TLS, err=True)
+        say(_ENDS_TLS)
     if to is None:
-        click.echo(text, nl=False)
+        app.out.write(text)
         return
     with replacing(to) as out:
         out.write(text.encode())
