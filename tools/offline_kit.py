@@ -5,7 +5,8 @@
 Wheels of the pinned libraries (`requirements/kit.txt`, by their hashes) are fetched for each Python and processor; the
 product's own modules come as one more wheel, which holds only what the verifier imports. The tenant's key signs the
 list of checksums. With `--run`, bundles of those runs (`latest:mirror:full` and the like) are packed in, whole or
-in chunks of the size of a medium.
+in chunks of the size of a medium; beside mirror archives lies the freshness statement, as `stella export download` lays
+it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import grimp
@@ -27,8 +28,10 @@ import grimp
 from stellaops import __version__
 from stellaops.adapters.settings import load as settings
 from stellaops.bootstrap import Local
-from stellaops.core.errors import InvalidInput
-from stellaops.exports import manage_runs
+from stellaops.core.errors import InvalidInput, StellaError
+from stellaops.core.exit_codes import exit_code
+from stellaops.exports import issue_freshness, manage_runs
+from stellaops.exports.run import Run
 from stellaops.kit import chunks
 from stellaops.signing import cosign_blob
 
@@ -53,11 +56,12 @@ def main() -> None:
     flags = {"dataDir": arguments.data_dir, "tenant": arguments.tenant}
     local = Local(settings.load(flags))
     tenant = local.settings.tenant
+    runs = _chosen(local, tenant, arguments.run)
     with tempfile.TemporaryDirectory(
         dir=_made(target.absolute().parent), prefix=".offline-kit-"
     ) as directory:
         growing = Path(directory) / "kit"
-        _fill(growing, local, tenant, arguments.run, arguments.chunk_size)
+        _fill(growing, local, tenant, runs, arguments.chunk_size)
         _sign(growing, local, tenant)
         old = Path(directory) / "old"
         if target.exists():
@@ -87,7 +91,48 @@ def _made(directory: Path) -> Path:
     return directory
 
 
-def _fill(kit: Path, local: Local, tenant: str, runs: Sequence[str], chunk_size: int | None) -> None:
+def _chosen(local: Local, tenant: str, names: Sequence[str]) -> Sequence[Run]:
+    """The runs that are named, each once.
+
+    Raises:
+        RunNotFound, BundleGone: see `manage_runs`.
+        InvalidInput: what two of them lay at one place of the kit is not the same.
+    """
+    runs = {run.id: run for run in (manage_runs.find_run(tenant, name, local.runs) for name in names)}
+    laid: dict[str, tuple[Run, str]] = {}
+    for run in runs.values():
+        manage_runs.archive_of(run, local.artefacts)  # so that one that is gone is told first
+        for name, digest in _laid(run, local).items():
+            other, there = laid.setdefault(name, (run, digest))
+            if there != digest:
+                raise InvalidInput(
+                    f"runs {other.id} ({other.profile}) and {run.id} ({run.profile}) both have {name}, and each"
+                    " has another one",
+                    hint="Nothing was built. Build a kit for each of them: --to DIR --run RUN.",
+                )
+    return list(runs.values())
+
+
+def _laid(run: Run, local: Local) -> Mapping[str, str]:
+    """What a run lays into `bundles/`: names, and what tells contents of one name apart."""
+    if not _is_mirror(run):
+        return {str(run.export_id): str(run.archive_id)}
+    with manage_runs.opened(run, local.artefacts) as root:
+        laid = {path.name: str(run.archive_id) for path in root.iterdir()}
+    return laid | {name: hashlib.sha256(data).hexdigest() for name, data in _statement(run, local).items()}
+
+
+def _statement(run: Run, local: Local) -> Mapping[str, bytes]:
+    """The files of the freshness statement about a run; none where it is not the newest of its mirror."""
+    signed = issue_freshness.about(run, local.statements)
+    return signed.files if signed else {}
+
+
+def _is_mirror(run: Run) -> bool:
+    return run.kind.startswith("mirror:")
+
+
+def _fill(kit: Path, local: Local, tenant: str, runs: Sequence[Run], chunk_size: int | None) -> None:
     for name in ("bin", "lib", "keys", "trusted-root"):
         (kit / name).mkdir(parents=True)
     shutil.copyfile(PARTS / "mirror", kit / "bin" / "mirror")
@@ -98,7 +143,7 @@ def _fill(kit: Path, local: Local, tenant: str, runs: Sequence[str], chunk_size:
         json.dumps(_TRUSTED_ROOT) + "\n", encoding="ascii"
     )
     if runs:
-        _put_bundles(kit / "bundles", local, tenant, runs, chunk_size)
+        _put_bundles(kit / "bundles", local, runs, chunk_size)
     readme = (PARTS / "README.md").read_text(encoding="utf-8")
     (kit / "README.md").write_text(readme.replace("@TENANT@", tenant), encoding="utf-8")
 
@@ -112,15 +157,14 @@ def _put_keys(directory: Path, local: Local, tenant: str) -> None:
     (directory / "export-center.pub").write_bytes(active.public_key_pem())
 
 
-def _put_bundles(
-    directory: Path, local: Local, tenant: str, runs: Sequence[str], chunk_size: int | None
-) -> None:
+def _put_bundles(directory: Path, local: Local, runs: Sequence[Run], chunk_size: int | None) -> None:
     whole = directory.with_name("whole") if chunk_size else directory
-    for name in runs:
-        run = manage_runs.find_run(tenant, name, local.runs)
-        place = whole if run.kind.startswith("mirror:") else whole / str(run.export_id)
+    for run in runs:
+        place = whole if _is_mirror(run) else whole / str(run.export_id)
         with manage_runs.opened(run, local.artefacts) as root:
             shutil.copytree(root, place, dirs_exist_ok=True)
+        for name, data in _statement(run, local).items():
+            (place / name).write_bytes(data)
     if chunk_size:
         chunks.split([path for path in whole.rglob("*") if path.is_file()], directory, chunk_size)
         shutil.rmtree(whole)
@@ -201,4 +245,8 @@ def _sha256(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except StellaError as error:
+        sys.stderr.write(f"error {error.code}: {error.what}\n→ {error.advice}\n")
+        sys.exit(exit_code(error))

@@ -41,7 +41,9 @@ def test_a_directory_is_restored_updated_and_verified(tmp_path: Path) -> None:
         "bytes": update.path.stat().st_size,
         "applied": [update.archive_id],
         "lagSeconds": None,
+        "warnings": [answer.err.strip().removeprefix("warning: ")],
     }
+    assert answer.err.startswith("warning: no freshness statement about mirror-")
     state = json.loads((into / "state.json").read_bytes())
     assert (state["archiveId"], state["exportId"]) == (update.archive_id, update.export_id)
     answer = called(data, "mirror", "verify", into, "--key", key)

@@ -111,6 +111,51 @@ def test_a_bare_python_verifies_without_network(kit: Path, far: Far) -> None:
     assert json.loads(answer.stdout)["verdict"] == "ok"
 
 
+def test_the_readme_verifies_a_fresh_kit_by_its_age(kit: Path, far: Far) -> None:
+    lines = code_lines(kit, "3. Verify a bundle")
+    assert len(lines) == 2
+    for line in lines:
+        words = line.replace("mirror-YYYYMMDD-full.tar.zst", archive(kit).name).split()
+        answer = far.shell(kit, f"{BARE} -I {' '.join(words)}")
+        assert answer.returncode == 0, answer.stdout
+    assert "version 1, issued" in answer.stdout
+    (kit / "bundles" / "freshness.json").unlink()
+    assert far.mirror(kit, "verify", archive(kit), "--max-age", "7d").returncode == 6
+
+
+def test_an_archive_that_comes_without_statement_is_taken_with_a_warning(
+    kit: Path, far: Far, tmp_path: Path
+) -> None:
+    answer = far.mirror(kit, "restore", archive(kit), "--into", tmp_path / "mirror")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    (kit / "bundles" / "freshness.json").unlink()
+    answer = far.mirror(kit, "restore", archive(kit), "--into", tmp_path / "mirror")
+    assert answer.returncode == 0
+    assert answer.stderr.startswith("warning: no freshness statement about mirror-")
+    assert "version 1 of its profile is known here" in answer.stderr
+
+
+def test_archives_of_one_name_are_not_packed_one_over_the_other(tmp_path: Path) -> None:
+    stella = Stella(tmp_path / "data")
+    runs = []
+    for word in ("aaaa", "bbbb"):
+        document = osv(f"GHSA-{word}-aaaa-aaaa", package("npm", "left", *until("1.0.0")))
+        stella.take(tmp_path / word, "ghsa", document)
+        runs.append(stella.submit("mirror:full"))
+    (name,) = {path.name for each in runs for path in stella.bundle(each).glob("*.tar.zst")}
+    words: list[str | Path] = [sys.executable, ROOT / "tools" / "offline_kit.py"]
+    words += ["--data-dir", tmp_path / "data"]
+    words += [word for each in runs for word in ("--run", each["runId"])]
+    answer = subprocess.run(
+        [*words, "--to", tmp_path / "kit"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert answer.returncode == 2
+    assert answer.stderr.startswith("error ERR_")
+    assert f"both have {name}" in answer.stderr
+    assert all(each["runId"] in answer.stderr for each in runs)
+    assert not (tmp_path / "kit").exists()
+
+
 def test_a_changed_bundle_is_refused(kit: Path, far: Far) -> None:
     data = bytearray(archive(kit).read_bytes())
     data[len(data) // 2] ^= 1
@@ -192,7 +237,7 @@ def test_a_bundle_in_chunks_is_put_together(made: Path, far: Far, tmp_path: Path
     assert list((kit / "bundles").glob("*.part000"))
     assert far.mirror(kit, "join", kit / "bundles", "--to", joined).returncode == 0
     (found,) = joined.glob("*-full.tar.zst")
-    assert far.mirror(kit, "verify", found).returncode == 0
+    assert far.mirror(kit, "verify", found, "--max-age", "7d").returncode == 0
 
 
 def test_a_cache_that_others_can_write_is_not_used(kit: Path, far: Far, tmp_path: Path) -> None:

@@ -6,23 +6,20 @@ digest, and at the end the tree that came out, by all rules that `verify` has fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from msgspec import structs
-
 from stellaops.bundles import layout
 from stellaops.bundles.encryption.envelope import Opener
-from stellaops.bundles.freshness import Freshness
 from stellaops.bundles.manifest import ExportManifest
 from stellaops.core.errors import InvalidInput, NotTrusted
 from stellaops.core.timestamps import EPOCH
 from stellaops.kit import contents, target
 from stellaops.kit.delta import is_delta, lay_out, read_head
-from stellaops.kit.freshness import Demands, Stale, demand_fresh
+from stellaops.kit.freshness import Demands, Stale, demand_fresh, files_of
 from stellaops.kit.head import Head
 from stellaops.kit.merge import Sides, link_or_copy, merge
 from stellaops.kit.target import Generation, State, Target, disk_errors, opened, pinned
@@ -70,6 +67,7 @@ class Applied:
         changed: whether another state is in force than before.
         applied: ids of the archives that were applied, in order.
         bytes: of these archives.
+        warnings: what the receiver should know of them, a sentence each.
     """
 
     export_id: str
@@ -78,6 +76,7 @@ class Applied:
     applied: tuple[str, ...]
     bytes: int
     manifest: ExportManifest
+    warnings: tuple[str, ...] = ()
 
     def to_wire(self) -> dict[str, object]:
         """What came of it, as scripts read it: a directory has no domain and does not lag behind anything."""
@@ -89,7 +88,30 @@ class Applied:
             "bytes": self.bytes,
             "applied": list(self.applied),
             "lagSeconds": None,
+            "warnings": list(self.warnings),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class _Age:
+    """What is known of the age of what is to be put in force.
+
+    Attributes:
+        version: of the newest statement that was accepted, with what comes in; 0 for none.
+        statement: the files of the one about it; empty where none came with it.
+    """
+
+    version: int
+    statement: Mapping[str, bytes] = field(default_factory=dict)
+
+    def warnings(self, path: Path) -> tuple[str, ...]:
+        """What to say where no statement came with an archive."""
+        if self.statement:
+            return ()
+        known = f"; version {self.version} of its profile is known here" if self.version else ""
+        return (
+            f"no freshness statement about {path.name} lies beside it: nothing tells whether it is the newest{known}",
+        )
 
 
 Progress = Callable[[str], None]
@@ -116,10 +138,9 @@ def apply_delta(path: Path, into: Path, trust: Trust, progress: Progress = lambd
         with opened(into) as place:
             before = place.current()
             _demand_base(head, before, path.name)
-            fresh = _demand_fresh(path, head, before, trust)
-            done = _apply(path, head, place, trust, progress, restoring=None)
-            place.note_freshness(path.parent, fresh)
-    return done
+            age = _demand_fresh(path, head, place, trust)
+            done = _apply(path, head, place, trust, progress, restoring=None, age=age)
+    return replace(done, warnings=age.warnings(path))
 
 
 def restore(
@@ -138,12 +159,12 @@ def restore(
         heads = chain([(path, read_head(path, trust.keys, trust.revoked)) for path in paths])
         with opened(into) as place:
             begin, before = _resume(place, heads, into)
-            fresh = _demand_fresh(*heads[-1], _readable_generation(place), trust)
+            age = _demand_fresh(*heads[-1], place, trust)
             for number in range(begin, len(heads)):
                 later = tuple(head.archive_id for _, head in heads[number + 1 :])
-                _apply(*heads[number], place, trust, progress, restoring=later)
-            place.note_freshness(heads[-1][0].parent, fresh)
-    last = heads[-1][1]
+                stated = _Age(age.version) if later else age
+                _apply(*heads[number], place, trust, progress, restoring=later, age=stated)
+    path, last = heads[-1]
     return Applied(
         last.manifest.export_id,
         last.archive_id,
@@ -151,6 +172,7 @@ def restore(
         tuple(head.archive_id for _, head in heads[begin:]),
         sum(path.stat().st_size for path, _ in heads[begin:]),
         last.manifest,
+        age.warnings(path),
     )
 
 
@@ -212,22 +234,21 @@ def _demand_base(head: Head, before: Generation | None, name: str) -> None:
         )
 
 
-def _demand_fresh(path: Path, head: Head, before: Generation | None, trust: Trust) -> Freshness | None:
-    """The statement that came with an archive, unless it says that the archive is too old."""
-    known = 0 if before is None else before.state.freshness_version
+def _demand_fresh(path: Path, head: Head, place: Target, trust: Trust) -> _Age:
+    """What is known once an archive is in force, unless its statement says that it is too old.
+
+    What was known before never goes down: not by an archive without a statement, nor by one that is taken though stale.
+    """
+    known = place.known_version(head.manifest)
     keys = tuple(key for key in trust.keys if key.key_id not in trust.revoked)
     demands = Demands(trust.at or EPOCH, least_version=known)
     about = (head.manifest.export_id, head.manifest.tenant)
     if trust.allow_stale:
         demands = Demands(EPOCH)
-    return demand_fresh(path.parent, about, (keys, trust.revoked), demands)
-
-
-def _readable_generation(place: Target) -> Generation | None:
-    try:
-        return place.current()
-    except target.TargetDamaged:
-        return None
+    statement = demand_fresh(path.parent, about, (keys, trust.revoked), demands)
+    if statement is None:
+        return _Age(known)
+    return _Age(max(known, statement.version), files_of(path.parent, statement))
 
 
 def _demand_same(
@@ -253,11 +274,12 @@ def _apply(
     progress: Progress,
     *,
     restoring: tuple[str, ...] | None,
+    age: _Age,
 ) -> Applied:
     """Apply an archive that may follow what is in force."""
     before = place.current() if is_delta(head.files) else None
     manifest = head.manifest
-    state = _state_after(head, before, restoring)
+    state = _state_after(head, before, restoring, age.version)
     with place.growing() as growing:
         tree = growing / "tree"
         tree.mkdir()
@@ -283,21 +305,23 @@ def _apply(
         _demand_sound(tree, trust, growing)
         same = before is not None and before.state.export_id == manifest.export_id
         progress("switching")
-        place.switch(manifest, None if same else tree, state, head.files.kind)
+        place.switch(manifest, None if same else tree, state, head.files.kind, age.statement)
     return Applied(
         manifest.export_id, head.archive_id, not same, (head.archive_id,), path.stat().st_size, manifest
     )
 
 
-def _state_after(head: Head, before: Generation | None, restoring: tuple[str, ...] | None) -> State:
+def _state_after(
+    head: Head, before: Generation | None, restoring: tuple[str, ...] | None, version: int
+) -> State:
     manifest = head.manifest
-    fresh = State(head.archive_id, manifest.export_id, manifest.tenant, pinned(manifest.profile))
-    if before is None:
-        return structs.replace(fresh, restoring=restoring or ())
-    left = before.state.restoring if restoring is None else restoring
-    if restoring is None:
-        left = left[1:] if left and left[0] == head.archive_id else ()
-    return structs.replace(fresh, restoring=left, freshness_version=before.state.freshness_version)
+    left = restoring or ()
+    if restoring is None and before is not None:
+        following = before.state.restoring
+        left = following[1:] if following[:1] == (head.archive_id,) else ()
+    return State(
+        head.archive_id, manifest.export_id, manifest.tenant, pinned(manifest.profile), left, version
+    )
 
 
 def _grow(manifest: ExportManifest, sides: Sides) -> None:

@@ -65,6 +65,16 @@ def find(directory: Path, trusted: Sequence[PublicKey], revoked: Collection[str]
     raise BadSignature("no trusted key signed freshness.json")
 
 
+def files_of(directory: Path, statement: Freshness) -> dict[str, bytes]:
+    """The files of a statement that `find` has found in a directory, by their names.
+
+    Raises:
+        UntrustedFile: the signature went away.
+    """
+    signature = Tree(directory).read(freshness.SIGNATURE, cosign_blob.LARGEST)
+    return {freshness.FILE: freshness.encode(statement), freshness.SIGNATURE: signature}
+
+
 def beside(found: Found) -> Path:
     """The directory in which the statement about a bundle lies: that of the archive, or the one around a tree."""
     return (found.tree.path if isinstance(found.tree, ArchiveTree) else found.tree.root).parent

@@ -13,8 +13,10 @@ from __future__ import annotations
 import mmap
 import os
 import select
+import signal
 import struct
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -35,6 +37,8 @@ _SLOTS_EACH = 4
 _WAITING = 64
 """Blocks that may wait for one before them."""
 _STOP = b""
+_MOMENT = 1.0
+"""Seconds that children have to end by themselves; one that is stopped, or hangs, would keep its parent for ever."""
 _PLACE = struct.Struct("<QQ")
 """Where something begins, and its size."""
 
@@ -129,13 +133,14 @@ class RowWorkers:
             self._take_next()
 
     def close(self) -> None:
-        """End the children; what is due then never comes."""
+        """End the children, those that do not answer after a moment by force; what is due then never comes."""
         for child in self._children or ():
             with suppress(OSError):  # it is gone already
                 child.connection.send_bytes(_STOP)
             child.connection.close()
-            with suppress(ChildProcessError):
-                os.waitpid(child.number, 0)
+        deadline = time.monotonic() + _MOMENT
+        for child in self._children or ():
+            _end(child, deadline)
         if self._memory is not None:
             self._memory.close()
         self._children, self._memory = [], None
@@ -217,6 +222,17 @@ def _lost(child: _Child) -> RowWorkerLost:
         code = os.waitstatus_to_exitcode(os.waitpid(child.number, 0)[1])
         how = f" by signal {-code}" if code < 0 else f" with code {code}"
     return RowWorkerLost(f"a process that read rows was ended{how}")
+
+
+def _end(child: _Child, deadline: float) -> None:
+    """Wait for a child that was told to stop, and kill it where it has not ended by then."""
+    with suppress(ChildProcessError):
+        while os.waitpid(child.number, os.WNOHANG)[0] == 0:
+            if time.monotonic() >= deadline:
+                os.kill(child.number, signal.SIGKILL)
+                os.waitpid(child.number, 0)
+                return
+            time.sleep(0.002)
 
 
 def _work(connection: Connection, memory: mmap.mmap, read_of: Callable[[str], Read]) -> NoReturn:

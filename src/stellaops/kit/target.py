@@ -4,6 +4,7 @@
     DIR/generations/<exportId>/ trees; the one before is kept for those who still read it
     DIR/state.json              the last archive applied, and what may follow it
     DIR/appliedExportIds.log    a line for each archive: export id, archive id, kind
+    DIR/freshness.json, .sig    the statement about the export in force, where one came with it
     DIR/.apply/                 work under way: a lock, trees that grow, the note of a switch
 
 A switch is noted before it is made and the note removed after it, so that a process that dies in between leaves one
@@ -15,7 +16,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,9 @@ GENERATIONS = "generations"
 LOG = "appliedExportIds.log"
 _WORK = ".apply"
 _NOTE = "switch"
+_SWITCH, _UNSTATED = b"switch\n", b"unstated\n"
+"""What the note says: the second where the statement that lies there is not about what is put in force."""
+_STATEMENT = (freshness.FILE, freshness.SIGNATURE)
 _LARGEST = 1 << 20
 
 
@@ -122,7 +126,28 @@ class Target:
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
-    def switch(self, manifest: ExportManifest, tree: Path | None, state: State, kind: str) -> None:
+    def known_version(self, manifest: ExportManifest) -> int:
+        """Of the newest freshness statement that was accepted for the tenant and profile of an export; 0 for none.
+
+        A target that is damaged forgets nothing of it: the statement that lies there tells too.
+        """
+        profile, there = manifest.profile, self._stated()
+        stated = there is not None and (there.tenant, there.profile) == (manifest.tenant, profile.name)
+        version = there.version if there is not None and stated else 0
+        with suppress(TargetDamaged):
+            state = _read_state(self.root)
+            if state is not None and (state.tenant, state.profile) == (manifest.tenant, pinned(profile)):
+                version = max(version, state.freshness_version)
+        return version
+
+    def switch(
+        self,
+        manifest: ExportManifest,
+        tree: Path | None,
+        state: State,
+        kind: str,
+        statement: Mapping[str, bytes] | None = None,
+    ) -> None:
         """Put a finished tree in force: readers of `current` see the one before or this one.
 
         Args:
@@ -130,6 +155,8 @@ class Target:
             tree: in a place of `growing`; None where the tree in force stays.
             state: what is to be known of it.
             kind: of the archive, for the log.
+            statement: the freshness statement about it and its signature, by their names; None where there is none,
+                and one that lies there already is kept if it is about the same export.
 
         Raises:
             OSError: the disk cannot take it; what was in force stays.
@@ -143,38 +170,42 @@ class Target:
             else:
                 tree.rename(generation)
             disk.sync(generation.parent)
-        self._make_ready(state, f"{state.export_id} {state.archive_id} {kind}\n".encode())
-        _write(self._work / _NOTE, b"switch\n")
+        there = self._stated()
+        unstated = not statement and (there is None or there.export_id != state.export_id)
+        self._make_ready(state, f"{state.export_id} {state.archive_id} {kind}\n".encode(), statement or {})
+        _write(self._work / _NOTE, _SWITCH + _UNSTATED if unstated else _SWITCH)
         self.finish_switch()
 
-    def _make_ready(self, state: State, line: bytes) -> None:
+    def _stated(self) -> Freshness | None:
+        """The statement that lies there, which was checked when it came; None for whatever is none."""
+        try:
+            return freshness.parse(Tree(self.root).read(freshness.FILE, freshness.LARGEST))
+        except (freshness.BadFreshness, UntrustedFile):
+            return None
+
+    def _make_ready(self, state: State, line: bytes, statement: Mapping[str, bytes]) -> None:
         """Write all that a switch needs room for, so that nothing but renaming is left after it was noted."""
         link = self._work / CURRENT
-        with suppress(FileNotFoundError):
-            link.unlink()
+        for left in (link, *(self._work / name for name in _STATEMENT)):  # of a switch that was never noted
+            left.unlink(missing_ok=True)
         link.symlink_to(f"{GENERATIONS}/{state.export_id}")
         _write(self._work / STATE, _encoded(state))
         log = self.root / LOG
         _write(self._work / LOG, (log.read_bytes() if log.exists() else b"") + line)
-
-    def note_freshness(self, directory: Path, statement: Freshness | None) -> None:
-        """Keep the statement that came with what was applied, and refuse older ones from here on."""
-        state = _read_state(self.root)
-        if statement is None or state is None:
-            return
-        for name in (freshness.FILE, freshness.SIGNATURE):
-            _write(self.root / name, (directory / name).read_bytes())
-        version = max(state.freshness_version, statement.version)
-        _write(self.root / STATE, _encoded(msgspec.structs.replace(state, freshness_version=version)))
+        for name, data in statement.items():
+            _write(self._work / name, data)
 
     def finish_switch(self) -> None:
         """Take a switch that was noted to its end."""
         note = self._work / _NOTE
         if not note.exists():
             return
-        for name in (CURRENT, STATE, LOG):
-            with suppress(FileNotFoundError):  # done before this process died
+        for name in (CURRENT, STATE, LOG, *_STATEMENT):
+            with suppress(FileNotFoundError):  # done before this process died, or there is none
                 (self._work / name).rename(self.root / name)
+        if _UNSTATED in note.read_bytes():
+            for name in _STATEMENT:
+                (self.root / name).unlink(missing_ok=True)
         disk.sync(self.root)
         note.unlink()
         disk.sync(self._work)
@@ -184,7 +215,10 @@ class Target:
         for left in self._work.iterdir():
             if left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)
-        state = _read_state(self.root)
+        try:
+            state = _read_state(self.root)
+        except TargetDamaged:  # a restore mends it, and until then nobody knows what is in force
+            return
         in_force = None if state is None else state.export_id
         others = sorted(
             (path for path in _generations(self.root) if path.name != in_force),

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -252,6 +252,65 @@ def test_a_child_that_is_gone_before_its_next_block_is_told(monkeypatch: pytest.
     with pytest.raises(RowWorkerLost, match="ended by signal 9"):
         measured(workers, [b"a,2\n"])
     workers.close()
+
+
+def stopped(workers: RowWorkers) -> int:
+    """The number of the one child, which does not go on."""
+    (child,) = workers._children or []
+    os.kill(child.number, signal.SIGSTOP)
+    os.waitpid(child.number, os.WUNTRACED)
+    return child.number
+
+
+def is_there(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_child_that_does_not_go_on_is_ended_by_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_workers, "_ENOUGH", 0)
+    monkeypatch.setattr(row_workers, "_MOMENT", 0.1)
+    workers = forking(monkeypatch, processors=2)
+    measured(workers, [b"a,1\n"])
+    number = stopped(workers)
+    monkeypatch.setattr(os, "waitpid", not_for_ever(number))
+    workers.close()
+    assert not is_there(number)
+
+
+def not_for_ever(number: int) -> Callable[[int, int], tuple[int, int]]:
+    """`waitpid` that refuses to wait for a process that is stopped, which would never end."""
+    usual = os.waitpid
+
+    def waitpid(pid: int, options: int) -> tuple[int, int]:
+        state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+        assert options or state != "T", "it would wait for ever"
+        return usual(pid, options)
+
+    return waitpid
+
+
+def test_an_interruption_ends_the_wait_for_a_child_that_does_not_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(row_workers, "_ENOUGH", 0)
+    monkeypatch.setattr(row_workers, "_MOMENT", 0.1)
+    workers = forking(monkeypatch, processors=2)
+    measured(workers, [b"a,1\n"])
+    number = stopped(workers)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(KeyboardInterrupt):
+            measured(workers, [b"a,2\n"])
+        monkeypatch.setattr(os, "waitpid", not_for_ever(number))
+        workers.close()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert not is_there(number)
 
 
 def test_children_end_with_the_work_and_are_one_less_than_processors(monkeypatch: pytest.MonkeyPatch) -> None:
