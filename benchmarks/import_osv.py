@@ -184,7 +184,7 @@ def _import(
     size = dialect_of(local.evidence_engine).bytes(local.evidence_engine)
     local.evidence_engine.dispose()
     return {
-        "count": report.added,
+        "count": report.added + report.equal_keys,
         "rows": rows,
         "bytes": size,
         "wall": took["wall"] - spent["read"][0],
