@@ -117,6 +117,12 @@ class _VerbatimRow(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     verbatim: str
 
 
+class _Kind(msgspec.Struct):
+    """What tells a raw line with a verbatim document from one with a document."""
+
+    verbatim: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
 class _SbomIndex(msgspec.Struct):
     digest: str
     id: str
@@ -141,6 +147,7 @@ class _Evaluation(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _RAW = msgspec.json.Decoder(_RawRow)
+_KIND = msgspec.json.Decoder(_Kind)
 _VERBATIM = msgspec.json.Decoder(_VerbatimRow)
 _NORMALIZED = msgspec.json.Decoder(_NormalizedRow)
 _ADVISORY = msgspec.json.Decoder(_AdvisoryRow)
@@ -208,9 +215,11 @@ def parse_raw(line: bytes) -> Placed:
     if usual is not None:
         return usual[0]
     try:
+        if not isinstance(_KIND.decode(line).verbatim, msgspec.UnsetType):
+            return _parse_verbatim(line)
         row = _RAW.decode(line)
-    except _NO_JSON:
-        return _parse_verbatim(line)
+    except _NO_JSON as error:
+        raise BadRow(f"a raw line is not of its form: {error}") from error
     raise _refusal(row, line)
 
 

@@ -108,6 +108,13 @@ def test_every_other_form_of_a_raw_line_is_refused_alone_and_among_others(line: 
 @pytest.mark.parametrize(("line", "told"), [
     (raw() + b" ", "not in its canonical form"), (raw().replace(_FETCHED, b"sha256:1"), "no digest as its rawDigest"),
     (raw().replace(_DOCUMENT, b"{}"), "another digest than its line states"),
+    (raw()[:-5], "a raw line is not of its form: .*truncated"),
+    (raw().replace(_DOCUMENT, b'{"a":}'), "a raw line is not of its form: JSON is malformed"),
+    (raw().replace(b'"key"', b'"extra":1,"key"'), "unknown field `extra`"),
+    (raw().replace(b'"k"', b"1"), "got `int` - at `.*key`"),
+    (raw().replace(b'"document"', b'"documents"'), "unknown field `documents`"),
+    (raw(verbatim=True).replace(b'"key"', b'"extra":1,"key"'), "unknown field `extra`"),
+    (raw(verbatim=True)[:-5], "a raw line is not of its form: .*truncated"),
 ])  # fmt: skip
 def test_a_refusal_says_what_is_wrong(line: bytes, told: str) -> None:
     with pytest.raises(BadRow, match=told):

@@ -36,6 +36,28 @@ def test_a_full_archive_and_its_deltas_are_a_chain(tmp_path: Path) -> None:
     assert report.checks[-1].detail == "2 deltas lead from the full archive to the last export"
 
 
+def test_of_a_delta_only_what_it_carries_whole_is_counted(tmp_path: Path) -> None:
+    whole, one, two = sent(tmp_path)
+    told = {}
+    for each in (whole, one, two):
+        checks = verify_path(each.path, [key_pem()]).checks
+        (found,) = (check for check in checks if check.name == "records")
+        told[each.path.name] = (found.status, found.detail)
+    assert told == {
+        whole.path.name: ("ok", "84 records in 3 contents"),
+        one.path.name: (
+            "skipped",
+            "the delta carries no content whole; rows are counted in what it leads to",
+        ),
+        two.path.name: (
+            "ok",
+            "3 records in 1 content that the delta carries whole; rows are counted in what it leads to",
+        ),
+    }
+    (records,) = (check for check in verify_path(tmp_path, [key_pem()]).checks if check.name == "records")
+    assert records.status == "ok"
+
+
 def test_a_link_that_is_missing_is_found(tmp_path: Path) -> None:
     _, one, _ = sent(tmp_path)
     one.path.unlink()
