@@ -47,12 +47,12 @@ BYTES_OF_TRIVY = Figure(10.7e6 / 35_803, "0.00 4.61 4.49 to 4.79 10.7")
 BYTES_OF_FULL = Figure(136_969_034 / 200_000, "full 14.21 14.75 136,969,034")
 BYTES_OF_CHANGE = Figure(143_244 / 200, "delta 0.30 0.30 143,244")
 """Of an archive, a document that it holds or that has changed."""
-BYTES_OF_EVIDENCE = Figure(7_219, "12.0 7219")
+BYTES_OF_EVIDENCE = Figure(6_979, "8.8 6979")
 """Of the evidence store, a revision of a document with its derived rows, on SQLite; 7,023 on PostgreSQL."""
 MEMORY_OF_RUN = Figure(270 * MiB, "270 MiB, 12.6 s")
 CPU_OF_IMPORT = Figure(295 / 1e6, "294 MiB, 295 s of CPU")
 """Seconds a document."""
-DOWNLOADS = Figure(3.38e9, "| 50 MB | 3.38 GB/s")
+DOWNLOADS = Figure(2_985_002_271, "large (50 MB) ours 2,985,002,271")
 """Bytes a second that a gateway of two processes gives on two cores."""
 PUSH = Figure(1e9 / 5.46, "push    ours 5.46 s")
 """Bytes a second into an object store; a registry takes more."""
