@@ -116,33 +116,25 @@ class FileInputs:
 
     def wanted_members(self, wanted: Wanted) -> Iterator[Member]:
         """See the port."""
-        for path in self._paths:
-            for file, name in _files(path):
-                head = _head(file)
-                if head is not None or is_archive(file) or is_compressed(file.name):
-                    yield from self._parts(file, name, head, wanted)
-                elif wanted(name):
-                    yield _plain(file, name)
+        return self._all(wanted=wanted)
 
-    def _all(self, skip: int) -> Iterator[Member]:
+    def _all(self, skip: int = 0, wanted: Wanted | None = None) -> Iterator[Member]:
         for path in self._paths:
             for file, name in _files(path):
                 head = _head(file)
                 if head is None and not is_archive(file) and not is_compressed(file.name):
                     if skip > 0:
                         skip -= 1
-                        continue
-                    yield _plain(file, name)
+                    elif wanted is None or wanted(name):
+                        yield _plain(file, name)
                     continue
-                for member in self._parts(file, name, head):
+                for member in self._parts(file, name, head, wanted):
                     if skip > 0:
                         skip -= 1
-                        continue
-                    yield member
+                    else:
+                        yield member
 
-    def _parts(
-        self, file: Path, name: str, head: bytes | None, wanted: Wanted | None = None
-    ) -> Iterator[Member]:
+    def _parts(self, file: Path, name: str, head: bytes | None, wanted: Wanted | None) -> Iterator[Member]:
         """The members of an archive, or the blocks of a list that is cut."""
         if file not in self._digests:
             with file.open("rb") as packed:
